@@ -1,0 +1,62 @@
+# Everything that a newcomer or CI calls. Needs git, make, gcc with libc headers, CA certificates and Go 1.26 or newer; the
+# targets fetch the rest themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+GOLANGCI_LINT_VERSION := v2.15.0
+BIN := bin
+COMMANDS := command-handler synchronizer open-bank
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: build ## start a whole bank on this machine, send it 50,000 transfers, check everything
+	$(BIN)/open-bank demo
+
+.PHONY: run
+run: build ## keep a whole bank running until ctrl-C; bank.env says how to join it
+	$(BIN)/open-bank run
+
+.PHONY: build
+build: tools ## build the commands into bin/
+	CGO_ENABLED=1 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/ $(addprefix ./cmd/,$(COMMANDS))
+
+.PHONY: test
+test: tools ## all tests, with the race detector; starts its own servers
+	CGO_ENABLED=1 go test -race -timeout 15m -p 2 ./...
+
+.PHONY: lint
+lint: tools .tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## gofmt, vet, golangci-lint
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt these: $$unformatted" >&2; exit 1; }
+	go mod tidy -diff
+	.tools/golangci-lint-$(GOLANGCI_LINT_VERSION) run --timeout 10m ./...
+
+# Kept out of go.mod: its hundreds of dependencies are none of ours.
+.tools/golangci-lint-%:
+	@mkdir -p .tools
+	GOBIN=$(CURDIR)/.tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
+	mv .tools/golangci-lint $@
+
+.PHONY: bench
+bench: tools ## what the store does in a second, beside pgbench and the bare writes; and the codecs
+	CGO_ENABLED=1 go test -run '^$$' -bench . -benchmem -timeout 60m ./schemas ./store
+
+.PHONY: certs
+certs: build ## a development CA and certificates for brokers and clients, into dev-certs/
+	$(BIN)/open-bank certs --dir dev-certs
+
+.PHONY: clean
+clean: ## remove what was built and the bank of `make run`
+	rm -rf $(BIN) .tools .openbank dev-certs
+
+.PHONY: tools
+tools:
+	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer, see https://go.dev/dl" >&2; exit 1; }
+	@have=$$(go env GOVERSION | sed 's/^go//'); \
+	  [ "$$(printf '%s\n' 1.26 "$$have" | sort -V | head -n 1)" = 1.26 ] || \
+	  { echo "Go $$have is too old: install Go 1.26 or newer, see https://go.dev/dl" >&2; exit 1; }
+	@command -v gcc >/dev/null || { echo "gcc is missing: the Kafka client is C; install gcc with libc headers (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; }
