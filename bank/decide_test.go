@@ -43,7 +43,9 @@ func TestTransfer(t *testing.T) {
 			t.Fatalf("%s is not valid, want %s", iban, ibanOf(iban[8:]))
 		}
 	}
-	known := func(balance, version int64) bank.Side { return bank.Side{Known: true, Balance: balance, Version: version} }
+	known := func(balance, version int64) bank.Side {
+		return bank.Side{Known: true, Balance: balance, Version: version}
+	}
 	const lowest, highest = math.MinInt64, math.MaxInt64
 	long := strings.Repeat("1", 5000)
 
