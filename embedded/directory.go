@@ -1,0 +1,205 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// identity is the user that Postgres runs as. It refuses to run as root, so root lends it another user.
+type identity struct {
+	uid, gid int
+	name     string
+	other    bool // not the user of this process
+}
+
+func serverIdentity() identity {
+	if uid := os.Geteuid(); uid != 0 {
+		return identity{uid: uid, gid: os.Getegid(), name: "uid " + strconv.Itoa(uid)}
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, uidErr := strconv.Atoi(u.Uid)
+		gid, gidErr := strconv.Atoi(u.Gid)
+		if uidErr == nil && gidErr == nil && uid > 0 {
+			return identity{uid: uid, gid: gid, name: name, other: true}
+		}
+	}
+	return identity{uid: 65534, gid: 65534, name: "uid 65534", other: true}
+}
+
+func (id identity) credential() *syscall.Credential {
+	if !id.other {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(id.uid), Gid: uint32(id.gid)} //nolint:gosec // both are ids that the system gave
+}
+
+// own gives path to the user.
+func (id identity) own(path string) error {
+	if !id.other {
+		return nil
+	}
+	return os.Chown(path, id.uid, id.gid)
+}
+
+// reach returns an error that names the first directory on the way to dir (itself included) that the user may not pass.
+func (id identity) reach(dir string) error {
+	if !id.other {
+		return nil
+	}
+	resolved, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	for at := resolved; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if err != nil {
+			return err
+		}
+		bit := fs.FileMode(0o001)
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			switch {
+			case int(stat.Uid) == id.uid:
+				bit = 0o100
+			case int(stat.Gid) == id.gid:
+				bit = 0o010
+			}
+		}
+		if info.Mode().Perm()&bit == 0 {
+			return fmt.Errorf("user %s, which Postgres runs as here because it refuses to be root, may not pass %s (%s)", id.name, at, info.Mode())
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+}
+
+// makeDirectory is os.MkdirAll for directories that other users may pass, whatever the umask is. Those that are there
+// already are left as they are.
+func makeDirectory(dir string) error {
+	var missing []string
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, at)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // Postgres' user has to pass it; what is secret in it has its own mode
+		return err
+	}
+	for _, made := range missing {
+		if err := os.Chmod(made, 0o755); err != nil { //nolint:gosec // as above
+			return err
+		}
+	}
+	return nil
+}
+
+// directoryLock is held on a directory by one process at a time, and is free again when that process is gone,
+// however it went.
+type directoryLock struct{ file *os.File }
+
+// errLocked says that another process holds the lock.
+var errLocked = errors.New("in use by another process")
+
+// tryLock takes the lock that path is, or returns errLocked.
+func tryLock(path string) (*directoryLock, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the path is the caller's choice
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = file.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s: %w", path, errLocked)
+		}
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return &directoryLock{file}, nil
+}
+
+// waitLock is tryLock until ctx is done.
+func waitLock(ctx context.Context, path string) (*directoryLock, error) {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		lock, err := tryLock(path)
+		if !errors.Is(err, errLocked) {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for %w: %w", err, ctx.Err())
+		case <-ticker.C:
+		}
+	}
+}
+
+// free gives the lock up. The file stays: removing it would let two processes hold a lock of the same name.
+func (l *directoryLock) free() error {
+	if l == nil {
+		return nil
+	}
+	return l.file.Close()
+}
+
+const (
+	temporaryPattern = "openbank-*"
+	temporaryLock    = "in-use"
+)
+
+// temporaryDirectory makes a directory that Postgres' user can pass, and removes those of processes that were killed
+// before they could do it themselves. The lock is held until the directory is removed.
+func temporaryDirectory(id identity) (string, *directoryLock, error) {
+	parent := os.TempDir()
+	if id.reach(parent) != nil {
+		parent = "/var/tmp"
+	}
+	sweep(parent)
+	dir, err := os.MkdirTemp(parent, temporaryPattern)
+	if err != nil {
+		return "", nil, err
+	}
+	lock, err := tryLock(filepath.Join(dir, temporaryLock))
+	if err == nil {
+		err = os.Chmod(dir, 0o711) //nolint:gosec // Postgres' user has to pass it
+	}
+	if err != nil {
+		_ = lock.free()
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, lock, nil
+}
+
+// sweep removes temporary directories of this user that nobody holds. What it cannot remove is left: it is only tidying.
+func sweep(parent string) {
+	dirs, _ := filepath.Glob(filepath.Join(parent, temporaryPattern)) // the pattern is well formed
+	for _, dir := range dirs {
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() {
+			continue
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Geteuid() {
+			continue
+		}
+		// No lock file: it is being made at this moment, or is none of ours.
+		if _, err := os.Lstat(filepath.Join(dir, temporaryLock)); err != nil {
+			continue
+		}
+		if lock, err := tryLock(filepath.Join(dir, temporaryLock)); err == nil {
+			_ = os.RemoveAll(dir)
+			_ = lock.free()
+		}
+	}
+}

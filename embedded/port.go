@@ -1,0 +1,46 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// Ports are taken below 32,768, where Linux begins to take the local ports of outgoing connections (macOS: 49,152): a
+// client that keeps trying to reach a stopped server would otherwise sooner or later sit on that server's port itself.
+const (
+	lowestPort  = 20000
+	highestPort = 32767
+	portTries   = 100
+)
+
+// listenFree listens on a free port of 127.0.0.1.
+func listenFree() (net.Listener, error) {
+	var last error
+	for range portTries {
+		port := lowestPort + rand.IntN(highestPort-lowestPort+1) //nolint:gosec // no secret
+		listener, err := net.Listen("tcp", loopback(port))
+		if err == nil {
+			return listener, nil
+		}
+		last = err
+	}
+	return nil, fmt.Errorf("looking for a free port on 127.0.0.1 from %d to %d: %w", lowestPort, highestPort, last)
+}
+
+// freePort is a port that was free a moment ago, for a process that can only be told a number.
+func freePort() (int, error) {
+	listener, err := listenFree()
+	if err != nil {
+		return 0, err
+	}
+	address, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, errors.Join(fmt.Errorf("no TCP address: %s", listener.Addr()), listener.Close())
+	}
+	return address.Port, listener.Close()
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
