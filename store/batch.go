@@ -1,0 +1,112 @@
+package store
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/binary"
+
+	"openbank/bank"
+)
+
+// batch is one run of a batch: what was read, and what is to be written. Nothing of it outlives the run, since the next
+// one may meet other rows and draws other IBANs and tokens.
+type batch struct {
+	commands []Command
+	outcomes []Outcome
+	topics   []int32    // of each command; 0: no origin
+	fresh    []identity // of each creation, in the order of the commands
+
+	accounts  bank.Accounts
+	locked    []lockedAccount // by IBAN
+	transfers map[bank.ID]*transfer
+	creations map[bank.ID]*creation
+	seq       int64 // of the first command
+
+	newTransfers []*transfer
+	newCreations []*creation
+}
+
+// identity is what a new account may get.
+type identity struct {
+	ibans [candidates]string
+	token string
+}
+
+// candidates is how many IBANs are drawn for a new account. Out of 1,000 million one is taken with a probability of a
+// thousandth at a million accounts, all of them of 10^-9.
+const candidates = 3
+
+// lockedAccount is an account whose row this transaction has locked.
+type lockedAccount struct {
+	bank.Account
+	id     int32 // balance_id
+	before int64 // its version when it was locked
+}
+
+// origin is where a row's command came from. Topic 0: from no record, or from one that is not known.
+type origin struct {
+	topic, partition int32
+	offset           int64
+}
+
+// transfer is a row of cmt.
+type transfer struct {
+	id       bank.ID
+	seq      int64
+	origin   origin
+	printed  bool // has a fingerprint
+	print    int64
+	outcome  bank.TransferOutcome
+	hasTexts bool // from, to and description are known: false of taken-over rows and of unfit texts
+	from, to string
+	text     string // the description
+	amount   int64
+}
+
+// creation is a row of cac.
+type creation struct {
+	id      bank.ID
+	seq     int64
+	origin  origin
+	outcome bank.CreationOutcome
+	kind    bank.AccountType
+}
+
+func newBatch(commands []Command, outcomes []Outcome) *batch {
+	return &batch{
+		commands: commands, outcomes: outcomes,
+		topics:    make([]int32, len(commands)),
+		accounts:  make(bank.Accounts, 2*len(commands)),
+		transfers: make(map[bank.ID]*transfer, len(commands)),
+		creations: make(map[bank.ID]*creation),
+	}
+}
+
+// drawIdentities draws candidates for every creation, before the locks: they are looked up along with the accounts, so
+// that one that is found is known to be taken.
+func (b *batch) drawIdentities() error {
+	random := bufio.NewReader(rand.Reader)
+	for i := range b.commands {
+		if b.commands[i].Creation == nil {
+			continue
+		}
+		var drawn identity
+		var err error
+		for j := range drawn.ibans {
+			if drawn.ibans[j], err = bank.NewIBAN(random); err != nil {
+				return err //nolint:wrapcheck // it says all there is
+			}
+		}
+		if drawn.token, err = bank.NewToken(random); err != nil {
+			return err //nolint:wrapcheck // it says all there is
+		}
+		b.fresh = append(b.fresh, drawn)
+	}
+	return nil
+}
+
+// fingerprint is the stored form of a command's fingerprint.
+func fingerprint(c *bank.ConfirmMoneyTransfer) int64 {
+	f := c.Fingerprint()
+	return int64(binary.BigEndian.Uint64(f[:])) //nolint:gosec // the same 64 bits
+}

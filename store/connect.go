@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// What the sessions of either pool are set to. All of it exists in PostgreSQL 11; what the URL sets itself wins.
+var (
+	// A session that died with its host must give the accounts back soon.
+	everySession = map[string]string{
+		"tcp_keepalives_idle":     "10",
+		"tcp_keepalives_interval": "5",
+		"tcp_keepalives_count":    "3",
+	}
+	// Statements are prepared once, perhaps on empty tables, and must never settle for reading a table from end to
+	// end. That makes such a plan look so dear that it would also be compiled: jit off.
+	executing = map[string]string{
+		"enable_seqscan":                      "off",
+		"jit":                                 "off",
+		"lock_timeout":                        "10s",
+		"statement_timeout":                   "60s",
+		"idle_in_transaction_session_timeout": "30s",
+	}
+	// Verify and replay read whole tables, a migration may wait for another one.
+	reading = map[string]string{
+		"lock_timeout":                        "0",
+		"statement_timeout":                   "0",
+		"idle_in_transaction_session_timeout": "0",
+	}
+)
+
+// afterConnect makes the settings that not every server knows, and those that depend on what the server has: an answer
+// follows the commit, so a role's synchronous_commit=off must not stand.
+const afterConnect = `
+SELECT set_config('plan_cache_mode', 'force_generic_plan', false) WHERE current_setting('plan_cache_mode', true) IS NOT NULL
+UNION ALL
+SELECT set_config('tcp_user_timeout', '20s', false) WHERE current_setting('tcp_user_timeout', true) IS NOT NULL
+UNION ALL
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`
+
+// silence is how long a session of ours waits for a reply: longer than any statement may take.
+const silence = 75 * time.Second
+
+// settings reads a URL (or key=value pairs) as lib/pq does, with two differences: TLS is used when the server offers it
+// and nothing is said about it, as the reference's URL says nothing and its server has none; and arrays go out binary.
+func settings(url string) (pq.Config, error) {
+	cfg, err := pq.NewConfig(url)
+	if err != nil {
+		// A URL that cannot be parsed is quoted in the error, password and all.
+		return pq.Config{}, &FatalError{Sentence: "DATABASE_URL is not a Postgres URL; it should look like postgres://user:password@host:5432/database"}
+	}
+	if cfg.SSLMode == "" || (!strings.Contains(url, "sslmode") && os.Getenv("PGSSLMODE") == "") {
+		cfg.SSLMode = pq.SSLModePrefer
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 5 * time.Second
+	}
+	if cfg.ApplicationName == "" {
+		cfg.ApplicationName = "open-bank"
+	}
+	cfg.BinaryParameters = true
+	return cfg, nil
+}
+
+// pool opens a pool of at most size sessions with the given settings.
+func pool(cfg pq.Config, size int, session map[string]string, silence time.Duration) (*sqlx.DB, error) {
+	cfg = cfg.Clone()
+	runtime := maps.Clone(everySession)
+	maps.Copy(runtime, session)
+	maps.Copy(runtime, cfg.Runtime)
+	cfg.Runtime = runtime
+	c, err := pq.NewConnectorConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to connect: %w", err)
+	}
+	c.Dialer(dialer{silence: silence})
+	db := sqlx.NewDb(sql.OpenDB(connector{c}), "postgres")
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
+}
+
+// connector finishes a session's settings before the pool gets it.
+type connector struct{ *pq.Connector }
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, afterConnect, nil)
+	if err == nil {
+		err = rows.Close()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("setting up a session: %w", err), conn.Close())
+	}
+	return conn, nil
+}
+
+// check refuses a server that the bank cannot live on.
+func (s *Store) check(ctx context.Context) error {
+	var version, encoding string
+	if err := s.reading.QueryRowxContext(ctx, `SELECT current_setting('server_version_num'), current_setting('server_encoding')`).
+		Scan(&version, &encoding); err != nil {
+		return fmt.Errorf("asking the server's version: %w", err)
+	}
+	if n, err := strconv.Atoi(version); err != nil || n < 110000 {
+		return &FatalError{Sentence: "DATABASE_URL (" + s.target + "): Postgres " + version + " is too old; 11 or newer is needed"}
+	}
+	if encoding != "UTF8" {
+		return &FatalError{Sentence: "DATABASE_URL (" + s.target + "): the database's encoding is " + encoding +
+			", which cannot hold every text; create it with ENCODING 'UTF8'"}
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package store
+
+import "openbank/bank"
+
+// decide goes through the commands in order of arrival. A command whose id has a row, from before or from earlier in
+// the batch, is answered from it; the others are decided against the accounts as the commands before them left them.
+func (b *batch) decide() {
+	fresh := b.fresh
+	for i := range b.commands {
+		c := &b.commands[i]
+		at := origin{topic: b.topics[i], partition: c.Origin.Partition, offset: c.Origin.Offset}
+		seq := b.seq + int64(i)
+		if c.Transfer != nil {
+			b.outcomes[i] = b.transfer(c, at, seq)
+			continue
+		}
+		b.outcomes[i] = b.create(c, at, seq, &fresh[0])
+		fresh = fresh[1:]
+	}
+}
+
+func (b *batch) transfer(c *Command, at origin, seq int64) Outcome {
+	cmd := c.Transfer
+	print := fingerprint(cmd)
+	row, handled := b.transfers[cmd.ID]
+	if handled {
+		if row.printed && row.print != print {
+			return Outcome{Disposition: DeadLetter, Reason: ReasonIDReused}
+		}
+	} else {
+		row = &transfer{
+			id: cmd.ID, seq: seq, origin: at, printed: true, print: print,
+			amount: cmd.Amount, outcome: b.accounts.Transfer(cmd),
+		}
+		if cmd.TextReason() == "" {
+			row.hasTexts, row.from, row.to, row.text = true, cmd.From, cmd.To, cmd.Description
+		}
+		b.transfers[cmd.ID] = row
+		b.newTransfers = append(b.newTransfers, row)
+	}
+	out := Outcome{Disposition: disposition(handled, row.origin, at, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
+	if out.Reason == "" && out.Disposition != Duplicate {
+		// From the row, not from the command at hand: the row is what happened.
+		happened := bank.ConfirmMoneyTransfer{From: row.from, To: row.to, Amount: row.amount, Description: row.text}
+		out.Events = happened.AppendEvents(make([]bank.BalanceChanged, 0, 2), row.outcome.From, row.outcome.To)
+	}
+	return out
+}
+
+func (b *batch) create(c *Command, at origin, seq int64, drawn *identity) Outcome {
+	cmd := c.Creation
+	row, handled := b.creations[cmd.ID]
+	if !handled {
+		row = &creation{
+			id: cmd.ID, seq: seq, origin: at, kind: cmd.Type,
+			outcome: b.accounts.Create(cmd, drawn.ibans[:], drawn.token),
+		}
+		b.creations[cmd.ID] = row
+		b.newCreations = append(b.newCreations, row)
+	}
+	out := Outcome{Disposition: disposition(handled, row.origin, at, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
+	if out.Reason == "" {
+		out.IBAN, out.Token, out.Type = row.outcome.IBAN, row.outcome.Token, row.kind
+	}
+	return out
+}
+
+// disposition tells a record that is delivered again before its events were surely published from a second record with
+// the same id, which gets the answer alone. A row of unknown origin is always a duplicate's.
+func disposition(handled bool, stored, at origin, published bool) Disposition {
+	switch {
+	case !handled:
+		return Executed
+	case at.topic != 0 && stored == at && !published:
+		return Unfinished
+	}
+	return Duplicate
+}

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/lib/pq"
+)
+
+// FatalError is what no waiting mends: going on could do harm. Its text is a sentence for the operator and holds no
+// password.
+type FatalError struct {
+	Sentence string
+	Err      error
+}
+
+func (e *FatalError) Error() string {
+	if e.Err == nil {
+		return e.Sentence
+	}
+	return e.Sentence + " (" + e.Err.Error() + ")"
+}
+
+func (e *FatalError) Unwrap() error { return e.Err }
+
+// errOvertaken says that another session handled the same id, or took the same IBAN, between our look-up and our
+// insert: the batch is run again, and the rows decide.
+var errOvertaken = errors.New("another session got there first")
+
+// class is what is to be done about an error.
+type class int
+
+const (
+	again   class = iota // run again at once: two sessions met
+	wait                 // the surroundings' fault: run again until it works
+	refused              // one command's fault: find out whose
+	fatal
+)
+
+// verdict is an error's class and, for wait, the state that the surroundings are in.
+type verdict struct {
+	class class
+	state string
+}
+
+const (
+	stateAway     = "Postgres does not answer"
+	stateFull     = "Postgres is out of resources"
+	stateReadOnly = "Postgres is read-only"
+	stateBlocked  = "another session holds the rows"
+	stateFailing  = "Postgres fails"
+)
+
+// classify sorts errors as follows. SQLSTATE by code or by class, that is its first two characters:
+//
+//	40001 40P01                       two sessions met: again
+//	55P03 57014                       locks, time-outs: wait
+//	57P01 57P02 57P03 25006 08* 53*   the surroundings: wait
+//	23505 in a table of ours          another session got there first: again
+//	22* 23* 54*                       one command's fault
+//	42* 28* 3D*                       fatal
+//
+// A connection that breaks is waited for, and so is whatever else there is: a failing disk is not the command's fault.
+func (s *Store) classify(err error) verdict {
+	if errors.Is(err, errOvertaken) {
+		return verdict{class: again}
+	}
+	var stop *FatalError
+	if errors.As(err, &stop) {
+		return verdict{class: fatal}
+	}
+	var pe *pq.Error
+	if !errors.As(err, &pe) {
+		if isConnectionError(err) {
+			return verdict{wait, stateAway}
+		}
+		return verdict{wait, stateFailing}
+	}
+	switch pe.Code {
+	case "40001", "40P01":
+		return verdict{class: again}
+	case "55P03", "57014":
+		return verdict{wait, stateBlocked}
+	case "57P01", "57P02", "57P03":
+		return verdict{wait, stateAway}
+	case "25006":
+		return verdict{wait, stateReadOnly}
+	case "23505":
+		if pe.Table == s.layout.balance || pe.Table == s.layout.creations || pe.Table == s.layout.transfers {
+			return verdict{class: again}
+		}
+		return verdict{class: refused}
+	}
+	switch pe.Code.Class() {
+	case "08":
+		return verdict{wait, stateAway}
+	case "53":
+		return verdict{wait, stateFull}
+	case "22", "23", "54":
+		return verdict{class: refused}
+	case "42", "28", "3D":
+		return verdict{class: fatal}
+	}
+	return verdict{wait, stateFailing}
+}
+
+func isConnectionError(err error) bool {
+	var ne net.Error
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne)
+}
+
+// explain turns a fatal error of Postgres into a sentence that names the setting and what to do.
+func (s *Store) explain(err error) *FatalError {
+	var stop *FatalError
+	if errors.As(err, &stop) {
+		return stop
+	}
+	var pe *pq.Error
+	if !errors.As(err, &pe) {
+		return &FatalError{"executing in Postgres failed for good", err}
+	}
+	at := "DATABASE_URL (" + s.target + ")"
+	switch {
+	case pe.Code.Class() == "28":
+		return &FatalError{at + ": Postgres does not let this user in; correct the user or the password, or pg_hba.conf on the server", err}
+	case pe.Code.Class() == "3D":
+		return &FatalError{at + ": there is no such database; create it, or correct the name", err}
+	case pe.Code == "42P07" || pe.Code == "42723":
+		return &FatalError{at + ": the database already holds a table or function that this handler did not make; name an empty database", err}
+	case pe.Code == "42501":
+		return &FatalError{at + ": the user lacks a privilege; let the owner of the tables run the handler, or grant it", err}
+	case pe.Code == "42P01" || pe.Code == "42703":
+		return &FatalError{at + ": a table or column is missing; name the bank's own database, or migrate this one", err}
+	}
+	return &FatalError{at + ": Postgres refuses a statement; is this another program's database?", err}
+}
+
+// mask is a URL's target without its password.
+func mask(cfg pq.Config) string {
+	host := cfg.Host
+	if cfg.Hostaddr.IsValid() && host == "" {
+		host = cfg.Hostaddr.String()
+	}
+	name := cfg.Database
+	if name == "" {
+		name = cfg.User // what Postgres takes then
+	}
+	return fmt.Sprintf("postgres://%s:***@%s:%d/%s", cfg.User, host, cfg.Port, strings.TrimPrefix(name, "/"))
+}

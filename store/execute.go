@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// Execute executes a batch and returns an outcome for each command, in the same order. When it returns, all of it is
+// committed. It waits as long as the surroundings take, until ctx is done, and may run the batch several times until
+// then; only the last run, whose rows were committed, speaks. After an error nothing is known about the batch: it is to
+// be executed again, and the rows will tell what had been done.
+//
+// A command that Postgres refuses is found by halving the batch, in order, and comes back as a DeadLetter. A batch of
+// more than MaxBatch commands takes several transactions.
+//
+// Errors: ctx's, or a *FatalError.
+func (s *Store) Execute(ctx context.Context, b Batch) ([]Outcome, error) {
+	for i := range b.Commands {
+		if c := &b.Commands[i]; (c.Creation == nil) == (c.Transfer == nil) {
+			return nil, &FatalError{Sentence: fmt.Sprintf("command %d of a batch must be either a creation or a transfer", i)}
+		}
+	}
+	outcomes := make([]Outcome, len(b.Commands))
+	commands, rest := b.Commands, outcomes
+	for len(commands) > MaxBatch {
+		if err := s.run(ctx, commands[:MaxBatch], nil, rest[:MaxBatch]); err != nil {
+			return nil, err
+		}
+		commands, rest = commands[MaxBatch:], rest[MaxBatch:]
+	}
+	if err := s.run(ctx, commands, b.Progress, rest); err != nil {
+		return nil, err
+	}
+	return outcomes, nil
+}
+
+// run executes at most MaxBatch commands, in one transaction if all goes well. Progress goes with the last of them, for
+// it covers all.
+func (s *Store) run(ctx context.Context, commands []Command, progress []Progress, outcomes []Outcome) error {
+	if len(commands) == 0 && len(progress) == 0 {
+		return nil
+	}
+	err := s.retry(ctx, func(ctx context.Context) error { return s.try(ctx, commands, progress, outcomes) })
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	var stop *FatalError
+	if errors.As(err, &stop) {
+		return err
+	}
+	switch len(commands) {
+	case 0:
+		return &FatalError{"Postgres refuses to store the progress of a partition", err}
+	case 1:
+		outcomes[0] = Outcome{Disposition: DeadLetter, Reason: refusal(err)}
+		return s.run(ctx, nil, progress, nil)
+	}
+	half := len(commands) / 2
+	if err := s.run(ctx, commands[:half], nil, outcomes[:half]); err != nil {
+		return err
+	}
+	return s.run(ctx, commands[half:], progress, outcomes[half:])
+}
+
+// refusal is the dead letter's reason for a command that Postgres refuses.
+func refusal(err error) string {
+	var pe *pq.Error
+	if errors.As(err, &pe) {
+		return "refused by Postgres: " + pe.Message + " (" + string(pe.Code) + ")"
+	}
+	return "refused by Postgres: " + err.Error()
+}
+
+// try runs a batch once. Whatever goes wrong, the transaction is rolled back and outcomes are void.
+func (s *Store) try(ctx context.Context, commands []Command, progress []Progress, outcomes []Outcome) (err error) {
+	b := newBatch(commands, outcomes)
+	if err := s.numberTopics(ctx, b); err != nil {
+		return err
+	}
+	if err := b.drawIdentities(); err != nil {
+		return err
+	}
+	prepared, err := s.statements(ctx)
+	if err != nil {
+		return err
+	}
+	tx, err := s.executing.BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	committed := false
+	defer func() {
+		if !committed {
+			if e := tx.Rollback(); e != nil && !errors.Is(e, sql.ErrTxDone) {
+				err = errors.Join(err, fmt.Errorf("rolling back: %w", e))
+			}
+		}
+	}()
+	// ctx ends the transaction as a whole. Watching it in each statement as well would cost a goroutine each time.
+	t := transaction{ctx: context.WithoutCancel(ctx), tx: tx, prepared: prepared}
+	if len(commands) > 0 {
+		if err := t.lock(b); err != nil {
+			return err
+		}
+		if err := t.lookUp(b); err != nil {
+			return err
+		}
+		b.decide()
+		if err := t.write(b); err != nil {
+			return err
+		}
+	}
+	if err := t.saveProgress(progress); err != nil {
+		return err
+	}
+	committed = true // or perhaps not, when this fails: the next run's look-up will tell
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+// transaction is a transaction and the statements that are used in it.
+type transaction struct {
+	ctx      context.Context //nolint:containedctx // lives as long as the transaction
+	tx       *sqlx.Tx
+	prepared *statements
+}
+
+func (t transaction) query(stmt *sqlx.Stmt, args ...any) (*sql.Rows, error) {
+	return t.tx.StmtContext(t.ctx, stmt.Stmt).QueryContext(t.ctx, args...) //nolint:wrapcheck // the caller says what for
+}
+
+// exec runs a statement that must touch exactly n rows.
+func (t transaction) exec(n int, stmt *sqlx.Stmt, args ...any) error {
+	result, err := t.tx.StmtContext(t.ctx, stmt.Stmt).ExecContext(t.ctx, args...)
+	if err != nil {
+		return err //nolint:wrapcheck // the caller says what for
+	}
+	touched, err := result.RowsAffected()
+	if err != nil {
+		return err //nolint:wrapcheck // the caller says what for
+	}
+	if touched != int64(n) {
+		return fmt.Errorf("%d rows instead of %d: %w", touched, n, errOvertaken)
+	}
+	return nil
+}

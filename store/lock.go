@@ -1,0 +1,59 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/lib/pq/oid"
+
+	"openbank/bank"
+)
+
+// lock reads and locks the accounts that the batch may name. Names that are no account here lock nothing, and neither
+// do unfit texts, which never go to Postgres: one would fail the whole batch.
+func (t transaction) lock(b *batch) error {
+	var names array
+	names.reset(oid.T_text)
+	seen := make(map[string]struct{}, 2*len(b.commands))
+	add := func(name string) {
+		if _, ok := seen[name]; !ok {
+			seen[name] = struct{}{}
+			names.text(name)
+		}
+	}
+	for i := range b.commands {
+		if c := b.commands[i].Transfer; c != nil && c.TextReason() == "" {
+			add(c.From)
+			add(c.To)
+		}
+	}
+	for i := range b.fresh {
+		for _, iban := range b.fresh[i].ibans {
+			add(iban)
+		}
+	}
+	rows, err := t.query(t.prepared.lock, names.bytes())
+	if err != nil {
+		return fmt.Errorf("locking the accounts: %w", err)
+	}
+	defer rows.Close()
+	b.locked = make([]lockedAccount, 0, len(seen))
+	var c cells
+	for rows.Next() {
+		if err := c.scan(rows, 7); err != nil {
+			return fmt.Errorf("reading an account: %w", err)
+		}
+		a := lockedAccount{id: int32(c.int(0)), before: c.int(6)} //nolint:gosec // an int column
+		a.Account = bank.Account{
+			IBAN: c.text(1), Token: c.text(2), Type: bank.AccountType(c.text(3)),
+			Balance: c.int(4), Limit: c.int(5), Version: a.before,
+		}
+		b.locked = append(b.locked, a)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("locking the accounts: %w", err)
+	}
+	for i := range b.locked {
+		b.accounts[b.locked[i].IBAN] = &b.locked[i].Account
+	}
+	return rows.Close() //nolint:wrapcheck // nothing was going on any more
+}

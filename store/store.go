@@ -1,0 +1,100 @@
+// Package store keeps the bank in Postgres: accounts with their balances, and one row for each command handled, which
+// is its event, its answer and the proof that it was handled. It answers for every command taking effect once, whatever
+// is delivered again, dies halfway or runs beside it; for the order of execution being written down (seq); and for the
+// books being open to inspection (Verify, Replay). What a command means is decided in package bank, and Kafka is
+// nobody's business here but for the names of records (Origin) and how far they are handled (Progress).
+//
+// A batch is one transaction, READ COMMITTED, with one order of statements and of locks in every session:
+//
+//	lock     the accounts that the batch may name, by IBAN          lock.go
+//	look up  the ids handled before, and draw the seq numbers       lookup.go
+//	decide   one command after the other, in memory                 decide.go
+//	write    balances, new balances, creations, transfers, progress write.go
+//
+// The look-up comes after the locks and in a statement of its own: it must see what another session committed while
+// ours waited for the locks. The other way round money moved twice between two sessions. Accounts and rows are
+// written in a fixed order (IBAN, id), so that two sessions never wait for each other in a circle.
+//
+// Errors: what the surroundings cause is waited for, with one log line when a state begins and one when it ends; a
+// command that Postgres refuses is singled out and becomes a dead letter; the rest is a *FatalError.
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Config says where the bank's database is.
+type Config struct {
+	// URL is where Postgres is: postgres://user:password@host:port/database?name=value, or key=value pairs. What it
+	// leaves out comes from the usual PG* environment, as in libpq. Settings of the session may stand in it
+	// (statement_timeout=5s) and win over ours. A password is never logged.
+	URL string
+	// Logger gets one line when Postgres enters a state that has to be waited out, and one when it is over. Default:
+	// slog.Default().
+	Logger *slog.Logger
+	// Sessions is how many batches may be in Postgres at once. Default: 3, one for each of the two lanes and one more.
+	Sessions int
+}
+
+// Store is a bank's database. Its methods may be called concurrently.
+type Store struct {
+	layout       layout
+	target       string   // where we are connected to, for sentences; no password
+	executing    *sqlx.DB // sessions with time-outs and prepared statements
+	reading      *sqlx.DB // sessions for migrations, verify, replay
+	surroundings surroundings
+
+	mu       sync.Mutex
+	prepared *statements
+	topics   map[topic]int32
+}
+
+// Open connects to Postgres, which need not be there yet: it is waited for, with one log line, until ctx is done.
+// Errors: ctx's, or a *FatalError: not a URL, no such user, password or database, a server older than 11.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Sessions <= 0 {
+		c.Sessions = 3
+	}
+	cfg, err := settings(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		layout:       clojureLayout,
+		target:       mask(cfg),
+		surroundings: surroundings{log: c.Logger},
+		topics:       make(map[topic]int32),
+	}
+	s.surroundings.log = c.Logger.With("database", s.target)
+	if s.executing, err = pool(cfg, c.Sessions, executing, silence); err != nil {
+		return nil, err
+	}
+	if s.reading, err = pool(cfg, 2, reading, 0); err != nil {
+		return nil, errors.Join(err, s.executing.Close())
+	}
+	s.reading.SetMaxIdleConns(1)
+	if err := s.retry(ctx, s.check); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close closes the sessions. What is being executed fails; nothing that was acknowledged is lost.
+func (s *Store) Close() error {
+	return errors.Join(s.executing.Close(), s.reading.Close())
+}
+
+// renew drops the sessions that are not in use.
+func (s *Store) renew() {
+	size := s.executing.Stats().MaxOpenConnections
+	s.executing.SetMaxIdleConns(0)
+	s.executing.SetMaxIdleConns(size)
+}

@@ -1,0 +1,233 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/lib/pq/oid"
+)
+
+// write stores what was decided: balances by IBAN, new balances by IBAN, creations by id, transfers by id, so that two
+// sessions that write the same keys wait for each other in the same order. A row that another session wrote first
+// shows as a unique violation, a row that is not there any more as one too few; both mean: run the batch again.
+func (t transaction) write(b *batch) error {
+	if err := t.updateBalances(b); err != nil {
+		return fmt.Errorf("updating the balances: %w", err)
+	}
+	if err := t.insertBalances(b); err != nil {
+		return fmt.Errorf("inserting the new balances: %w", err)
+	}
+	if err := t.insertCreations(b); err != nil {
+		return fmt.Errorf("inserting the account creations: %w", err)
+	}
+	if err := t.insertTransfers(b); err != nil {
+		return fmt.Errorf("inserting the transfers: %w", err)
+	}
+	return nil
+}
+
+func (t transaction) updateBalances(b *batch) error {
+	var id, amount, version array
+	id.reset(oid.T_int4)
+	amount.reset(oid.T_int8)
+	version.reset(oid.T_int8)
+	for i := range b.locked { // in the order in which they were locked: by IBAN
+		if a := &b.locked[i]; a.Version != a.before {
+			id.int4(a.id)
+			amount.int8(a.Balance)
+			version.int8(a.Version)
+		}
+	}
+	if id.n == 0 {
+		return nil
+	}
+	return t.exec(int(id.n), t.prepared.updateBalances, id.bytes(), amount.bytes(), version.bytes())
+}
+
+func (t transaction) insertBalances(b *batch) error {
+	made := make([]string, 0, len(b.newCreations))
+	for _, c := range b.newCreations {
+		if c.outcome.Reason == "" {
+			made = append(made, c.outcome.IBAN)
+		}
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	slices.Sort(made)
+	var iban, token, kind, amount, limit, version array
+	iban.reset(oid.T_text)
+	token.reset(oid.T_text)
+	kind.reset(oid.T_text)
+	amount.reset(oid.T_int8)
+	limit.reset(oid.T_int8)
+	version.reset(oid.T_int8)
+	for _, name := range made {
+		a := b.accounts[name] // as the commands after its creation left it
+		iban.text(a.IBAN)
+		token.text(a.Token)
+		kind.text(string(a.Type))
+		amount.int8(a.Balance)
+		limit.int8(a.Limit)
+		version.int8(a.Version)
+	}
+	return t.exec(len(made), t.prepared.insertBalances,
+		iban.bytes(), token.bytes(), kind.bytes(), amount.bytes(), limit.bytes(), version.bytes())
+}
+
+// rowArrays are the columns that creations and transfers have in common.
+type rowArrays struct {
+	id, reason, seq          array
+	topic, partition, offset array
+}
+
+func (r *rowArrays) reset() {
+	r.id.reset(oid.T_uuid)
+	r.reason.reset(oid.T_text)
+	r.seq.reset(oid.T_int8)
+	r.topic.reset(oid.T_int4)
+	r.partition.reset(oid.T_int4)
+	r.offset.reset(oid.T_int8)
+}
+
+func (r *rowArrays) add(reason string, seq int64, from origin) {
+	if reason == "" {
+		r.reason.null()
+	} else {
+		r.reason.text(reason)
+	}
+	r.seq.int8(seq)
+	if from.topic == 0 {
+		r.topic.null()
+		r.partition.null()
+		r.offset.null()
+		return
+	}
+	r.topic.int4(from.topic)
+	r.partition.int4(from.partition)
+	r.offset.int8(from.offset)
+}
+
+func (t transaction) insertCreations(b *batch) error {
+	if len(b.newCreations) == 0 {
+		return nil
+	}
+	slices.SortFunc(b.newCreations, func(x, y *creation) int { return bytes.Compare(x.id[:], y.id[:]) })
+	var r rowArrays
+	var iban, token, kind array
+	r.reset()
+	iban.reset(oid.T_text)
+	token.reset(oid.T_text)
+	kind.reset(oid.T_text)
+	for _, c := range b.newCreations {
+		r.id.uuid(c.id)
+		r.add(c.outcome.Reason, c.seq, c.origin)
+		iban.textOrNull(c.outcome.IBAN)
+		token.textOrNull(c.outcome.Token)
+		if c.outcome.Reason == "" {
+			kind.text(string(c.kind))
+		} else {
+			kind.null()
+		}
+	}
+	return t.exec(len(b.newCreations), t.prepared.insertCreations,
+		r.id.bytes(), r.reason.bytes(), r.seq.bytes(), r.topic.bytes(), r.partition.bytes(), r.offset.bytes(),
+		iban.bytes(), token.bytes(), kind.bytes())
+}
+
+func (t transaction) insertTransfers(b *batch) error {
+	if len(b.newTransfers) == 0 {
+		return nil
+	}
+	slices.SortFunc(b.newTransfers, func(x, y *transfer) int { return bytes.Compare(x.id[:], y.id[:]) })
+	var r rowArrays
+	var print, from, to, description, amount, fromBalance, fromVersion, toBalance, toVersion array
+	r.reset()
+	for _, a := range []*array{&print, &amount, &fromBalance, &fromVersion, &toBalance, &toVersion} {
+		a.reset(oid.T_int8)
+	}
+	for _, a := range []*array{&from, &to, &description} {
+		a.reset(oid.T_text)
+	}
+	for _, c := range b.newTransfers {
+		r.id.uuid(c.id)
+		r.add(c.outcome.Reason, c.seq, c.origin)
+		print.int8(c.print)
+		if c.hasTexts {
+			from.text(c.from)
+			to.text(c.to)
+			description.text(c.text)
+		} else {
+			from.null()
+			to.null()
+			description.null()
+		}
+		amount.int8(c.amount)
+		if c.outcome.From.Known {
+			fromBalance.int8(c.outcome.From.Balance)
+			fromVersion.int8(c.outcome.From.Version)
+		} else {
+			fromBalance.null()
+			fromVersion.null()
+		}
+		if c.outcome.To.Known {
+			toBalance.int8(c.outcome.To.Balance)
+			toVersion.int8(c.outcome.To.Version)
+		} else {
+			toBalance.null()
+			toVersion.null()
+		}
+	}
+	return t.exec(len(b.newTransfers), t.prepared.insertTransfers,
+		r.id.bytes(), r.reason.bytes(), r.seq.bytes(), r.topic.bytes(), r.partition.bytes(), r.offset.bytes(),
+		print.bytes(), from.bytes(), to.bytes(), description.bytes(), amount.bytes(),
+		fromBalance.bytes(), fromVersion.bytes(), toBalance.bytes(), toVersion.bytes())
+}
+
+// saveProgress moves partitions on, in the same order in every session.
+func (t transaction) saveProgress(progress []Progress) error {
+	if len(progress) == 0 {
+		return nil
+	}
+	sorted := merge(progress)
+	var topic, topicID, partition, executed, published array
+	topic.reset(oid.T_text)
+	topicID.reset(oid.T_uuid)
+	partition.reset(oid.T_int4)
+	executed.reset(oid.T_int8)
+	published.reset(oid.T_int8)
+	for _, p := range sorted {
+		topic.text(p.Topic)
+		topicID.uuid(p.TopicID)
+		partition.int4(p.Partition)
+		executed.int8(p.ExecutedTo)
+		published.int8(p.PublishedTo)
+	}
+	if err := t.exec(len(sorted), t.prepared.saveProgress,
+		topic.bytes(), topicID.bytes(), partition.bytes(), executed.bytes(), published.bytes()); err != nil {
+		return fmt.Errorf("saving the progress: %w", err)
+	}
+	return nil
+}
+
+// merge sorts progress by partition and makes one entry of several for the same one, which a single statement could
+// not write.
+func merge(progress []Progress) []Progress {
+	sorted := slices.Clone(progress)
+	slices.SortFunc(sorted, func(x, y Progress) int {
+		return cmp.Or(cmp.Compare(x.Topic, y.Topic), bytes.Compare(x.TopicID[:], y.TopicID[:]), cmp.Compare(x.Partition, y.Partition))
+	})
+	merged := sorted[:0]
+	for _, p := range sorted {
+		if n := len(merged); n > 0 && merged[n-1].Topic == p.Topic && merged[n-1].TopicID == p.TopicID && merged[n-1].Partition == p.Partition {
+			last := &merged[n-1]
+			last.ExecutedTo = max(last.ExecutedTo, p.ExecutedTo)
+			last.PublishedTo = max(last.PublishedTo, p.PublishedTo)
+			continue
+		}
+		merged = append(merged, p)
+	}
+	return merged
+}
