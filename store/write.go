@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq/oid"
 )
 
@@ -13,22 +14,29 @@ import (
 // sessions that write the same keys wait for each other in the same order. A row that another session wrote first
 // shows as a unique violation, a row that is not there any more as one too few; both mean: run the batch again.
 func (t transaction) write(b *batch) error {
-	if err := t.updateBalances(b); err != nil {
-		return fmt.Errorf("updating the balances: %w", err)
-	}
-	if err := t.insertBalances(b); err != nil {
-		return fmt.Errorf("inserting the new balances: %w", err)
-	}
-	if err := t.insertCreations(b); err != nil {
-		return fmt.Errorf("inserting the account creations: %w", err)
-	}
-	if err := t.insertTransfers(b); err != nil {
-		return fmt.Errorf("inserting the transfers: %w", err)
+	for _, w := range []struct {
+		what string
+		stmt *sqlx.Stmt
+		args func() (rows int, args []any)
+	}{
+		{"updating the balances", t.prepared.updateBalances, b.changedBalances},
+		{"inserting the new balances", t.prepared.insertBalances, b.newBalances},
+		{"inserting the account creations", t.prepared.insertCreations, b.creationRows},
+		{"inserting the transfers", t.prepared.insertTransfers, b.transferRows},
+	} {
+		rows, args := w.args()
+		if rows == 0 {
+			continue
+		}
+		if err := t.exec(rows, w.stmt, args...); err != nil {
+			return fmt.Errorf("%s: %w", w.what, err)
+		}
 	}
 	return nil
 }
 
-func (t transaction) updateBalances(b *batch) error {
+// changedBalances are the arguments of updateBalancesSQL.
+func (b *batch) changedBalances() (rows int, args []any) {
 	var id, amount, version array
 	id.reset(oid.T_int4)
 	amount.reset(oid.T_int8)
@@ -40,13 +48,11 @@ func (t transaction) updateBalances(b *batch) error {
 			version.int8(a.Version)
 		}
 	}
-	if id.n == 0 {
-		return nil
-	}
-	return t.exec(int(id.n), t.prepared.updateBalances, id.bytes(), amount.bytes(), version.bytes())
+	return int(id.n), []any{id.bytes(), amount.bytes(), version.bytes()}
 }
 
-func (t transaction) insertBalances(b *batch) error {
+// newBalances are the arguments of insertBalancesSQL.
+func (b *batch) newBalances() (rows int, args []any) {
 	made := make([]string, 0, len(b.newCreations))
 	for _, c := range b.newCreations {
 		if c.outcome.Reason == "" {
@@ -54,16 +60,16 @@ func (t transaction) insertBalances(b *batch) error {
 		}
 	}
 	if len(made) == 0 {
-		return nil
+		return 0, nil
 	}
 	slices.Sort(made)
 	var iban, token, kind, amount, limit, version array
-	iban.reset(oid.T_text)
-	token.reset(oid.T_text)
-	kind.reset(oid.T_text)
-	amount.reset(oid.T_int8)
-	limit.reset(oid.T_int8)
-	version.reset(oid.T_int8)
+	for _, a := range []*array{&iban, &token, &kind} {
+		a.reset(oid.T_text)
+	}
+	for _, a := range []*array{&amount, &limit, &version} {
+		a.reset(oid.T_int8)
+	}
 	for _, name := range made {
 		a := b.accounts[name] // as the commands after its creation left it
 		iban.text(a.IBAN)
@@ -73,8 +79,7 @@ func (t transaction) insertBalances(b *batch) error {
 		limit.int8(a.Limit)
 		version.int8(a.Version)
 	}
-	return t.exec(len(made), t.prepared.insertBalances,
-		iban.bytes(), token.bytes(), kind.bytes(), amount.bytes(), limit.bytes(), version.bytes())
+	return len(made), []any{iban.bytes(), token.bytes(), kind.bytes(), amount.bytes(), limit.bytes(), version.bytes()}
 }
 
 // rowArrays are the columns that creations and transfers have in common.
@@ -110,9 +115,10 @@ func (r *rowArrays) add(reason string, seq int64, from origin) {
 	r.offset.int8(from.offset)
 }
 
-func (t transaction) insertCreations(b *batch) error {
+// creationRows are the arguments of insertCreationsSQL.
+func (b *batch) creationRows() (rows int, args []any) {
 	if len(b.newCreations) == 0 {
-		return nil
+		return 0, nil
 	}
 	slices.SortFunc(b.newCreations, func(x, y *creation) int { return bytes.Compare(x.id[:], y.id[:]) })
 	var r rowArrays
@@ -132,14 +138,16 @@ func (t transaction) insertCreations(b *batch) error {
 			kind.null()
 		}
 	}
-	return t.exec(len(b.newCreations), t.prepared.insertCreations,
+	return len(b.newCreations), []any{
 		r.id.bytes(), r.reason.bytes(), r.seq.bytes(), r.topic.bytes(), r.partition.bytes(), r.offset.bytes(),
-		iban.bytes(), token.bytes(), kind.bytes())
+		iban.bytes(), token.bytes(), kind.bytes(),
+	}
 }
 
-func (t transaction) insertTransfers(b *batch) error {
+// transferRows are the arguments of insertTransfersSQL.
+func (b *batch) transferRows() (rows int, args []any) {
 	if len(b.newTransfers) == 0 {
-		return nil
+		return 0, nil
 	}
 	slices.SortFunc(b.newTransfers, func(x, y *transfer) int { return bytes.Compare(x.id[:], y.id[:]) })
 	var r rowArrays
@@ -180,10 +188,11 @@ func (t transaction) insertTransfers(b *batch) error {
 			toVersion.null()
 		}
 	}
-	return t.exec(len(b.newTransfers), t.prepared.insertTransfers,
+	return len(b.newTransfers), []any{
 		r.id.bytes(), r.reason.bytes(), r.seq.bytes(), r.topic.bytes(), r.partition.bytes(), r.offset.bytes(),
 		print.bytes(), from.bytes(), to.bytes(), description.bytes(), amount.bytes(),
-		fromBalance.bytes(), fromVersion.bytes(), toBalance.bytes(), toVersion.bytes())
+		fromBalance.bytes(), fromVersion.bytes(), toBalance.bytes(), toVersion.bytes(),
+	}
 }
 
 // saveProgress moves partitions on, in the same order in every session.
