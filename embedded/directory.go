@@ -110,8 +110,8 @@ func makeDirectory(dir string) error {
 // however it went.
 type directoryLock struct{ file *os.File }
 
-// errLocked says that another process holds the lock.
-var errLocked = errors.New("in use by another process")
+// errLocked says that somebody holds the lock.
+var errLocked = errors.New("in use already")
 
 // tryLock takes the lock that path is, or returns errLocked.
 func tryLock(path string) (*directoryLock, error) {
@@ -156,8 +156,63 @@ func (l *directoryLock) free() error {
 
 const (
 	temporaryPattern = "openbank-*"
-	temporaryLock    = "in-use"
+	lockName         = "in-use"
 )
+
+// home is the directory of one server: the caller's, locked while the server runs, or a temporary one, locked until it
+// is removed.
+type home struct {
+	dir       string
+	temporary bool
+	lock      *directoryLock
+}
+
+// openHome makes the directory if it has to, and locks it.
+func openHome(dir string, id identity) (*home, error) {
+	if dir == "" {
+		dir, lock, err := temporaryDirectory(id)
+		return &home{dir: dir, temporary: true, lock: lock}, err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeDirectory(dir); err != nil {
+		return nil, err
+	}
+	h := &home{dir: dir}
+	return h, h.acquire()
+}
+
+// acquire locks the directory, if that is not done yet.
+func (h *home) acquire() error {
+	if h.lock != nil {
+		return nil
+	}
+	var err error
+	h.lock, err = tryLock(filepath.Join(h.dir, lockName))
+	return err
+}
+
+// release lets others have the directory, unless it is temporary.
+func (h *home) release() error {
+	if h.temporary {
+		return nil
+	}
+	err := h.lock.free()
+	h.lock = nil
+	return err
+}
+
+// leave is release, and the end of a temporary directory.
+func (h *home) leave() error {
+	if !h.temporary || h.lock == nil {
+		return h.release()
+	}
+	err := errors.Join(os.RemoveAll(h.dir), h.lock.free())
+	h.lock = nil
+	return err
+}
 
 // temporaryDirectory makes a directory that Postgres' user can pass, and removes those of processes that were killed
 // before they could do it themselves. The lock is held until the directory is removed.
@@ -171,7 +226,7 @@ func temporaryDirectory(id identity) (string, *directoryLock, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	lock, err := tryLock(filepath.Join(dir, temporaryLock))
+	lock, err := tryLock(filepath.Join(dir, lockName))
 	if err == nil {
 		err = os.Chmod(dir, 0o711) //nolint:gosec // Postgres' user has to pass it
 	}
@@ -194,10 +249,10 @@ func sweep(parent string) {
 			continue
 		}
 		// No lock file: it is being made at this moment, or is none of ours.
-		if _, err := os.Lstat(filepath.Join(dir, temporaryLock)); err != nil {
+		if _, err := os.Lstat(filepath.Join(dir, lockName)); err != nil {
 			continue
 		}
-		if lock, err := tryLock(filepath.Join(dir, temporaryLock)); err == nil {
+		if lock, err := tryLock(filepath.Join(dir, lockName)); err == nil {
 			_ = os.RemoveAll(dir)
 			_ = lock.free()
 		}

@@ -1,14 +1,11 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -60,12 +57,12 @@ type PostgresConfig struct {
 // Postgres is a server of its own on 127.0.0.1, a child process that does not outlive this one. Root lends it another
 // user. Its methods may be called from several goroutines.
 type Postgres struct {
-	config    PostgresConfig
-	identity  identity
-	binaries  binaries
-	dir       string // Dir, or where the data had to go instead
-	password  string
-	temporary *directoryLock // nil when Dir is the caller's
+	config   PostgresConfig
+	identity identity
+	binaries binaries
+	home     *home
+	dir      string // the home's, as the server reaches it
+	password string
 
 	mu     sync.Mutex
 	port   int
@@ -81,7 +78,10 @@ func StartPostgres(ctx context.Context, config PostgresConfig) (_ *Postgres, err
 	p := &Postgres{config: config, identity: serverIdentity(), port: config.Port}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("starting Postgres: %w", err), p.removeTemporary())
+			err = fmt.Errorf("starting Postgres: %w", err)
+			if p.home != nil {
+				err = errors.Join(err, p.home.leave())
+			}
 		}
 	}()
 	if err := p.prepareDirectory(); err != nil {
@@ -108,7 +108,7 @@ func StartPostgres(ctx context.Context, config PostgresConfig) (_ *Postgres, err
 			return nil, err
 		}
 	}
-	if err := p.Start(ctx); err != nil {
+	if err := p.start(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.CreateDatabase(ctx, defaultDatabase); err != nil {
@@ -161,8 +161,18 @@ func (p *Postgres) Start(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.server != nil && p.server.running() {
-		return errors.New("the Postgres server is running already")
+		return errors.New("starting Postgres: it is running already")
 	}
+	if err := p.home.acquire(); err != nil {
+		return fmt.Errorf("starting Postgres: %w", err)
+	}
+	if err := p.start(ctx); err != nil {
+		return errors.Join(fmt.Errorf("starting Postgres: %w", err), p.home.release())
+	}
+	return nil
+}
+
+func (p *Postgres) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
 	clash := time.Now().Add(clashDeadline)
@@ -265,16 +275,16 @@ func (p *Postgres) Stop(ctx context.Context) error {
 		return nil
 	}
 	if !p.server.running() {
-		err := p.server.err
+		err := fmt.Errorf("stopping Postgres: it had ended before, see %s: %w", filepath.Join(p.dir, "postgres.log"), p.server.err)
 		p.server = nil
-		return fmt.Errorf("stopping Postgres: it had ended before, see %s: %w", filepath.Join(p.dir, "postgres.log"), err)
+		return errors.Join(err, p.home.release())
 	}
 	if p.server.signal(ctx, syscall.SIGINT, fastDeadline) {
 		p.server = nil
-		return nil
+		return p.home.release()
 	}
 	p.kill()
-	return errors.New("stopping Postgres: it did not end in time and was ended at once; it will recover at its next start")
+	return errors.Join(errors.New("stopping Postgres: it did not end in time and was ended at once; it will recover at its next start"), p.home.release())
 }
 
 // Kill ends the server at once, as by a crash: nothing is finished, and the next start recovers what was acknowledged.
@@ -283,6 +293,7 @@ func (p *Postgres) Kill() {
 	defer p.mu.Unlock()
 	if p.server != nil {
 		p.kill()
+		_ = p.home.release() // closing a file that nothing was written to
 	}
 }
 
@@ -297,142 +308,7 @@ func (p *Postgres) kill() {
 
 // Close is Stop, and the end of a temporary directory. The server cannot be started again after it.
 func (p *Postgres) Close(ctx context.Context) error {
-	return errors.Join(p.Stop(ctx), p.removeTemporary())
-}
-
-func (p *Postgres) removeTemporary() error {
-	if p.temporary == nil {
-		return nil
-	}
-	err := errors.Join(os.RemoveAll(p.dir), p.temporary.free())
-	p.temporary = nil
-	return err
-}
-
-// prepareDirectory sets p.dir to a directory that the server's user can pass.
-func (p *Postgres) prepareDirectory() (err error) {
-	if p.config.Dir == "" {
-		p.dir, p.temporary, err = temporaryDirectory(p.identity)
-		return err
-	}
-	if p.dir, err = filepath.Abs(p.config.Dir); err != nil {
-		return err
-	}
-	if info, err := os.Lstat(p.dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		if _, err := os.Stat(p.dir); err != nil {
-			return fmt.Errorf("the data that %s stands for is gone: remove %s to begin anew: %w", p.dir, p.dir, err)
-		}
-	}
-	if err := makeDirectory(p.dir); err != nil {
-		return err
-	}
-	cause := p.identity.reach(p.dir)
-	if cause == nil {
-		return nil
-	}
-	return p.moveElsewhere(cause)
-}
-
-// moveElsewhere makes Dir a link to a directory under /var/lib: root's home, where Dir often lies, is closed to the
-// server's user. The link is with the rest of a bank's state, so removing that begins anew.
-func (p *Postgres) moveElsewhere(cause error) error {
-	const parent = "/var/lib/openbank"
-	if err := os.Remove(p.dir); err != nil { // fails unless it is empty
-		return fmt.Errorf("%w; choose another directory", cause)
-	}
-	if err := makeDirectory(parent); err != nil {
-		return fmt.Errorf("%w; choose another directory: %w", cause, err)
-	}
-	elsewhere, err := os.MkdirTemp(parent, "postgres-")
-	if err != nil {
-		return fmt.Errorf("%w; choose another directory: %w", cause, err)
-	}
-	if err := os.Chmod(elsewhere, 0o711); err != nil { //nolint:gosec // the server's user has to pass it
-		return err
-	}
-	if err := os.Symlink(elsewhere, p.dir); err != nil {
-		return err
-	}
-	p.config.Logger.Warn("the database lies outside of the given directory, which holds a link to it", "directory", p.dir, "database", elsewhere, "because", cause)
-	return nil
-}
-
-// dataVersion is the major version that made the data, 0 when there is none.
-func (p *Postgres) dataVersion() (int, error) {
-	text, err := os.ReadFile(filepath.Join(p.dir, "data", "PG_VERSION")) //nolint:gosec // below the caller's directory
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return 0, fmt.Errorf("reading the version of the data in %s: %w", p.dir, err)
-	}
-	return major, nil
-}
-
-// makePassword makes the superuser's password at first, and reads it later. It is random because every user of the
-// machine can reach the port, and a superuser can run programs.
-func (p *Postgres) makePassword() (string, error) {
-	path := filepath.Join(p.dir, "password")
-	text, err := os.ReadFile(path) //nolint:gosec // below the caller's directory
-	if err == nil && len(text) > 0 {
-		return string(text), nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	password := rand.Text()
-	if err := os.WriteFile(path, []byte(password), 0o600); err != nil {
-		return "", err
-	}
-	return password, p.identity.own(path)
-}
-
-// initialise has initdb make the data directory, under another name until it is whole.
-func (p *Postgres) initialise(ctx context.Context) error {
-	unfinished, data := filepath.Join(p.dir, "data.unfinished"), filepath.Join(p.dir, "data")
-	if err := os.RemoveAll(unfinished); err != nil {
-		return err
-	}
-	if err := os.Mkdir(unfinished, 0o700); err != nil {
-		return err
-	}
-	if err := p.identity.own(unfinished); err != nil {
-		return err
-	}
-	args := []string{
-		"-D", unfinished, "-U", postgresUser, "--pwfile", filepath.Join(p.dir, "password"), "--auth", "scram-sha-256",
-		"--encoding", "UTF8", "--locale", "C",
-	}
-	if p.temporary != nil {
-		args = append(args, "--no-sync") // a power cut takes the directory's use away anyhow
-	}
-	cmd := p.command("initdb", args...)
-	cmd.SysProcAttr = childAttributes(p.identity.credential(), syscall.SIGKILL)
-	output, err := os.CreateTemp(p.dir, "initdb-*.log")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(output.Name()); _ = output.Close() }()
-	cmd.Stdout, cmd.Stderr = output, output
-	initdb, err := startChild(cmd)
-	if err != nil {
-		return fmt.Errorf("running %s: %w", cmd.Path, err)
-	}
-	select {
-	case <-initdb.exited:
-	case <-ctx.Done():
-		initdb.signal(context.WithoutCancel(ctx), syscall.SIGKILL, quitDeadline)
-		return fmt.Errorf("making the data directory: %w", ctx.Err())
-	}
-	if initdb.err != nil {
-		said, _ := io.ReadAll(io.NewSectionReader(output, 0, maxLogBytes))
-		return fmt.Errorf("making the data directory with %s: %w: %s", cmd.Path, initdb.err, lastLines(said, 12))
-	}
-	return os.Rename(unfinished, data)
+	return errors.Join(p.Stop(ctx), p.home.leave())
 }
 
 // command prepares one of the server's programs. Nothing of our environment reaches it: a PGDATA, PGOPTIONS or TMPDIR
@@ -442,60 +318,6 @@ func (p *Postgres) command(name string, args ...string) *exec.Cmd {
 	cmd.Dir = p.dir
 	cmd.Env = []string{"LC_ALL=C", "PATH=" + p.binaries.dir + ":/usr/bin:/bin", "HOME=" + p.dir}
 	return cmd
-}
-
-// clearStale removes the pid file of a server that was killed together with its machine or container: the number in
-// it may be any other process's by now, which the server takes for itself running. A server that does run there gets
-// some time to end, in case its parent has just been killed.
-func clearStale(ctx context.Context, data string) error {
-	path := filepath.Join(data, "postmaster.pid")
-	deadline := time.Now().Add(clashDeadline)
-	for {
-		text, err := os.ReadFile(path) //nolint:gosec // below the caller's directory
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		line, _, _ := bytes.Cut(text, []byte("\n"))
-		pid, err := strconv.Atoi(strings.TrimSpace(string(line)))
-		if err != nil || pid <= 0 {
-			return nil // unreadable: the server says what it thinks of it
-		}
-		// The server's working directory is its data directory. Elsewhere than on Linux that can't be asked, and the
-		// server's own check decides.
-		at, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "cwd"))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil // gone, or no /proc: the server's own check does
-		case err != nil && runsPostgres(pid):
-			return nil // another user's, and not to be asked: the server's own check does
-		case err != nil || !sameFile(at, data):
-			// Shared memory that is still in use is found by its own key, so nothing is risked.
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			return nil
-		case time.Now().After(deadline) || ctx.Err() != nil:
-			return fmt.Errorf("another server (process %d) uses %s already", pid, data)
-		}
-		pause(ctx, retryInterval)
-	}
-}
-
-func runsPostgres(pid int) bool {
-	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
-	return err == nil && strings.TrimSpace(string(name)) == "postgres"
-}
-
-func sameFile(a, b string) bool {
-	first, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	second, err := os.Stat(b)
-	return err == nil && os.SameFile(first, second)
 }
 
 // openLog opens the server's log for appending, empty when it has become large.

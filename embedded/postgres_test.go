@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"openbank/embedded"
@@ -141,4 +143,38 @@ func directory(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+func TestAVersionThatIsNotInstalledIsFetchedOnce(t *testing.T) {
+	t.Parallel()
+	cache := directory(t)
+	config := embedded.PostgresConfig{Version: "11", Cache: cache}
+	var both sync.WaitGroup
+	servers := make([]*embedded.Postgres, 2)
+	for i := range servers {
+		both.Go(func() {
+			p, err := embedded.StartPostgres(t.Context(), config)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			servers[i] = p
+		})
+	}
+	both.Wait()
+	for _, p := range servers {
+		if p == nil {
+			continue
+		}
+		if p.Version() != 11 || !strings.HasPrefix(p.Binaries(), cache) {
+			t.Errorf("version %d runs from %s", p.Version(), p.Binaries())
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(cache, "postgres", "*"))
+	if err != nil || len(left) != 2 {
+		t.Errorf("the cache holds %q, want one version and the lock (%v)", left, err)
+	}
 }
