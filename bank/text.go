@@ -59,6 +59,6 @@ func (c *ConfirmMoneyTransfer) Fingerprint() [8]byte {
 }
 
 func appendText(dst []byte, text string) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(text))) //nolint:gosec // a record is far below 4 GiB
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(text))) // a record is far below 4 GiB
 	return append(dst, text...)
 }

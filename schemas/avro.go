@@ -33,7 +33,7 @@ const (
 	maxNesting = 4     // arrays and maps within each other
 )
 
-//nolint:gochecknoinits // goavro has this limit as a variable of the package, and no other way to set it
+// goavro has this limit as a variable of the package, and no other way to set it
 func init() { goavro.MaxBlockCount = maxBlock }
 
 // avroType is a schema. goavro keeps what it parsed to itself, and we need to look: is a field there, of which type,

@@ -79,7 +79,7 @@ func (d *Decoder) Decode(wire []byte) (any, error) {
 	}
 	// Ids are Java's int. A registry answers a negative one with a 404 of its own, which would pass for a registry that
 	// does not work, and hold up the partition for good.
-	id := int(int32(binary.BigEndian.Uint32(wire[1:headerSize]))) //nolint:gosec // the sign is what we look for
+	id := int(int32(binary.BigEndian.Uint32(wire[1:headerSize])))
 	if id < 0 {
 		return nil, unreadable("%d can't be a schema id", id)
 	}

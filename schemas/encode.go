@@ -66,12 +66,12 @@ func NewEncoder(record string, id int, schemaText string) (*Encoder, error) {
 
 // compare looks at a registered schema from the writer's side. extras holds the defaults of fields that we don't know,
 // wrapped the branch of each of our fields that is a union.
-func compare(schema, ours *avroType) (extras map[string]any, wrapped map[string]string, problems []string) {
+func compare(schema, want *avroType) (extras map[string]any, wrapped map[string]string, problems []string) {
 	extras, wrapped = map[string]any{}, map[string]string{}
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	for _, field := range schema.fields {
 		switch {
-		case ours.field(field.name) != nil:
+		case want.field(field.name) != nil:
 		case !field.hasDefault:
 			complain("field %.80s is not one that we write, so it needs a default", field.name)
 		default:
@@ -82,7 +82,7 @@ func compare(schema, ours *avroType) (extras map[string]any, wrapped map[string]
 			extras[field.name] = value
 		}
 	}
-	for _, own := range ours.fields {
+	for _, own := range want.fields {
 		field := schema.field(own.name)
 		if field == nil {
 			complain("field %s is missing; it has to be there as %s", own.name, own.typ)
@@ -114,7 +114,7 @@ func (e *Encoder) Append(dst []byte, msg any) ([]byte, error) {
 	}
 	defer e.pool.Put(v)
 	out := append(dst, magic)
-	out = binary.BigEndian.AppendUint32(out, uint32(e.id)) //nolint:gosec // NewEncoder has checked its range
+	out = binary.BigEndian.AppendUint32(out, uint32(e.id)) // NewEncoder has checked its range
 	out, err := e.codec.BinaryFromNative(out, v.fields)
 	if err != nil {
 		return dst, fmt.Errorf("encoding %s: %w", e.record, err)

@@ -95,7 +95,7 @@ func (t *avroType) nativeNumber(text string) (any, bool) {
 	switch t.kind {
 	case "int":
 		n, err := strconv.ParseInt(text, 10, 32)
-		return int32(n), err == nil //nolint:gosec // parsed as 32 bits
+		return int32(n), err == nil
 	case "long":
 		n, err := strconv.ParseInt(text, 10, 64)
 		return n, err == nil

@@ -1,0 +1,364 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"openbank/registry"
+)
+
+// faulty answers the first requests with fault and the others as a registry.
+func faulty(t *testing.T, times int64, fault http.HandlerFunc) (url string, requests *atomic.Int64) {
+	t.Helper()
+	requests = &atomic.Int64{}
+	good := fake().Handler()
+	return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) <= times {
+			fault(w, r)
+			return
+		}
+		good.ServeHTTP(w, r)
+	})), requests
+}
+
+func answer(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}
+}
+
+var transient = map[string]http.HandlerFunc{
+	"503 in JSON":                   answer(503, `{"error_code":50003,"message":"no leader"}`),
+	"500 without JSON":              answer(500, `<html>`),
+	"502 without a body":            answer(502, ``),
+	"429":                           answer(429, `{"error_code":429,"message":"slow down"}`),
+	"404 of a proxy":                answer(404, `<html>no route</html>`),
+	"404 in JSON with HTTP's code":  answer(404, `{"error_code":404,"message":"HTTP 404 Not Found"}`),
+	"404 in JSON without a code":    answer(404, `{"title":"nginx"}`),
+	"404 in JSON of another form":   answer(404, `"40403"`),
+	"success without JSON":          answer(200, `<html>log in</html>`),
+	"success with an empty object":  answer(200, `{}`),
+	"success cut short":             answer(200, `{"schema":"{\"type\":`),
+	"40403 with another status":     answer(503, `{"error_code":40403,"message":"schema not found"}`),
+	"a connection that is given up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	"a body that is given up": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "99")
+		w.WriteHeader(200)
+		panic(http.ErrAbortHandler)
+	},
+	"an answer that is far too long": answer(200, `{"schema":"`+strings.Repeat("x", 17<<20)+`"}`),
+}
+
+func TestTransientErrorsAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, fault := range transient {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lines := &log{}
+			url, requests := faulty(t, 3, fault)
+			client := open(t, registry.Config{URLs: []string{url}, Logger: lines.logger()})
+			for range 2 { // the second time from memory
+				if got, err := client.SchemaByID(soon(t), 7); err != nil || got != text {
+					t.Fatalf("got %s, %v", got, err)
+				}
+			}
+			if got := requests.Load(); got != 4 {
+				t.Errorf("%d requests, want 4", got)
+			}
+			shown := lines.lines()
+			if len(shown) != 2 || !strings.Contains(shown[0], "does not answer") || !strings.Contains(shown[1], "answers again") {
+				t.Errorf("the log: %q", shown)
+			}
+		})
+		t.Run(name+", asked by subject", func(t *testing.T) {
+			t.Parallel()
+			url, requests := faulty(t, 2, fault)
+			client := open(t, registry.Config{URLs: []string{url}})
+			for range 2 {
+				if got, err := client.Latest(soon(t), subject); err != nil || got.ID != 7 {
+					t.Fatalf("got %+v, %v", got, err)
+				}
+			}
+			if got := requests.Load(); got != 4 { // a latest schema is never kept
+				t.Errorf("%d requests, want 4", got)
+			}
+		})
+	}
+}
+
+func TestARegistryThatStaysAwayIsWaitedForUntilTheContextIsDone(t *testing.T) {
+	t.Parallel()
+	lines := &log{}
+	ctx, stop := context.WithCancel(soon(t))
+	tries := 0
+	url, requests := faulty(t, 1<<40, func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries == 3 {
+			stop()
+		}
+		answer(503, `{"error_code":50003,"message":"no leader"}`)(w, r)
+	})
+	client := open(t, registry.Config{URLs: []string{url}, Logger: lines.logger()})
+	_, err := client.SchemaByID(ctx, 7)
+	var last *registry.Error
+	if !errors.Is(err, context.Canceled) || !errors.As(err, &last) || last.Status != 503 || last.Code != 50003 || last.Message != "no leader" {
+		t.Errorf("got %v", err)
+	}
+	if requests.Load() != 3 || len(lines.lines()) != 1 {
+		t.Errorf("%d requests, the log: %q", requests.Load(), lines.lines())
+	}
+}
+
+func TestDecisionsOfTheRegistryAreReturnedAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		status, code int
+		body         string
+	}{
+		{401, 401, `{"error_code":401,"message":"who?"}`},
+		{403, 0, `<html>`},
+		{409, 409, `{"error_code":409,"message":"not compatible"}`},
+		{422, 42201, `{"error_code":42201,"message":"no schema"}`},
+		{400, 0, ``},
+	} {
+		t.Run(fmt.Sprint(test.status), func(t *testing.T) {
+			t.Parallel()
+			url, requests := faulty(t, 1<<40, answer(test.status, test.body))
+			client := open(t, registry.Config{URLs: []string{url}})
+			_, err := client.Register(soon(t), subject, text)
+			var refusal *registry.Error
+			if !errors.As(err, &refusal) || refusal.Status != test.status || refusal.Code != test.code || registry.Transient(err) {
+				t.Errorf("got %v", err)
+			}
+			if got := requests.Load(); got != 1 {
+				t.Errorf("%d requests", got)
+			}
+		})
+	}
+}
+
+func TestWhatIsUnknownIsNotKept(t *testing.T) {
+	t.Parallel()
+	r := fake()
+	client := open(t, registry.Config{URLs: []string{serve(t, r.Handler())}})
+	if _, err := client.SchemaByID(soon(t), 8); !errors.Is(err, registry.ErrUnknownSchema) || registry.Transient(err) {
+		t.Fatalf("got %v", err)
+	}
+	r.SeedSchema("later", 1, 8, sr.Schema{Schema: `"long"`})
+	if got, err := client.SchemaByID(soon(t), 8); err != nil || got != `"long"` {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestARegistrationWhoseAnswerIsLostIsTheSameTheSecondTime(t *testing.T) {
+	t.Parallel()
+	r := fake()
+	var posts atomic.Int64
+	client := open(t, registry.Config{URLs: []string{serve(t, http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		if request.Method == http.MethodPost && posts.Add(1) == 1 {
+			r.Handler().ServeHTTP(httptest.NewRecorder(), request)
+			panic(http.ErrAbortHandler)
+		}
+		r.Handler().ServeHTTP(w, request)
+	}))}})
+	id, err := client.Register(soon(t), "new", `"long"`)
+	if latest, ok := r.GetSchema("new", 1); err != nil || !ok || latest.ID != id || posts.Load() != 2 {
+		t.Errorf("got %d, %v, %d posts", id, err, posts.Load())
+	}
+}
+
+func TestARegisteredSchemaThatTheNextMemberDoesNotKnowYet(t *testing.T) {
+	t.Parallel()
+	r := fake()
+	var gets atomic.Int64
+	client := open(t, registry.Config{URLs: []string{serve(t, http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		if request.Method == http.MethodGet && gets.Add(1) <= 2 {
+			answer(404, `{"error_code":40403,"message":"schema not found"}`)(w, request)
+			return
+		}
+		r.Handler().ServeHTTP(w, request)
+	}))}})
+	if id, err := client.Register(soon(t), subject, text); err != nil || id != 7 {
+		t.Errorf("got %d, %v", id, err)
+	}
+}
+
+func TestManyWhoWantTheSameSchemaShareARequest(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	arrived, release := make(chan struct{}), make(chan struct{})
+	good := fake().Handler()
+	client := open(t, registry.Config{URLs: []string{serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) == 1 {
+			close(arrived)
+		}
+		<-release
+		good.ServeHTTP(w, r)
+	}))}})
+	impatient, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() {
+		_, err := client.SchemaByID(impatient, 7)
+		left <- err
+	}()
+	<-arrived // the impatient one's request is the one that all share
+	var group sync.WaitGroup
+	for range 50 {
+		group.Go(func() {
+			if got, err := client.SchemaByID(soon(t), 7); err != nil || got != text {
+				t.Errorf("got %s, %v", got, err)
+			}
+		})
+	}
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the one who left: %v", err)
+	}
+	close(release)
+	group.Wait()
+	if got := requests.Load(); got != 1 {
+		t.Errorf("%d requests", got)
+	}
+}
+
+func TestSeveralURLs(t *testing.T) {
+	t.Parallel()
+	refusing := func(t *testing.T) string { // a port that was just given back
+		t.Helper()
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		return "http://" + listener.Addr().String()
+	}
+	t.Run("the next one is asked, and stays the first to be asked", func(t *testing.T) {
+		t.Parallel()
+		lines := &log{}
+		bad, badRequests := faulty(t, 1<<40, answer(503, ``))
+		good, goodRequests := faulty(t, 0, nil)
+		client := open(t, registry.Config{URLs: []string{refusing(t), bad, good}, Logger: lines.logger()})
+		for range 3 {
+			if _, err := client.Latest(soon(t), subject); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if badRequests.Load() != 1 || goodRequests.Load() != 3 || len(lines.lines()) != 0 {
+			t.Errorf("%d and %d requests, the log: %q", badRequests.Load(), goodRequests.Load(), lines.lines())
+		}
+	})
+	t.Run("one that hangs is given up after the timeout", func(t *testing.T) {
+		t.Parallel()
+		hanging := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		good := serve(t, fake().Handler())
+		client := open(t, registry.Config{URLs: []string{hanging, good}, Timeout: 50 * time.Millisecond})
+		if got, err := client.SchemaByID(soon(t), 7); err != nil || got != text {
+			t.Errorf("got %s, %v", got, err)
+		}
+		ctx, lines := untilAway(t)
+		config := registry.Config{URLs: []string{hanging}, Timeout: 50 * time.Millisecond, Logger: lines.logger()}
+		_, err := open(t, config).Latest(ctx, subject)
+		if err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("when all are away the first one that is back is used", func(t *testing.T) {
+		t.Parallel()
+		one, _ := faulty(t, 1<<40, answer(503, ``))
+		two, requests := faulty(t, 3, answer(503, ``))
+		if got, err := open(t, registry.Config{URLs: []string{one, two}}).SchemaByID(soon(t), 7); err != nil || got != text {
+			t.Errorf("got %s, %v", got, err)
+		}
+		if requests.Load() != 4 {
+			t.Errorf("%d requests", requests.Load())
+		}
+	})
+}
+
+func TestARegistryThatIsRestartedOnItsPort(t *testing.T) {
+	t.Parallel()
+	lines := &log{}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	server := &http.Server{Handler: fake().Handler(), ReadHeaderTimeout: time.Minute}
+	go server.Serve(listener) //nolint:errcheck // always ErrServerClosed
+	client := open(t, registry.Config{URLs: []string{"http://" + address}, Logger: lines.logger()})
+	if _, err := client.Latest(soon(t), subject); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan error, 1)
+	go func() {
+		_, err := client.Latest(soon(t), subject)
+		result <- err
+	}()
+	for deadline := time.Now().Add(10 * time.Second); len(lines.lines()) == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("the log says nothing")
+		}
+		if _, err := client.Latest(brief(t), subject); err == nil {
+			t.Fatal("a closed server answers")
+		}
+	}
+	if listener, err = net.Listen("tcp", address); err != nil {
+		t.Fatal(err)
+	}
+	again := &http.Server{Handler: fake().Handler(), ReadHeaderTimeout: time.Minute}
+	go again.Serve(listener) //nolint:errcheck // always ErrServerClosed
+	defer again.Close()
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+	if shown := lines.lines(); len(shown) != 2 || !strings.Contains(shown[0], "does not answer") || !strings.Contains(shown[1], "answers again") {
+		t.Errorf("the log: %q", shown)
+	}
+}
+
+func TestCloseEndsARequestThatIsShared(t *testing.T) {
+	t.Parallel()
+	arrived := make(chan struct{})
+	url := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	}))
+	client := open(t, registry.Config{URLs: []string{url}, Timeout: time.Minute})
+	result := make(chan error, 1)
+	go func() {
+		_, err := client.SchemaByID(soon(t), 7)
+		result <- err
+	}()
+	<-arrived
+	client.Close()
+	if err := <-result; err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := client.SchemaByID(soon(t), 7); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestErrorsSayWhatWasAsked(t *testing.T) {
+	t.Parallel()
+	url, _ := faulty(t, 1<<40, answer(422, `{"error_code":42201,"message":"Input schema is an invalid Avro schema"}`))
+	client := open(t, registry.Config{URLs: []string{url}})
+	_, err := client.Register(soon(t), "s", "{}")
+	if want := "registering a schema under s: schema registry " + url + ": status 422, code 42201: Input schema is an invalid Avro schema"; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}

@@ -1,0 +1,324 @@
+// Package registry asks a Schema Registry for schemas: by id, by subject, and, for the synchronizer, to register them.
+//
+// It puts around srclient what that leaves out: a context, retries, several URLs, one request for many that want the
+// same schema, and errors that tell a registry that does not answer from one that says no.
+//
+// An id's schema never changes and is kept for good; nothing else is kept, and no error ever is. Whatever the
+// surroundings cause (no connection, a time-out, 408, 425, 429, 5xx, an answer that is no registry's, such as a 404
+// without one of its codes) is tried again, with exponential backoff and jitter, until the context is done; the log has
+// one line when the registry goes away and one when it is back. Whatever the registry decides is returned at once.
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/riferrei/srclient"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	defaultTimeout = 5 * time.Second
+	firstWait      = 50 * time.Millisecond
+	longestWait    = 2 * time.Second // so that a registry that is back is soon noticed
+)
+
+// Config says where the registry is and how to reach it.
+type Config struct {
+	// URLs are http or https, with a path if the registry has one (…/apis/ccompat/v7). One is asked until it fails, then
+	// the next. A URL may carry user:password@, unless Username or BearerToken is set.
+	URLs []string
+	// TLS holds the CAs and the client certificate for https URLs. Default: the system's CAs.
+	TLS *tls.Config
+	// Username and Password are for basic authentication. Default: none.
+	Username, Password string
+	// BearerToken is for bearer authentication. Default: none.
+	BearerToken string
+	// Timeout bounds one request to one URL. Default: 5 s.
+	Timeout time.Duration
+	// Logger gets a line when the registry goes away and when it is back. Default: slog.Default.
+	Logger *slog.Logger
+}
+
+// Schema is a registered schema.
+type Schema struct {
+	ID, Version int
+	Text        string
+}
+
+// Client asks a registry. It is safe for concurrent use.
+type Client struct {
+	endpoints []endpoint
+	current   atomic.Int64 // index of the endpoint that answered last
+	timeout   time.Duration
+	transport *http.Transport
+	logger    *slog.Logger
+
+	life    context.Context // ends the requests that outlive the callers who shared them
+	close   context.CancelFunc
+	sharing sync.WaitGroup
+	flight  singleflight.Group
+	schemas sync.Map // id to text
+
+	mutex     sync.Mutex
+	awaySince time.Time // zero while the registry answers
+}
+
+// endpoint is one of the URLs, without the credentials that it may have carried.
+type endpoint struct {
+	url           string
+	authorization string // the header's value, or ""
+}
+
+// New returns a client. It makes no request. The error lists all that is wrong with the config, and no credentials.
+func New(config Config) (*Client, error) {
+	endpoints, err := config.endpoints()
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if config.TLS != nil {
+		transport.TLSClientConfig = config.TLS.Clone()
+	}
+	c := &Client{endpoints: endpoints, timeout: config.Timeout, transport: transport, logger: config.Logger}
+	if c.timeout == 0 {
+		c.timeout = defaultTimeout
+	}
+	if c.logger == nil {
+		c.logger = slog.Default()
+	}
+	c.life, c.close = context.WithCancel(context.Background())
+	return c, nil
+}
+
+func (config Config) endpoints() ([]endpoint, error) {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if len(config.URLs) == 0 {
+		fault("the schema registry has no URL")
+	}
+	if config.BearerToken != "" && (config.Username != "" || config.Password != "") {
+		fault("the schema registry has a bearer token and a user name or password: one of them has to go")
+	}
+	if config.Username == "" && config.Password != "" {
+		fault("the schema registry has a password without a user name")
+	}
+	if config.Timeout < 0 {
+		fault("the schema registry's timeout is negative: %s", config.Timeout)
+	}
+	var endpoints []endpoint
+	for i, raw := range config.URLs {
+		// The parser's own error would show the URL, and a password with it.
+		parsed, err := url.Parse(strings.TrimSpace(raw))
+		switch {
+		case err != nil:
+			fault("URL %d of the schema registry can't be parsed", i+1)
+			continue
+		case parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
+			fault("URL %d of the schema registry has to start with http:// or https:// and a host", i+1)
+			continue
+		case parsed.RawQuery != "" || parsed.Fragment != "":
+			fault("URL %d of the schema registry has a query or fragment", i+1)
+			continue
+		}
+		endpoints = append(endpoints, config.endpoint(parsed))
+	}
+	return endpoints, errors.Join(faults...)
+}
+
+func (config Config) endpoint(parsed *url.URL) endpoint {
+	header := &http.Request{Header: http.Header{}}
+	switch {
+	case config.BearerToken != "":
+		header.Header.Set("Authorization", "Bearer "+config.BearerToken)
+	case config.Username != "":
+		header.SetBasicAuth(config.Username, config.Password)
+	case parsed.User != nil:
+		password, _ := parsed.User.Password()
+		header.SetBasicAuth(parsed.User.Username(), password)
+	}
+	parsed.User = nil
+	return endpoint{url: strings.TrimRight(parsed.String(), "/"), authorization: header.Header.Get("Authorization")}
+}
+
+// Close ends the requests that nobody waits for any more and closes idle connections. Calls that are under way are ended
+// by their contexts.
+func (c *Client) Close() {
+	c.mutex.Lock()
+	c.close() // no request is shared from here on, so Wait waits for all
+	c.mutex.Unlock()
+	c.sharing.Wait()
+	c.transport.CloseIdleConnections()
+}
+
+// SchemaByID returns the text of the schema with this id. Callers who want the same one share a request, and none of
+// them ends it for the others. The error is ErrUnknownSchema, at once, when the registry says that there is none; how
+// often to ask again is the caller's affair. Otherwise it is an *Error that is not transient, or ctx's.
+func (c *Client) SchemaByID(ctx context.Context, id int) (string, error) {
+	if text, ok := c.schemas.Load(id); ok {
+		return text.(string), nil
+	}
+	err := c.retry(ctx, func(ctx context.Context) error {
+		shared := c.flight.DoChan(strconv.Itoa(id), func() (any, error) { return nil, c.fetch(id) })
+		select {
+		case result := <-shared:
+			return result.Err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	if err != nil {
+		return "", fmt.Errorf("fetching schema %d: %w", id, err)
+	}
+	text, _ := c.schemas.Load(id)
+	return text.(string), nil
+}
+
+// fetch makes one try for a schema and keeps it.
+func (c *Client) fetch(id int) error {
+	c.mutex.Lock()
+	if c.life.Err() != nil {
+		c.mutex.Unlock()
+		return errClosed
+	}
+	c.sharing.Add(1)
+	c.mutex.Unlock()
+	defer c.sharing.Done()
+	if _, ok := c.schemas.Load(id); ok { // by a request that ended just before this one
+		return nil
+	}
+	err := c.try(c.life, func(client *srclient.SchemaRegistryClient) error {
+		schema, err := client.GetSchema(id)
+		if err != nil {
+			return err
+		}
+		if schema.Schema() == "" {
+			return errNoRegistry
+		}
+		c.schemas.Store(id, schema.Schema())
+		return nil
+	})
+	if errors.Is(err, context.Canceled) {
+		return errClosed
+	}
+	return err
+}
+
+// Latest returns the latest schema of a subject. The error is ErrUnknownSubject, at once, when there is none; otherwise
+// an *Error that is not transient, or ctx's.
+func (c *Client) Latest(ctx context.Context, subject string) (Schema, error) {
+	schema, err := c.ask(ctx, func(client *srclient.SchemaRegistryClient) (*srclient.Schema, error) {
+		return client.GetLatestSchema(subject)
+	})
+	if err != nil {
+		return Schema{}, fmt.Errorf("fetching the latest schema of %s: %w", subject, err)
+	}
+	return schema, nil
+}
+
+// Register registers a schema under a subject, if it is not yet, and returns its id. The error is an *Error that is not
+// transient (409: not compatible with the latest one; 422: no valid schema), or ctx's.
+func (c *Client) Register(ctx context.Context, subject, text string) (int, error) {
+	var id int
+	err := c.retry(ctx, func(ctx context.Context) error {
+		err := c.try(ctx, func(client *srclient.SchemaRegistryClient) error {
+			schema, err := client.CreateSchema(subject, text, srclient.Avro)
+			if err == nil {
+				id = schema.ID()
+			}
+			return err
+		})
+		// srclient reads the schema back, possibly from a member of the registry that has not heard of it yet.
+		if errors.Is(err, ErrUnknownSchema) {
+			return &Error{URL: c.endpoints[c.current.Load()].url, Status: http.StatusNotFound, Message: "does not know what it just registered"}
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("registering a schema under %s: %w", subject, err)
+	}
+	return id, nil
+}
+
+// Lookup returns the id and version that a schema has under a subject, without registering it. The error is
+// ErrUnknownSubject or ErrUnknownSchema, at once, when it has none; otherwise an *Error that is not transient, or ctx's.
+func (c *Client) Lookup(ctx context.Context, subject, text string) (Schema, error) {
+	schema, err := c.ask(ctx, func(client *srclient.SchemaRegistryClient) (*srclient.Schema, error) {
+		return client.LookupSchema(subject, text, srclient.Avro)
+	})
+	if err != nil {
+		return Schema{}, fmt.Errorf("looking a schema up under %s: %w", subject, err)
+	}
+	return schema, nil
+}
+
+// Subjects returns all subjects. The error is an *Error that is not transient, or ctx's.
+func (c *Client) Subjects(ctx context.Context) ([]string, error) {
+	var subjects []string
+	err := c.retry(ctx, func(ctx context.Context) error {
+		return c.try(ctx, func(client *srclient.SchemaRegistryClient) (err error) {
+			subjects, err = client.GetSubjects()
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the subjects: %w", err)
+	}
+	return subjects, nil
+}
+
+// ask is a call that answers with a schema.
+func (c *Client) ask(ctx context.Context, call func(*srclient.SchemaRegistryClient) (*srclient.Schema, error)) (Schema, error) {
+	var schema Schema
+	err := c.retry(ctx, func(ctx context.Context) error {
+		return c.try(ctx, func(client *srclient.SchemaRegistryClient) error {
+			found, err := call(client)
+			if err != nil {
+				return err
+			}
+			if found.Schema() == "" {
+				return errNoRegistry
+			}
+			schema = Schema{ID: found.ID(), Version: found.Version(), Text: found.Schema()}
+			return nil
+		})
+	})
+	return schema, err
+}
+
+// retry repeats try while the surroundings are at fault.
+func (c *Client) retry(ctx context.Context, try func(context.Context) error) error {
+	wait := backoff.NewExponentialBackOff() // jitter of a half by default
+	wait.InitialInterval, wait.MaxInterval = firstWait, longestWait
+	var last error
+	for {
+		err := try(ctx)
+		if ctx.Err() != nil && err != nil && last != nil {
+			break
+		}
+		if !Transient(err) {
+			return err
+		}
+		last = err
+		timer := time.NewTimer(wait.NextBackOff())
+		select {
+		case <-timer.C:
+			continue
+		case <-ctx.Done():
+			timer.Stop()
+		}
+		break
+	}
+	return fmt.Errorf("%w while waiting for the schema registry: %w", ctx.Err(), last)
+}

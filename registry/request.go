@@ -1,0 +1,192 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/riferrei/srclient"
+)
+
+// What the registry says when it has nothing for us.
+var (
+	ErrUnknownSchema  = errors.New("the schema registry knows no such schema")  // its code 40403
+	ErrUnknownSubject = errors.New("the schema registry knows no such subject") // its codes 40401 and 40402
+)
+
+var (
+	errClosed     = errors.New("the schema registry's client is closed")
+	errNoRegistry = errors.New("the answer is not a schema registry's")
+)
+
+const (
+	codeUnknownSubject = 40401
+	codeUnknownVersion = 40402 // some answer this for the latest version of a subject without any
+	codeUnknownSchema  = 40403
+
+	maxAnswer  = 16 << 20 // bytes
+	maxMessage = 300      // bytes
+)
+
+// Error is an answer of the registry other than success, or the lack of one.
+type Error struct {
+	URL     string // of the registry, without credentials
+	Status  int    // HTTP's; 0 when there was no answer
+	Code    int    // the registry's own; 0 when the answer was not JSON with a code
+	Message string
+	cause   error
+}
+
+func (e *Error) Error() string {
+	switch {
+	case e.Status == 0:
+		return fmt.Sprintf("schema registry %s: %s", e.URL, e.Message)
+	case e.Code == 0 || e.Code == e.Status:
+		return fmt.Sprintf("schema registry %s: status %d: %s", e.URL, e.Status, e.Message)
+	}
+	return fmt.Sprintf("schema registry %s: status %d, code %d: %s", e.URL, e.Status, e.Code, e.Message)
+}
+
+// Unwrap returns why there was no answer, or nil.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Transient reports whether err is the surroundings' fault, so that the same request may succeed later.
+func Transient(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	switch e.Status {
+	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true // a 404 with a registry's code is no *Error
+	}
+	return e.Status < http.StatusMultipleChoices || e.Status >= http.StatusInternalServerError
+}
+
+// try makes one request to each URL in turn until one answers, beginning with the one that did so last.
+func (c *Client) try(ctx context.Context, call func(*srclient.SchemaRegistryClient) error) error {
+	first := c.current.Load()
+	var failure error
+	for i := range int64(len(c.endpoints)) {
+		at := (first + i) % int64(len(c.endpoints))
+		err := c.request(ctx, c.endpoints[at], call)
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !Transient(err) {
+			c.current.Store(at)
+			c.noteAnswer()
+			return err
+		}
+		failure = err
+	}
+	c.noteSilence(failure)
+	return failure
+}
+
+// request makes one request to one URL. srclient takes no context and forgets the status, so each request gets a client
+// of its own around the shared transport; that costs a struct and two maps.
+func (c *Client) request(ctx context.Context, to endpoint, call func(*srclient.SchemaRegistryClient) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	exchange := &exchange{context: ctx, transport: c.transport}
+	client := srclient.NewSchemaRegistryClient(to.url,
+		srclient.WithClient(&http.Client{Transport: exchange, CheckRedirect: sameMethod}),
+		srclient.WithPreReqFn(func(request *http.Request) error {
+			// On the request rather than in the transport: net/http then drops it when it is redirected to another host.
+			if to.authorization != "" {
+				request.Header.Set("Authorization", to.authorization)
+			}
+			return nil
+		}))
+	client.CachingEnabled(false)
+	err := call(client)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %s: %w", c.timeout, context.DeadlineExceeded)
+	}
+	return classify(to.url, exchange.status, err)
+}
+
+// classify turns srclient's error and the HTTP status (0: no answer) into ours.
+func classify(at string, status int, err error) error {
+	var said srclient.Error
+	if errors.As(err, &said) {
+		if status == http.StatusNotFound {
+			switch said.Code {
+			case codeUnknownSchema:
+				return ErrUnknownSchema
+			case codeUnknownSubject, codeUnknownVersion:
+				return ErrUnknownSubject
+			}
+		}
+		return &Error{URL: at, Status: status, Code: said.Code, Message: cut(said.Message)}
+	}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return &Error{URL: at, Message: cut(failed.Err.Error()), cause: failed.Err}
+	}
+	if status >= http.StatusMultipleChoices {
+		return &Error{URL: at, Status: status, Message: "the answer is no JSON"}
+	}
+	return &Error{URL: at, Status: status, Message: cut(err.Error()), cause: err}
+}
+
+func cut(message string) string {
+	if len(message) > maxMessage {
+		return strings.ToValidUTF8(message[:maxMessage], "") + "…"
+	}
+	return message
+}
+
+// sameMethod keeps net/http from turning a redirected POST into a GET.
+func sameMethod(request *http.Request, via []*http.Request) error {
+	if len(via) >= 5 || request.Method != via[0].Method {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// exchange gives requests a context, bounds the answers, and remembers the last one's status.
+type exchange struct {
+	context   context.Context // srclient leaves no other way in
+	transport http.RoundTripper
+	status    int
+}
+
+// RoundTrip implements http.RoundTripper.
+func (e *exchange) RoundTrip(request *http.Request) (*http.Response, error) {
+	e.status = 0
+	response, err := e.transport.RoundTrip(request.WithContext(e.context))
+	if err != nil {
+		return nil, err // net/http wraps it
+	}
+	e.status = response.StatusCode
+	response.Body = http.MaxBytesReader(nil, response.Body, maxAnswer)
+	return response, nil
+}
+
+func (c *Client) noteSilence(err error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.awaySince.IsZero() {
+		c.awaySince = time.Now()
+		c.logger.Warn("schema registry does not answer, waiting for it", "error", err)
+	}
+}
+
+func (c *Client) noteAnswer() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if !c.awaySince.IsZero() {
+		c.logger.Info("schema registry answers again", "url", c.endpoints[c.current.Load()].url,
+			"after", time.Since(c.awaySince).Round(time.Millisecond))
+		c.awaySince = time.Time{}
+	}
+}
