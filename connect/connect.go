@@ -1,0 +1,203 @@
+// Package connect is how the Go-side tools (synchronizer, open-bank, benchmark) reach a bank: the flags and environment
+// variables that say where Kafka, the Schema Registry and Postgres are, their check, and the clients that come of them. The
+// command handler has settings of its own, under the same names.
+//
+// The settings are structs for kong with a tag of their own, `environment`, read by Environment, so that a command's
+// environment is an argument and not the process's. Precedence is flag, then environment, then default. No message of this
+// package contains a password.
+package connect
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/certs"
+	"openbank/registry"
+)
+
+// Kafka says where the brokers are and how to be let in. TLS is on when the four KAFKA_SSL_* files and password are all set,
+// off when none is; anything between is a fault, because it is mostly a typing error and would silently be plaintext.
+type Kafka struct {
+	Brokers           []string `name:"kafka-brokers" environment:"KAFKA_BROKERS" default:"localhost:9092" placeholder:"HOST:PORT,…" help:"Brokers to start from."`
+	SSLCA             string   `name:"kafka-ssl-ca-location" environment:"KAFKA_SSL_CA_LOCATION" placeholder:"FILE" help:"Certificates (PEM) that broker certificates are checked against."`
+	SSLCert           string   `name:"kafka-ssl-cert-location" environment:"KAFKA_SSL_CERT_LOCATION" placeholder:"FILE" help:"Own certificate (PEM)."`
+	SSLKey            string   `name:"kafka-ssl-key-location" environment:"KAFKA_SSL_KEY_LOCATION" placeholder:"FILE" help:"Own private key (PEM, encrypted or not)."`
+	SSLKeyPassword    string   `name:"kafka-ssl-key-password" environment:"KAFKA_SSL_KEY_PASSWORD" placeholder:"PASSWORD" help:"Password of the private key; better in the environment than here."`
+	SSLVerifyHostname bool     `name:"kafka-ssl-verify-hostname" environment:"KAFKA_SSL_VERIFY_HOSTNAME" default:"true" negatable:"" help:"Check that a broker's certificate is for the host that was dialled (its CN counts when it has no alternative names)."`
+}
+
+// Registry says where the Schema Registry is. For https it is checked against the system's authorities unless it names its own.
+type Registry struct {
+	URLs        []string `name:"schema-registry-url" environment:"SCHEMA_REGISTRY_URL" default:"http://localhost:8081" placeholder:"URL,…" help:"Schema Registry; several are tried in turn."`
+	Username    string   `name:"schema-registry-username" environment:"SCHEMA_REGISTRY_USERNAME" placeholder:"NAME" help:"User for basic authentication."`
+	Password    string   `name:"schema-registry-password" environment:"SCHEMA_REGISTRY_PASSWORD" placeholder:"PASSWORD" help:"Password for basic authentication; better in the environment than here."`
+	CA          string   `name:"schema-registry-ca-location" environment:"SCHEMA_REGISTRY_CA_LOCATION" placeholder:"FILE" help:"Certificates (PEM) that the registry's is checked against."`
+	Cert        string   `name:"schema-registry-cert-location" environment:"SCHEMA_REGISTRY_CERT_LOCATION" placeholder:"FILE" help:"Own certificate (PEM) for the registry."`
+	Key         string   `name:"schema-registry-key-location" environment:"SCHEMA_REGISTRY_KEY_LOCATION" placeholder:"FILE" help:"Private key (PEM) of that certificate."`
+	KeyPassword string   `name:"schema-registry-key-password" environment:"SCHEMA_REGISTRY_KEY_PASSWORD" placeholder:"PASSWORD" help:"Password of that key; better in the environment than here."`
+}
+
+// Database says where the handler's Postgres is.
+type Database struct {
+	URL string `name:"database-url" environment:"DATABASE_URL" placeholder:"URL" help:"The handler's database, postgres://USER:PASSWORD@HOST:PORT/balancedb."`
+}
+
+// Part is one part of the settings. The method is not called Validate because kong would call that one itself, part by part.
+type Part interface{ Check() error }
+
+// Check reports the faults of all parts together, a sentence a line.
+func Check(parts ...Part) error {
+	faults := make([]error, 0, len(parts))
+	for _, part := range parts {
+		faults = append(faults, part.Check())
+	}
+	return errors.Join(faults...)
+}
+
+// Check reports every fault that shows without a connection; each message names the setting and its mend.
+func (k Kafka) Check() error {
+	var faults []error
+	if len(k.Brokers) == 0 {
+		faults = append(faults, errors.New("KAFKA_BROKERS (--kafka-brokers) names no broker: set it to HOST:PORT, several with commas"))
+	}
+	for _, broker := range k.Brokers {
+		if host, port, err := net.SplitHostPort(broker); err != nil || host == "" || !isPort(port) {
+			faults = append(faults, fmt.Errorf("KAFKA_BROKERS (--kafka-brokers): %q is not HOST:PORT", broker))
+		}
+	}
+	return errors.Join(append(faults, k.tlsFaults()...)...)
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
+
+// TLS says whether connections to the brokers are encrypted.
+func (k Kafka) TLS() bool {
+	return k.SSLCA != "" && k.SSLCert != "" && k.SSLKey != "" && k.SSLKeyPassword != ""
+}
+
+func (k Kafka) tlsFaults() []error {
+	settings := []struct{ name, flag, value string }{
+		{"KAFKA_SSL_CA_LOCATION", "--kafka-ssl-ca-location", k.SSLCA},
+		{"KAFKA_SSL_CERT_LOCATION", "--kafka-ssl-cert-location", k.SSLCert},
+		{"KAFKA_SSL_KEY_LOCATION", "--kafka-ssl-key-location", k.SSLKey},
+		{"KAFKA_SSL_KEY_PASSWORD", "--kafka-ssl-key-password", k.SSLKeyPassword},
+	}
+	var missing []string
+	var faults []error
+	for i, s := range settings {
+		if s.value == "" {
+			missing = append(missing, s.name)
+			continue
+		}
+		isFile := i < 3
+		if !isFile {
+			continue
+		}
+		if _, err := os.Stat(s.value); err != nil {
+			faults = append(faults, fmt.Errorf("%s (%s): %w", s.name, s.flag, err))
+		}
+	}
+	if len(missing) == len(settings) {
+		return nil
+	}
+	if len(missing) > 0 {
+		faults = append(faults, fmt.Errorf("of the four KAFKA_SSL_* settings %s is missing: set all four for TLS, or none for plaintext", strings.Join(missing, " and ")))
+	}
+	return faults
+}
+
+// Options are what every Kafka client of a tool is made with: where to dial and how. They fail when a certificate or key can't
+// be read.
+func (k Kafka) Options(clientID string) ([]kgo.Opt, error) {
+	options := []kgo.Opt{
+		kgo.SeedBrokers(k.Brokers...),
+		kgo.ClientID(clientID),
+		kgo.DialTimeout(5 * time.Second),
+	}
+	if k.TLS() {
+		config, err := certs.ClientTLS(certs.Files{
+			CA: k.SSLCA, Cert: k.SSLCert, Key: k.SSLKey, Password: k.SSLKeyPassword, SkipHostname: !k.SSLVerifyHostname,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading the KAFKA_SSL_* files: %w", err)
+		}
+		options = append(options, kgo.DialTLSConfig(config))
+	}
+	return options, nil
+}
+
+// Client makes a Kafka client. It doesn't connect yet.
+func (k Kafka) Client(clientID string, more ...kgo.Opt) (*kgo.Client, error) {
+	options, err := k.Options(clientID)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(append(options, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("making a Kafka client: %w", err)
+	}
+	return client, nil
+}
+
+// Check reports every fault that shows without a connection.
+func (r Registry) Check() error {
+	var faults []error
+	if len(r.URLs) == 0 {
+		faults = append(faults, errors.New("SCHEMA_REGISTRY_URL (--schema-registry-url) names no registry: set it to http://HOST:PORT, several with commas"))
+	}
+	for _, text := range r.URLs {
+		parsed, err := url.Parse(text)
+		if err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
+			// Not %w and not the text: a URL may carry a password.
+			faults = append(faults, errors.New("SCHEMA_REGISTRY_URL (--schema-registry-url) must be http://HOST:PORT or https://HOST:PORT, several with commas"))
+		}
+	}
+	if (r.Username == "") != (r.Password == "") {
+		faults = append(faults, errors.New("SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD belong together: set both or none"))
+	}
+	if (r.Cert == "") != (r.Key == "") {
+		faults = append(faults, errors.New("SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION belong together: set both or none"))
+	}
+	return errors.Join(faults...)
+}
+
+// Client makes a registry client. It doesn't connect yet, but fails when a certificate or key can't be read.
+func (r Registry) Client(logger *slog.Logger) (*registry.Client, error) {
+	config := registry.Config{URLs: r.URLs, Username: r.Username, Password: r.Password, Logger: logger}
+	if r.CA != "" || r.Cert != "" {
+		var err error
+		config.TLS, err = certs.ClientTLS(certs.Files{CA: r.CA, Cert: r.Cert, Key: r.Key, Password: r.KeyPassword})
+		if err != nil {
+			return nil, fmt.Errorf("reading the SCHEMA_REGISTRY_*_LOCATION files: %w", err)
+		}
+	}
+	client, err := registry.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client of the schema registry: %w", err)
+	}
+	return client, nil
+}
+
+// Check reports a missing or malformed URL, without repeating it: it mostly holds a password.
+func (d Database) Check() error {
+	if d.URL == "" {
+		return errors.New("DATABASE_URL (--database-url) is not set: set it to postgres://USER:PASSWORD@HOST:PORT/balancedb")
+	}
+	parsed, err := url.Parse(d.URL)
+	if err != nil || (parsed.Scheme != "postgres" && parsed.Scheme != "postgresql") || parsed.Host == "" {
+		return errors.New("DATABASE_URL (--database-url) must be postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+	}
+	return nil
+}

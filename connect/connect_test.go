@@ -1,0 +1,120 @@
+package connect_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"openbank/connect"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type settings struct {
+	Kafka    connect.Kafka    `embed:""`
+	Registry connect.Registry `embed:""`
+	Database connect.Database `embed:""`
+}
+
+func parse(t *testing.T, environment map[string]string, args ...string) settings {
+	t.Helper()
+	var s settings
+	var out bytes.Buffer
+	parsed, err := connect.Program{Name: "tool"}.Parse(&s, args, func(name string) string { return environment[name] }, &out, &out)
+	if err != nil || parsed == nil {
+		t.Fatalf("parsing %q: %v", args, err)
+	}
+	return s
+}
+
+func TestAFlagWinsOverTheEnvironmentAndTheEnvironmentOverTheDefault(t *testing.T) {
+	t.Parallel()
+	environment := map[string]string{"KAFKA_BROKERS": "a:1,b:2", "KAFKA_SSL_VERIFY_HOSTNAME": "false", "SCHEMA_REGISTRY_URL": ""}
+	s := parse(t, environment)
+	if got := strings.Join(s.Kafka.Brokers, " "); got != "a:1 b:2" {
+		t.Errorf("brokers %s", got)
+	}
+	if s.Kafka.SSLVerifyHostname {
+		t.Error("the host name check is on")
+	}
+	if got := s.Registry.URLs; len(got) != 1 || got[0] != "http://localhost:8081" {
+		t.Errorf("an empty variable counts: %q", got)
+	}
+	s = parse(t, environment, "--kafka-brokers=c:3", "--kafka-ssl-verify-hostname")
+	if got := strings.Join(s.Kafka.Brokers, " "); got != "c:3" || !s.Kafka.SSLVerifyHostname {
+		t.Errorf("brokers %s, check %v", got, s.Kafka.SSLVerifyHostname)
+	}
+}
+
+func TestFaultsAreReportedTogetherAndNameTheSetting(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		environment map[string]string
+		want        []string // none: no fault
+	}{
+		"plaintext is fine":      {map[string]string{"DATABASE_URL": "postgres://u:p@h/d"}, nil},
+		"a database is missing":  {nil, []string{"DATABASE_URL (--database-url) is not set"}},
+		"some of four are set":   {map[string]string{"KAFKA_SSL_CA_LOCATION": file}, []string{"KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION and KAFKA_SSL_KEY_PASSWORD is missing"}},
+		"a file is not there":    {map[string]string{"KAFKA_SSL_KEY_LOCATION": "/nowhere/x.key"}, []string{"KAFKA_SSL_KEY_LOCATION (--kafka-ssl-key-location): stat /nowhere/x.key"}},
+		"several things are bad": {map[string]string{"KAFKA_BROKERS": "nowhere", "SCHEMA_REGISTRY_URL": "ftp://x", "DATABASE_URL": "mysql://x"}, []string{`"nowhere" is not HOST:PORT`, "SCHEMA_REGISTRY_URL", "DATABASE_URL"}},
+		"half of basic auth":     {map[string]string{"SCHEMA_REGISTRY_USERNAME": "u"}, []string{"SCHEMA_REGISTRY_PASSWORD"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := parse(t, c.environment)
+			err := connect.Check(s.Kafka, s.Registry, s.Database)
+			if len(c.want) == 0 {
+				if err != nil {
+					t.Fatalf("a fault: %v", err)
+				}
+				return
+			}
+			for _, want := range c.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %q in it", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestNoFaultContainsAPassword(t *testing.T) {
+	t.Parallel()
+	s := parse(t, map[string]string{
+		"KAFKA_BROKERS": "x", "KAFKA_SSL_KEY_PASSWORD": "hush1", "SCHEMA_REGISTRY_URL": "ftp://u:hush2@h", "DATABASE_URL": "mysql://u:hush3@h:x%",
+		"SCHEMA_REGISTRY_PASSWORD": "hush4",
+	})
+	err := connect.Check(s.Kafka, s.Registry, s.Database)
+	if err == nil || strings.Contains(err.Error(), "hush") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestHelpNamesTheVariables(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	parsed, err := connect.Program{Name: "tool"}.Parse(&settings{}, []string{"--help"}, func(string) string { return "" }, &out, &out)
+	if parsed != nil || err != nil {
+		t.Fatalf("--help: %v %v", parsed, err)
+	}
+	names, err := connect.VariableNames(&settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != 14 {
+		t.Errorf("variables %q", names)
+	}
+	for _, name := range names {
+		if !strings.Contains(out.String(), "$"+name) {
+			t.Errorf("the help doesn't name %s", name)
+		}
+	}
+}

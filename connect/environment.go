@@ -1,0 +1,57 @@
+package connect
+
+import (
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// tag names the environment variable that sets a flag. It isn't kong's own `env`, which reads the process's environment behind
+// the command's back.
+const tag = "environment"
+
+// Environment lets getenv set the flags that carry an `environment` tag, below the command line and above the defaults, and
+// shows the variable in the help. A variable that is set to nothing counts as not set.
+func Environment(getenv func(string) string) kong.Option {
+	resolve := kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		name := flag.Tag.Get(tag)
+		if name == "" {
+			return nil, nil //nolint:nilnil // kong's way of saying "not from here"
+		}
+		if value := getenv(name); value != "" {
+			return value, nil
+		}
+		return nil, nil //nolint:nilnil // as above
+	})
+	return kong.OptionFunc(func(k *kong.Kong) error {
+		for _, option := range []kong.Option{kong.Resolvers(resolve), kong.ValueFormatter(helpWithEnvironment)} {
+			if err := option.Apply(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func helpWithEnvironment(value *kong.Value) string {
+	name := value.Tag.Get(tag)
+	if name == "" {
+		return value.Help
+	}
+	return strings.TrimSuffix(value.Help, ".") + " ($" + name + ")."
+}
+
+// VariableNames are the environment variables of settings, a pointer to a kong struct, in the order of its fields.
+func VariableNames(settings any) ([]string, error) {
+	parser, err := kong.New(settings)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, flag := range parser.Model.Flags {
+		if name := flag.Tag.Get(tag); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,122 @@
+package topology
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// sameSchema says whether two Avro schemas mean the same: the same bytes on the wire, the same names, aliases and defaults. What
+// only documents or hints at a language's types (doc, avro.java.string) doesn't count, so a subject that a JVM program
+// registered stays as it is. A text that can't be read is the same as nothing.
+func sameSchema(a, b string) bool {
+	left, err := canonical(a)
+	if err != nil {
+		return false
+	}
+	right, err := canonical(b)
+	return err == nil && bytes.Equal(left, right)
+}
+
+// meaning lists the attributes that count, as the Avro specification's parsing canonical form does, with those added that
+// matter when a schema is resolved (default, aliases, logical types).
+var meaning = map[string]bool{
+	"type": true, "name": true, "fields": true, "symbols": true, "items": true, "values": true, "size": true,
+	"default": true, "aliases": true, "logicalType": true, "precision": true, "scale": true,
+}
+
+// canonical writes a schema with full names, simple types as plain strings, attributes that count only, sorted by name.
+func canonical(text string) ([]byte, error) {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber() // a long default must not become a float
+	var schema any
+	if err := decoder.Decode(&schema); err != nil {
+		return nil, fmt.Errorf("reading an Avro schema: %w", err)
+	}
+	return json.Marshal(reduce(schema, ""))
+}
+
+var primitives = map[string]bool{
+	"null": true, "boolean": true, "int": true, "long": true, "float": true, "double": true, "bytes": true, "string": true,
+	"record": true, "enum": true, "fixed": true, "array": true, "map": true, "error": true,
+}
+
+func reduce(schema any, namespace string) any {
+	switch s := schema.(type) {
+	case string:
+		return fullName(s, namespace)
+	case []any: // a union
+		branches := make([]any, len(s))
+		for i, branch := range s {
+			branches[i] = reduce(branch, namespace)
+		}
+		return branches
+	case map[string]any:
+		return reduceObject(s, namespace)
+	default:
+		return schema
+	}
+}
+
+func reduceObject(s map[string]any, namespace string) any {
+	if name, ok := s["name"].(string); ok {
+		if own, ok := s["namespace"].(string); ok {
+			namespace = own
+		}
+		s["name"] = fullName(name, namespace)
+		if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
+			namespace = name[:dot]
+		}
+	}
+	out := map[string]any{}
+	for attribute, value := range s {
+		if !meaning[attribute] {
+			continue
+		}
+		switch attribute {
+		case "type", "items", "values":
+			value = reduce(value, namespace)
+		case "fields":
+			value = reduceFields(value, namespace)
+		}
+		out[attribute] = value
+	}
+	if len(out) == 1 && out["type"] != nil {
+		return out["type"] // {"type": "string"} is "string"
+	}
+	return out
+}
+
+// reduceFields keeps field names as they are: they have no namespace.
+func reduceFields(value any, namespace string) any {
+	list, ok := value.([]any)
+	if !ok {
+		return value
+	}
+	fields := make([]any, len(list))
+	for i, element := range list {
+		field, ok := element.(map[string]any)
+		if !ok {
+			return value
+		}
+		out := map[string]any{}
+		for attribute, value := range field {
+			switch {
+			case attribute == "type":
+				out[attribute] = reduce(value, namespace)
+			case meaning[attribute]:
+				out[attribute] = value
+			}
+		}
+		fields[i] = out
+	}
+	return fields
+}
+
+func fullName(name, namespace string) string {
+	if namespace == "" || primitives[name] || strings.Contains(name, ".") {
+		return name
+	}
+	return namespace + "." + name
+}

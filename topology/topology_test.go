@@ -1,0 +1,115 @@
+package topology
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"go.uber.org/goleak"
+
+	"openbank/schemas"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestTheDefaultHoldsTheWholeStack(t *testing.T) {
+	t.Parallel()
+	topology, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	partitions := map[string]int32{}
+	subjects := map[string]bool{}
+	for _, topic := range topology.Topics {
+		partitions[topic.Name] = topic.Partitions
+		if topic.Replicas != 3 || topic.Purpose == "" {
+			t.Errorf("%s: %d replicas, purpose %q", topic.Name, topic.Replicas, topic.Purpose)
+		}
+		for _, schema := range topic.Schemas {
+			subjects[schema.Subject] = true
+		}
+	}
+	for topic, want := range map[string]int32{
+		"heartbeat": 1, "confirm_account_creation": 1, "account_creation_feedback": 1, "confirm_money_transfer": 9,
+		"money_transfer_feedback": 9, "balance_changed": 9, "confirm_account_creation.dead-letter": 1, "confirm_money_transfer.dead-letter": 9,
+	} {
+		if partitions[topic] != want {
+			t.Errorf("%s has %d partitions, want %d", topic, partitions[topic], want)
+		}
+	}
+	if len(subjects) != len(schemas.Names) || !subjects["confirm_money_transfer-nl.openweb.data.ConfirmMoneyTransfer"] {
+		t.Errorf("subjects: %v", subjects)
+	}
+}
+
+func TestABadTopologyIsRefusedWithItsPlace(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, want string }{
+		"nothing":                 {"", "no topics"},
+		"an unknown key":          {"topics:\n- name: a\n  partition: 1\n", `unknown field "partition"`},
+		"a key twice":             {"topics:\n- name: a\n  partitions: 1\n  partitions: 2\n  replicas: 1\n", "already defined"},
+		"a number that is none":   {"topics:\n- name: a\n  partitions: many\n", "[3:15]"},
+		"no partitions":           {"topics:\n- name: a\n  replicas: 1\n", "topic a: partitions must be at least 1"},
+		"no replicas":             {"topics:\n- name: a\n  partitions: 1\n", "topic a: replicas must be at least 1"},
+		"no name":                 {"topics:\n- partitions: 1\n", "topic 1 has no name"},
+		"a name that Kafka bans":  {"topics:\n- name: a b\n  partitions: 1\n  replicas: 1\n", `topic "a b"`},
+		"a topic twice":           {"topics:\n- {name: a, partitions: 1, replicas: 1}\n- {name: a, partitions: 1, replicas: 1}\n", "topic a is listed twice"},
+		"a record of nobody":      {"topics:\n- {name: a, partitions: 1, replicas: 1, schemas: [Hartbeat]}\n", `"Hartbeat" is neither one of the bank's records`},
+		"a schema twice":          {"topics:\n- {name: a, partitions: 1, replicas: 1, schemas: [Heartbeat, Heartbeat]}\n", "listed twice"},
+		"a file that isn't there": {"topics:\n- {name: a, partitions: 1, replicas: 1, schemas: [./x.avsc]}\n", "x.avsc"},
+		"a file that is no Avro":  {"topics:\n- {name: a, partitions: 1, replicas: 1, schemas: [./bad.avsc]}\n", "not a record"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := fstest.MapFS{"topology.yaml": {Data: []byte(c.text)}, "bad.avsc": {Data: []byte(`{"type":"enum"}`)}}
+			_, err := Load(files, "topology.yaml")
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "topology.yaml") {
+				t.Errorf("got %v, want %q and the file's name in it", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAFileBesideTheTopologyIsASchema(t *testing.T) {
+	t.Parallel()
+	files := fstest.MapFS{
+		"x/topology.yaml": {Data: []byte("topics:\n- {name: a, partitions: 1, replicas: 1, schemas: [./own.avsc]}\n")},
+		"x/own.avsc":      {Data: []byte(`{"type":"record","name":"Own","namespace":"n","fields":[]}`)},
+	}
+	topology, err := Load(files, "x/topology.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := topology.Topics[0].Schemas[0].Subject; got != "a-n.Own" {
+		t.Errorf("subject %s", got)
+	}
+}
+
+func TestSchemasAreTheSameWhenTheyMeanTheSame(t *testing.T) {
+	t.Parallel()
+	const plain = `{"type":"record","name":"R","namespace":"n","fields":[{"name":"a","type":"string"},{"name":"e","type":{"type":"enum","name":"E","symbols":["X"]}}]}`
+	for name, c := range map[string]struct {
+		other string
+		same  bool
+	}{
+		"spaces":                   {strings.ReplaceAll(plain, ",", " ,\n"), true},
+		"order of attributes":      {`{"namespace":"n","name":"R","fields":[{"type":"string","name":"a"},{"type":{"symbols":["X"],"name":"E","type":"enum"},"name":"e"}],"type":"record"}`, true},
+		"full names":               {`{"type":"record","name":"n.R","fields":[{"name":"a","type":{"type":"string"}},{"name":"e","type":{"type":"enum","name":"n.E","symbols":["X"]}}]}`, true},
+		"a JVM's strings and docs": {`{"type":"record","name":"R","namespace":"n","doc":"d","fields":[{"name":"a","doc":"d","type":{"type":"string","avro.java.string":"String"}},{"name":"e","type":{"type":"enum","name":"E","symbols":["X"]}}]}`, true},
+		"another order of fields":  {`{"type":"record","name":"R","namespace":"n","fields":[{"name":"e","type":{"type":"enum","name":"E","symbols":["X"]}},{"name":"a","type":"string"}]}`, false},
+		"a default":                {strings.Replace(plain, `"type":"string"`, `"type":"string","default":""`, 1), false},
+		"another symbol":           {strings.Replace(plain, `"X"`, `"Y"`, 1), false},
+		"another namespace":        {strings.Replace(plain, `"n"`, `"m"`, 1), false},
+		"no JSON":                  {"{", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := sameSchema(plain, c.other); got != c.same {
+				t.Errorf("same: %v", got)
+			}
+		})
+	}
+	if sameSchema("{", "{") {
+		t.Error("what can't be read is the same")
+	}
+}
