@@ -1,9 +1,8 @@
 package store
 
 import (
-	"bufio"
-	"crypto/rand"
 	"encoding/binary"
+	"io"
 
 	"openbank/bank"
 )
@@ -84,8 +83,7 @@ func newBatch(commands []Command, outcomes []Outcome) *batch {
 
 // drawIdentities draws candidates for every creation, before the locks: they are looked up along with the accounts, so
 // that one that is found is known to be taken.
-func (b *batch) drawIdentities() error {
-	random := bufio.NewReader(rand.Reader)
+func (b *batch) drawIdentities(random io.Reader) error {
 	for i := range b.commands {
 		if b.commands[i].Creation == nil {
 			continue

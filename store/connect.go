@@ -75,7 +75,7 @@ func settings(url string) (pq.Config, error) {
 }
 
 // pool opens a pool of at most size sessions with the given settings.
-func pool(cfg pq.Config, size int, session map[string]string, silence time.Duration) (*sqlx.DB, error) {
+func (s *Store) pool(cfg pq.Config, size int, session map[string]string, silence time.Duration) (*sqlx.DB, error) {
 	cfg = cfg.Clone()
 	runtime := maps.Clone(everySession)
 	maps.Copy(runtime, session)
@@ -86,14 +86,17 @@ func pool(cfg pq.Config, size int, session map[string]string, silence time.Durat
 		return nil, fmt.Errorf("preparing to connect: %w", err)
 	}
 	c.Dialer(dialer{silence: silence})
-	db := sqlx.NewDb(sql.OpenDB(connector{c}), "postgres")
+	db := sqlx.NewDb(sql.OpenDB(connector{c, s.forgetTopics}), "postgres")
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return db, nil
 }
 
 // connector finishes a session's settings before the pool gets it.
-type connector struct{ *pq.Connector }
+type connector struct {
+	*pq.Connector
+	renewed func()
+}
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
@@ -107,6 +110,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("setting up a session: %w", err), conn.Close())
 	}
+	c.renewed()
 	return conn, nil
 }
 

@@ -82,7 +82,7 @@ func (s *Store) try(ctx context.Context, commands []Command, progress []Progress
 	if err := s.numberTopics(ctx, b); err != nil {
 		return err
 	}
-	if err := b.drawIdentities(); err != nil {
+	if err := b.drawIdentities(s.random); err != nil {
 		return err
 	}
 	prepared, err := s.statements(ctx)

@@ -34,3 +34,8 @@ func (l layout) sql(text string) string {
 		"{max_batch}", strconv.Itoa(MaxBatch),
 	).Replace(text)
 }
+
+// rule puts one of Verify's queries into the layout's names.
+func (l layout) rule(text string) string {
+	return l.sql(strings.ReplaceAll(text, "{events}", eventsSQL))
+}

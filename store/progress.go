@@ -75,9 +75,10 @@ func (s *Store) numberTopics(ctx context.Context, b *batch) error {
 }
 
 func (s *Store) numberTopic(ctx context.Context, t topic) (int32, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, ok := s.topics[t]; ok {
+	s.numbering.Lock()
+	n, known := s.topics[t]
+	s.numbering.Unlock()
+	if known {
 		return n, nil
 	}
 	id := bank.ID(t.id).String()
@@ -87,19 +88,20 @@ func (s *Store) numberTopic(ctx context.Context, t topic) (int32, error) {
 		ON CONFLICT DO NOTHING`), t.name, id); err != nil {
 		return 0, err //nolint:wrapcheck // the caller says what for
 	}
-	var n int32
 	if err := sqlx.GetContext(ctx, s.executing, &n, s.layout.sql(
 		`SELECT id FROM {command_topic} WHERE topic = $1 AND topic_id = CAST($2 AS uuid)`), t.name, id); err != nil {
 		return 0, err //nolint:wrapcheck // the caller says what for
 	}
+	s.numbering.Lock()
+	defer s.numbering.Unlock()
 	s.topics[t] = n
 	return n, nil
 }
 
-// forgetTopics is called after anything that could mean another server, or one that was restored to an earlier state,
-// in which the numbers mean something else.
+// forgetTopics is called for every new session: it may be with another server, or with one that was restored to an
+// earlier state, in which the numbers mean something else.
 func (s *Store) forgetTopics() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.numbering.Lock()
+	defer s.numbering.Unlock()
 	clear(s.topics)
 }

@@ -91,7 +91,6 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 			if v.state == stateReadOnly || v.state == stateFailing {
 				s.renew() // another server may answer at the same address by now
 			}
-			s.forgetTopics() // so may one that was restored
 			s.surroundings.enter(v.state, err)
 		}
 		if err := sleep(ctx, pause.NextBackOff()); err != nil {

@@ -85,8 +85,8 @@ type statements struct {
 
 // statements returns the prepared statements; the first call prepares them, since the tables may not be there before.
 func (s *Store) statements(ctx context.Context) (*statements, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
 	if s.prepared != nil {
 		return s.prepared, nil
 	}

@@ -21,7 +21,9 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 
@@ -48,10 +50,13 @@ type Store struct {
 	executing    *sqlx.DB // sessions with time-outs and prepared statements
 	reading      *sqlx.DB // sessions for migrations, verify, replay
 	surroundings surroundings
+	random       io.Reader // for IBANs and tokens
 
-	mu       sync.Mutex
-	prepared *statements
-	topics   map[topic]int32
+	preparing sync.Mutex
+	prepared  *statements
+
+	numbering sync.Mutex // never held while asking Postgres: a new session takes it
+	topics    map[topic]int32
 }
 
 // Open connects to Postgres, which need not be there yet: it is waited for, with one log line, until ctx is done.
@@ -71,13 +76,14 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		layout:       clojureLayout,
 		target:       mask(cfg),
 		surroundings: surroundings{log: c.Logger},
+		random:       rand.Reader,
 		topics:       make(map[topic]int32),
 	}
 	s.surroundings.log = c.Logger.With("database", s.target)
-	if s.executing, err = pool(cfg, c.Sessions, executing, silence); err != nil {
+	if s.executing, err = s.pool(cfg, c.Sessions, executing, silence); err != nil {
 		return nil, err
 	}
-	if s.reading, err = pool(cfg, 2, reading, 0); err != nil {
+	if s.reading, err = s.pool(cfg, 2, reading, 0); err != nil {
 		return nil, errors.Join(err, s.executing.Close())
 	}
 	s.reading.SetMaxIdleConns(1)

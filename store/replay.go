@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"openbank/bank"
+)
+
+// Account is an account as it is stored.
+type Account struct {
+	bank.Account
+	Opening int64 // cents; the balance at version 0
+}
+
+// Row is a handled command as it is stored. Rows of an older handler, which hold no more than id, reason and the
+// account made, have Seq 0.
+type Row struct {
+	Seq       int64
+	ID        bank.ID
+	Creation  bool // otherwise a transfer
+	Origin    Origin
+	Reason    string    // "" when confirmed
+	CreatedAt time.Time // the transaction's, by the server's clock and time zone
+
+	// Of a creation.
+	IBAN, Token string
+	Type        bank.AccountType
+
+	// Of a transfer. HasTexts false: the texts were unfit and are not stored. The token never is.
+	HasTexts              bool
+	From, To, Description string
+	Amount                int64 // cents
+	FromSide, ToSide      bank.Side
+}
+
+const accountsSQL = `SELECT iban, token, {type}, amount, lmt, version, opening FROM {balance} ORDER BY iban COLLATE "C"`
+
+const replaySQL = `
+SELECT r.*, t.topic, CAST(t.topic_id AS text) AS topic_id FROM (
+    SELECT seq, CAST(uuid AS text) AS id, true AS creation, origin_topic, origin_partition, origin_offset, reason, created_at,
+        iban, token, {type} AS account_type,
+        CAST(NULL AS text) AS from_party, CAST(NULL AS text) AS to_party, CAST(NULL AS text) AS description, CAST(NULL AS bigint) AS amount,
+        CAST(NULL AS bigint) AS from_balance, CAST(NULL AS bigint) AS from_version, CAST(NULL AS bigint) AS to_balance, CAST(NULL AS bigint) AS to_version
+    FROM {cac}
+    UNION ALL
+    SELECT seq, CAST(uuid AS text), false, origin_topic, origin_partition, origin_offset, reason, created_at,
+        NULL, NULL, NULL,
+        from_party, to_party, description, amount, from_balance, from_version, to_balance, to_version
+    FROM {cmt}) r
+LEFT JOIN {command_topic} t ON t.id = r.origin_topic
+ORDER BY r.seq NULLS FIRST, r.id`
+
+// Accounts returns every account, by IBAN. It waits like Execute. Errors: ctx's, or a *FatalError.
+func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
+	var accounts []Account
+	err := s.retry(ctx, func(ctx context.Context) error {
+		accounts = nil
+		rows, err := s.reading.QueryContext(ctx, s.layout.sql(accountsSQL))
+		if err != nil {
+			return fmt.Errorf("reading the accounts: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var a Account
+			if err := rows.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Version, &a.Opening); err != nil {
+				return fmt.Errorf("reading an account: %w", err)
+			}
+			accounts = append(accounts, a)
+		}
+		return rows.Err() //nolint:wrapcheck // classified by what it is
+	})
+	return accounts, err
+}
+
+// Replay calls each with every handled command, in the order of execution, as of one moment; rows of an older handler
+// come first. Decided again one after the other from the accounts' openings, the commands come to the same outcomes.
+//
+// Unlike the other methods it does not wait for Postgres once the first row has been handed out.
+// Errors: ctx's, each's, or what Postgres says.
+func (s *Store) Replay(ctx context.Context, each func(Row) error) error {
+	return s.snapshot(ctx, func(tx *sqlx.Tx) error {
+		rows, err := tx.QueryContext(ctx, s.layout.sql(replaySQL))
+		if err != nil {
+			return fmt.Errorf("reading the commands: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			row, err := scanRow(rows)
+			if err != nil {
+				return fmt.Errorf("reading a command: %w", err)
+			}
+			if err := each(row); err != nil {
+				return err
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return fmt.Errorf("reading the commands: %w", err)
+		}
+		return nil
+	})
+}
+
+func scanRow(rows *sql.Rows) (Row, error) {
+	var r Row
+	var id string
+	var seq, offset, amount, fromBalance, fromVersion, toBalance, toVersion sql.NullInt64
+	var topicNumber, partition sql.NullInt32
+	var reason, iban, token, kind, from, to, description, topic, topicID sql.NullString
+	if err := rows.Scan(&seq, &id, &r.Creation, &topicNumber, &partition, &offset, &reason, &r.CreatedAt,
+		&iban, &token, &kind, &from, &to, &description, &amount,
+		&fromBalance, &fromVersion, &toBalance, &toVersion, &topic, &topicID); err != nil {
+		return r, err //nolint:wrapcheck // the caller says what it read
+	}
+	var err error
+	if r.ID, err = bank.ParseID(id); err != nil {
+		return r, err //nolint:wrapcheck // it says what it parsed
+	}
+	if topic.Valid {
+		parsed, err := bank.ParseID(topicID.String)
+		if err != nil {
+			return r, err //nolint:wrapcheck // it says what it parsed
+		}
+		r.Origin = Origin{Topic: topic.String, TopicID: parsed, Partition: partition.Int32, Offset: offset.Int64}
+	}
+	r.Seq, r.Reason = seq.Int64, reason.String
+	r.IBAN, r.Token, r.Type = iban.String, token.String, bank.AccountType(kind.String)
+	r.HasTexts, r.From, r.To, r.Description, r.Amount = from.Valid, from.String, to.String, description.String, amount.Int64
+	r.FromSide = bank.Side{Known: fromVersion.Valid, Balance: fromBalance.Int64, Version: fromVersion.Int64}
+	r.ToSide = bank.Side{Known: toVersion.Valid, Balance: toBalance.Int64, Version: toVersion.Int64}
+	return r, nil
+}
