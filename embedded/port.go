@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -36,11 +35,15 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	address, ok := listener.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, errors.Join(fmt.Errorf("no TCP address: %s", listener.Addr()), listener.Close())
+	return portOf(listener), listener.Close()
+}
+
+// portOf is the port of a TCP listener.
+func portOf(listener net.Listener) int {
+	if address, ok := listener.Addr().(*net.TCPAddr); ok {
+		return address.Port
 	}
-	return address.Port, listener.Close()
+	return 0
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
