@@ -362,3 +362,56 @@ func TestErrorsSayWhatWasAsked(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
+
+func TestAnUnknownSchemaIsBelievedAfterAWhile(t *testing.T) {
+	t.Parallel()
+	const unknown = `{"error_code":40403,"message":"Schema not found"}`
+	for name, c := range map[string]struct {
+		// answers by number of the request; the last one repeats
+		answers []http.HandlerFunc
+		known   bool
+	}{
+		"denied throughout":              {answers: []http.HandlerFunc{answer(404, unknown)}},
+		"there after all":                {answers: []http.HandlerFunc{answer(404, unknown), answer(404, unknown), answer(200, `{"schema":"\"long\""}`)}, known: true},
+		"a failure begins the time anew": {answers: []http.HandlerFunc{answer(404, unknown), answer(404, "<html>"), answer(503, ""), answer(404, unknown)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var count int
+			var lastFailure, end time.Time
+			url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				at := min(count, len(c.answers)-1)
+				count++
+				if at > 0 && at == count-1 {
+					lastFailure = time.Now()
+				}
+				mu.Unlock()
+				c.answers[at](w, r)
+			}))
+			const after = 400 * time.Millisecond
+			start := time.Now()
+			client := open(t, registry.Config{URLs: []string{url}, UnknownAfter: after})
+			_, err := client.SchemaByID(soon(t), 8)
+			end = time.Now()
+			if c.known {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if !errors.Is(err, registry.ErrUnknownSchema) {
+				t.Fatalf("got %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if lastFailure.After(start) {
+				start = lastFailure
+			}
+			if took := end.Sub(start); took < after {
+				t.Errorf("believed after %s", took)
+			}
+		})
+	}
+}

@@ -47,6 +47,10 @@ type Config struct {
 	BearerToken string
 	// Timeout bounds one request to one URL. Default: 5 s.
 	Timeout time.Duration
+	// UnknownAfter is for how long the registry must say to every try that it has no such schema until SchemaByID believes it:
+	// a schema may reach one member of a registry after a record that was written with it. Any other failure in between begins
+	// the time anew. Default: it is believed at once.
+	UnknownAfter time.Duration
 	// Logger gets a line when the registry goes away and when it is back. Default: slog.Default.
 	Logger *slog.Logger
 }
@@ -62,6 +66,7 @@ type Client struct {
 	endpoints []endpoint
 	current   atomic.Int64 // index of the endpoint that answered last
 	timeout   time.Duration
+	unknown   time.Duration // Config.UnknownAfter
 	transport *http.Transport
 	logger    *slog.Logger
 
@@ -91,7 +96,7 @@ func New(config Config) (*Client, error) {
 	if config.TLS != nil {
 		transport.TLSClientConfig = config.TLS.Clone()
 	}
-	c := &Client{endpoints: endpoints, timeout: config.Timeout, transport: transport, logger: config.Logger}
+	c := &Client{endpoints: endpoints, timeout: config.Timeout, unknown: config.UnknownAfter, transport: transport, logger: config.Logger}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
@@ -163,16 +168,27 @@ func (c *Client) Close() {
 }
 
 // SchemaByID returns the text of the schema with this id. Callers who want the same one share a request, and none of
-// them ends it for the others. The error is ErrUnknownSchema, at once, when the registry says that there is none; how
-// often to ask again is the caller's affair. Otherwise it is an *Error that is not transient, or ctx's.
+// them ends it for the others. The error is ErrUnknownSchema when the registry has said for Config.UnknownAfter that there
+// is none. Otherwise it is an *Error that is not transient, or ctx's.
 func (c *Client) SchemaByID(ctx context.Context, id int) (string, error) {
 	if text, ok := c.schemas.Load(id); ok {
 		return text.(string), nil
 	}
+	var deniedSince time.Time
 	err := c.retry(ctx, func(ctx context.Context) error {
 		shared := c.flight.DoChan(strconv.Itoa(id), func() (any, error) { return nil, c.fetch(id) })
 		select {
 		case result := <-shared:
+			if !errors.Is(result.Err, ErrUnknownSchema) {
+				deniedSince = time.Time{}
+				return result.Err
+			}
+			if deniedSince.IsZero() {
+				deniedSince = time.Now()
+			}
+			if time.Since(deniedSince) < c.unknown {
+				return errAskAgain
+			}
 			return result.Err
 		case <-ctx.Done():
 			return ctx.Err()
@@ -307,7 +323,7 @@ func (c *Client) retry(ctx context.Context, try func(context.Context) error) err
 		if ctx.Err() != nil && err != nil && last != nil {
 			break
 		}
-		if !Transient(err) {
+		if !Transient(err) && !errors.Is(err, errAskAgain) {
 			return err
 		}
 		last = err

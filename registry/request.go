@@ -20,6 +20,7 @@ var (
 
 var (
 	errClosed     = errors.New("the schema registry's client is closed")
+	errAskAgain   = fmt.Errorf("%w so far", ErrUnknownSchema)
 	errNoRegistry = errors.New("the answer is not a schema registry's")
 )
 
