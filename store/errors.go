@@ -2,11 +2,13 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"strings"
 
@@ -77,7 +79,10 @@ func (s *Store) classify(err error) verdict {
 	}
 	var pe *pq.Error
 	if !errors.As(err, &pe) {
-		if isConnectionError(err) {
+		switch {
+		case isTLSError(err):
+			return verdict{class: fatal}
+		case isConnectionError(err):
 			return verdict{wait, stateAway}
 		}
 		return verdict{wait, stateFailing}
@@ -117,17 +122,28 @@ func isConnectionError(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne)
 }
 
+// isTLSError tells a server or a file that does not fit what DATABASE_URL asks for.
+func isTLSError(err error) bool {
+	var unverified *tls.CertificateVerificationError
+	var operation *net.OpError // such as dialling a socket that is not there yet
+	if errors.As(err, &operation) {
+		return false
+	}
+	return errors.Is(err, pq.ErrSSLNotSupported) || errors.Is(err, pq.ErrSSLKeyHasWorldPermissions) ||
+		errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &unverified)
+}
+
 // explain turns a fatal error of Postgres into a sentence that names the setting and what to do.
 func (s *Store) explain(err error) *FatalError {
 	var stop *FatalError
 	if errors.As(err, &stop) {
 		return stop
 	}
+	at := "DATABASE_URL (" + s.target + ")"
 	var pe *pq.Error
 	if !errors.As(err, &pe) {
-		return &FatalError{"executing in Postgres failed for good", err}
+		return &FatalError{at + ": TLS with Postgres cannot be set up; correct sslmode, sslrootcert, sslcert and sslkey, or the files that they name", err}
 	}
-	at := "DATABASE_URL (" + s.target + ")"
 	switch {
 	case pe.Code.Class() == "28":
 		return &FatalError{at + ": Postgres does not let this user in; correct the user or the password, or pg_hba.conf on the server", err}

@@ -96,7 +96,7 @@ func (s *Store) try(ctx context.Context, commands []Command, progress []Progress
 	committed := false
 	defer func() {
 		if !committed {
-			if e := tx.Rollback(); e != nil && !errors.Is(e, sql.ErrTxDone) {
+			if e := tx.Rollback(); e != nil && !isConnectionError(e) { // a broken connection rolls back by itself
 				err = errors.Join(err, fmt.Errorf("rolling back: %w", e))
 			}
 		}

@@ -60,17 +60,17 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 	pause.InitialInterval, pause.MaxInterval = firstWait, lastWait
 	pause.Reset()
 	met := 0
+	var err error
 	for {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("waiting for Postgres: %w", err)
+		if ctx.Err() != nil {
+			return gaveUp(ctx, err)
 		}
-		err := try(ctx)
-		if err == nil {
+		if err = try(ctx); err == nil {
 			s.surroundings.leave()
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("waiting for Postgres: %w", errors.Join(ctx.Err(), err))
+			return gaveUp(ctx, err)
 		}
 		v := s.classify(err)
 		switch v.class {
@@ -93,19 +93,20 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 			}
 			s.surroundings.enter(v.state, err)
 		}
-		if err := sleep(ctx, pause.NextBackOff()); err != nil {
-			return err
-		}
+		sleep(ctx, pause.NextBackOff())
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// gaveUp is ctx's error, and what stood in the way.
+func gaveUp(ctx context.Context, last error) error {
+	return fmt.Errorf("waiting for Postgres: %w", errors.Join(ctx.Err(), last))
+}
+
+func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for Postgres: %w", ctx.Err())
 	case <-t.C:
-		return nil
 	}
 }

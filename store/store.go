@@ -23,6 +23,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -93,9 +94,16 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// Close closes the sessions. What is being executed fails; nothing that was acknowledged is lost.
+// Close closes the sessions; one that is broken already counts as closed. What is being executed fails; nothing that
+// was acknowledged is lost.
 func (s *Store) Close() error {
-	return errors.Join(s.executing.Close(), s.reading.Close())
+	var errs []error
+	for _, db := range []*sqlx.DB{s.executing, s.reading} {
+		if err := db.Close(); err != nil && !isConnectionError(err) {
+			errs = append(errs, fmt.Errorf("closing the sessions: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // renew drops the sessions that are not in use.
