@@ -1,0 +1,97 @@
+// Command command-handler executes the bank's commands: it reads them from Kafka, decides them against the balances in
+// Postgres and answers them. It is configured by flags or by the environment variables of the open-bank stack.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"openbank/handler"
+	"openbank/registry"
+	"openbank/store"
+)
+
+// version is set by the build.
+var version = "development"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintf(os.Stderr, "command-handler: %v\n", err)
+		os.Exit(1) //nolint:gocritic // nothing is left to defer: the signals' registration ends with the process
+	}
+}
+
+// run is the command. Every error is a sentence for whoever runs it, and exit status 1.
+func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) error {
+	s, err := parse(args, env)
+	switch {
+	case errors.Is(err, errHelp):
+		usage(stdout)
+		return nil
+	case err != nil:
+		return err
+	case s.version:
+		_, err := fmt.Fprintf(stdout, "command-handler %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return err
+	}
+	cfg, err := s.configure()
+	if err != nil {
+		return err
+	}
+	if s.checkConfig {
+		return s.print(stdout)
+	}
+	if _, ok := env("GOMEMLIMIT"); !ok {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	log := cfg.logger(stderr)
+	cfg.handler.Logger, cfg.registry.Logger, cfg.store.Logger = log, log, log
+
+	schemas, err := registry.New(cfg.registry)
+	if err != nil {
+		return fmt.Errorf("SCHEMA_REGISTRY_URL: %w", err)
+	}
+	defer schemas.Close()
+	db, err := store.Open(ctx, cfg.store)
+	if err == nil {
+		defer func() {
+			if err := db.Close(); err != nil {
+				log.Warn("closing the database", "error", err)
+			}
+		}()
+		err = db.Migrate(ctx)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped while waiting: nothing was begun
+		}
+		return err
+	}
+	h, err := handler.New(cfg.handler, db, schemas)
+	if err != nil {
+		return err
+	}
+	log.Info("starting", "version", version)
+	return h.Run(ctx)
+}
+
+// memoryLimit is what the Go heap is kept to unless GOMEMLIMIT says otherwise, in bytes; librdkafka's buffers come on top.
+const memoryLimit = 128 << 20
+
+func (c config) logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.logLevel}
+	if c.logJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func environment(pairs ...string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		for _, p := range pairs {
+			if k, v, _ := strings.Cut(p, "="); k == name {
+				return v, true
+			}
+		}
+		return "", false
+	}
+}
+
+func TestAFlagWinsOverTheEnvironmentAndThatOverTheDefault(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		env  []string
+		want string
+	}{
+		"nothing is set":                   {want: "localhost:9092"},
+		"the environment is set":           {env: []string{"KAFKA_BROKERS=env:1"}, want: "env:1"},
+		"an empty variable counts as none": {env: []string{"KAFKA_BROKERS="}, want: "localhost:9092"},
+		"both are set":                     {args: []string{"--kafka-brokers=flag:1"}, env: []string{"KAFKA_BROKERS=env:1"}, want: "flag:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v, err := parse(c.args, environment(c.env...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := v.configure()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := cfg.handler.Kafka.Brokers; got != c.want {
+				t.Errorf("brokers %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
+	t.Parallel()
+	garbage := filepath.Join(t.TempDir(), "garbage.pem")
+	if err := os.WriteFile(garbage, []byte("this is no PEM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tls := func(ca, cert, key, password string) []string {
+		return []string{"KAFKA_SSL_CA_LOCATION=" + ca, "KAFKA_SSL_CERT_LOCATION=" + cert, "KAFKA_SSL_KEY_LOCATION=" + key, "KAFKA_SSL_KEY_PASSWORD=" + password}
+	}
+	for name, c := range map[string]struct {
+		args, env, want []string
+	}{
+		"a flag that there is not":            {args: []string{"--kafka-broker=x:1"}, want: []string{"-kafka-broker", "--help"}},
+		"an argument without a flag":          {args: []string{"start"}, want: []string{`"start"`, "--help"}},
+		"only some of the TLS settings":       {env: tls("ca.crt", "", "", "secret"), want: []string{"KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION missing", "all four"}},
+		"TLS files that are not there":        {env: tls("/nowhere/ca", "/nowhere/cert", "/nowhere/key", "x"), want: []string{"KAFKA_SSL_CA_LOCATION", "/nowhere/ca", "KAFKA_SSL_CERT_LOCATION", "/nowhere/key"}},
+		"TLS files that are no PEM":           {env: tls(garbage, garbage, garbage, "x"), want: []string{"KAFKA_SSL_", garbage}},
+		"several faults":                      {args: []string{"--max-batch=0", "--stop-timeout=soon", "--log-format=xml", "--log-level=loud"}, want: []string{"MAX_BATCH", `"0"`, "STOP_TIMEOUT", `"soon"`, "LOG_FORMAT", "LOG_LEVEL", "max-batch"}},
+		"a broker without a port":             {env: []string{"KAFKA_BROKERS=kafka-1:19093,kafka-2"}, want: []string{"KAFKA_BROKERS", `"kafka-2"`, "host:port"}},
+		"a registry that is no URL":           {env: []string{"SCHEMA_REGISTRY_URL=localhost:8081"}, want: []string{"SCHEMA_REGISTRY_URL", "http://localhost:8081"}},
+		"a host name check neither on or off": {env: []string{"KAFKA_SSL_VERIFY_HOSTNAME=maybe"}, want: []string{"KAFKA_SSL_VERIFY_HOSTNAME", `"maybe"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out, errs bytes.Buffer
+			err := run(t.Context(), append(c.args, "--check-config"), environment(c.env...), &out, &errs)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("the error does not name %s: %v", w, err)
+				}
+			}
+			if out.Len() > 0 {
+				t.Errorf("printed %q", &out)
+			}
+		})
+	}
+}
+
+func TestCheckConfigMasksSecrets(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"--check-config", "--schema-registry-password=hush1", "--schema-registry-url=http://u:hush2@registry:8081"},
+		environment("DATABASE_URL=postgres://bank:hush3@db:25432/balancedb?password=hush4"), &out, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	if strings.Contains(text, "hush") {
+		t.Errorf("a secret is printed:\n%s", text)
+	}
+	for _, want := range []string{"KAFKA_BROKERS", "localhost:9092", "(default)", "db:25432/balancedb", "(environment)", "(flag)", "registry:8081"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing:\n%s", want, text)
+		}
+	}
+	if got := redactURL("postgres//typo:hush@db"); strings.Contains(got, "hush") {
+		t.Errorf("a URL with a typing error is printed: %s", got)
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	t.Parallel()
+	for flag, want := range map[string]string{"--version": "command-handler ", "--help": "KAFKA_SSL_KEY_PASSWORD"} {
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{flag}, environment(), &out, &out); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v, printed %q", flag, err, &out)
+		}
+	}
+	if _, err := parse([]string{"-h"}, environment()); !errors.Is(err, errHelp) {
+		t.Errorf("-h: %v", err)
+	}
+}

@@ -1,0 +1,389 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"openbank/audit"
+	"openbank/bank"
+	"openbank/connect"
+	"openbank/embedded"
+	"openbank/process"
+	"openbank/registry"
+	"openbank/topology"
+)
+
+// handlerBinary is the command-handler as it is built for users, with the race detector.
+var handlerBinary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "handler-test-")
+	if err != nil {
+		panic(err)
+	}
+	handlerBinary = filepath.Join(dir, "command-handler")
+	build := exec.Command("go", "build", "-race", "-o", handlerBinary, "openbank/cmd/command-handler")
+	build.Stdout, build.Stderr = os.Stdout, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the command handler:", err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// bundle is a bank of its own for one test.
+type bundle struct {
+	t        *testing.T
+	bank     *embedded.Bank
+	kafka    connect.Kafka
+	registry *registry.Client
+	codec    *connect.Codec
+	client   *kgo.Client // produces to the command topics
+	logs     string      // directory of the handlers' logs
+
+	mu       sync.Mutex
+	handlers int
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	surroundings, err := embedded.Start(t.Context(), embedded.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// t.Context is done when the clean-up runs.
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := surroundings.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	b := &bundle{t: t, bank: surroundings, logs: t.TempDir()}
+	env := surroundings.Environment()
+	b.kafka = connect.Kafka{
+		Brokers: strings.Split(value(env, "KAFKA_BROKERS"), ","),
+		SSLCA:   value(env, "KAFKA_SSL_CA_LOCATION"), SSLCert: value(env, "KAFKA_SSL_CERT_LOCATION"),
+		SSLKey: value(env, "KAFKA_SSL_KEY_LOCATION"), SSLKeyPassword: value(env, "KAFKA_SSL_KEY_PASSWORD"), SSLVerifyHostname: true,
+	}
+	if b.registry, err = (connect.Registry{URLs: []string{value(env, "SCHEMA_REGISTRY_URL")}}).Client(slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.registry.Close)
+	b.codec = connect.NewCodec(b.registry)
+	if b.client, err = b.kafka.Client("test", kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.MaxBufferedRecords(200000)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.client.Close)
+	return b
+}
+
+func value(env []string, name string) string {
+	for _, e := range env {
+		if k, v, _ := strings.Cut(e, "="); k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// synchronize makes the topics and registers the schemas.
+func (b *bundle) synchronize() {
+	b.t.Helper()
+	want, err := topology.Default()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	target := &topology.Target{Kafka: b.client, Registry: b.registry, Brokers: len(b.kafka.Brokers), Logger: slog.New(slog.DiscardHandler)}
+	plan, err := target.Plan(b.t.Context(), want)
+	if err == nil {
+		err = target.Apply(b.t.Context(), plan)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// handler is a running command-handler.
+type handler struct {
+	*process.Process
+	log string
+}
+
+// start runs a handler with the bank's environment and more.
+func (b *bundle) start(more ...string) *handler {
+	b.t.Helper()
+	b.mu.Lock()
+	b.handlers++
+	log := filepath.Join(b.logs, fmt.Sprintf("handler-%d.log", b.handlers))
+	b.mu.Unlock()
+	file, err := os.Create(log)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cmd := exec.Command(handlerBinary)
+	cmd.Env = append(append([]string{"GORACE=halt_on_error=1", "LOG_LEVEL=debug"}, b.bank.Environment()...), more...)
+	cmd.Stdout, cmd.Stderr = file, file
+	p, err := process.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	h := &handler{p, log}
+	b.t.Cleanup(func() {
+		p.Kill()
+		_ = file.Close()
+		if b.t.Failed() {
+			b.t.Logf("the end of %s:\n%s", filepath.Base(log), tail(log, 60))
+		}
+	})
+	return h
+}
+
+// stop ends a handler as an operator would, and wants it to end well.
+func (b *bundle) stop(h *handler) {
+	b.t.Helper()
+	if !h.Stop(b.t.Context(), syscall.SIGTERM, 30*time.Second) {
+		b.t.Fatalf("%s does not stop", filepath.Base(h.log))
+	}
+	if err := h.Err(); err != nil {
+		b.t.Errorf("%s: %v", filepath.Base(h.log), err)
+	}
+}
+
+func (h *handler) text() string {
+	text, _ := os.ReadFile(h.log)
+	return string(text)
+}
+
+func (h *handler) says(text string) func() error {
+	return func() error {
+		if !strings.Contains(h.text(), text) {
+			return fmt.Errorf("%s does not say %q", filepath.Base(h.log), text)
+		}
+		return nil
+	}
+}
+
+func tail(file string, lines int) string {
+	text, _ := os.ReadFile(file)
+	all := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// eventually waits until condition holds, for at most a time that nothing healthy needs.
+func (b *bundle) eventually(what string, within time.Duration, condition func() error) {
+	b.t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			_, _, line, _ := runtime.Caller(1)
+			b.t.Fatalf("line %d: %s: not within %s: %v", line, what, within, err)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-b.t.Context().Done():
+			b.t.Fatal(b.t.Context().Err())
+		}
+	}
+}
+
+const (
+	creations         = "confirm_account_creation"
+	creationAnswers   = "account_creation_feedback"
+	transfers         = "confirm_money_transfer"
+	transferAnswers   = "money_transfer_feedback"
+	events            = "balance_changed"
+	deadLetterSuffix  = ".dead-letter"
+	reasonableTimeout = time.Minute
+)
+
+// command is the record of a command.
+func (b *bundle) command(message any) *kgo.Record {
+	b.t.Helper()
+	topic, id := transfers, bank.ID{}
+	switch c := message.(type) {
+	case *bank.ConfirmAccountCreation:
+		topic, id = creations, c.ID
+	case *bank.ConfirmMoneyTransfer:
+		id = c.ID
+	}
+	wire, err := b.codec.Encode(b.t.Context(), topic, message)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return &kgo.Record{Topic: topic, Key: []byte(id.String()), Value: wire}
+}
+
+func (b *bundle) send(records ...*kgo.Record) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), reasonableTimeout)
+	defer cancel()
+	if err := b.client.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// watch collects what is written to topics from here to the test's end.
+type watch struct {
+	b       *bundle
+	mu      sync.Mutex
+	records map[string][]*kgo.Record // by topic
+	changed chan struct{}
+}
+
+func (b *bundle) watch(topics ...string) *watch {
+	b.t.Helper()
+	client, err := b.kafka.Client("watch", kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(-1))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	w := &watch{b: b, records: map[string][]*kgo.Record{}}
+	ctx, cancel := context.WithCancel(b.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			fetched := client.PollFetches(ctx)
+			w.mu.Lock()
+			fetched.EachRecord(func(r *kgo.Record) { w.records[r.Topic] = append(w.records[r.Topic], r) })
+			w.mu.Unlock()
+		}
+	}()
+	b.t.Cleanup(func() {
+		cancel()
+		<-done
+		client.Close()
+	})
+	return w
+}
+
+// of are the records of a topic with a key, so far.
+func (w *watch) of(topic, key string) []*kgo.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var found []*kgo.Record
+	for _, r := range w.records[topic] {
+		if key == "" || string(r.Key) == key {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// wait returns the first n records of a topic with a key ("" for any).
+func (w *watch) wait(topic, key string, n int) []*kgo.Record {
+	w.b.t.Helper()
+	var found []*kgo.Record
+	w.b.eventually(fmt.Sprintf("%d records on %s with key %q", n, topic, key), reasonableTimeout, func() error {
+		if found = w.of(topic, key); len(found) < n {
+			return fmt.Errorf("there are %d", len(found))
+		}
+		return nil
+	})
+	return found[:n]
+}
+
+// decode reads a record as the message that it is.
+func decode[M any](b *bundle, r *kgo.Record) M {
+	b.t.Helper()
+	message, err := b.codec.Decode(b.t.Context(), r.Value)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	m, ok := message.(*M)
+	if !ok {
+		b.t.Fatalf("%s %d@%d is a %T: %+v", r.Topic, r.Partition, r.Offset, message, message)
+	}
+	return *m
+}
+
+func header(r *kgo.Record, name string) string {
+	for _, h := range r.Headers {
+		if h.Key == name {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+// answered waits until every command is answered, then holds the whole bank to its rules. With repeats, equal answers
+// and events may stand there more than once: a handler was killed.
+func (b *bundle) answered(within time.Duration, repeats bool) *audit.Report {
+	b.t.Helper()
+	var report *audit.Report
+	b.eventually("the books are right", within, func() error {
+		evidence, err := audit.ReadTopics(b.t.Context(), b.kafka, b.codec, audit.DefaultTopics(), nil)
+		if err == nil {
+			err = audit.ReadTables(b.t.Context(), b.bank.Postgres.URL(""), evidence)
+		}
+		if err != nil {
+			return err
+		}
+		report = audit.Check(evidence, audit.Options{AllowRepeats: repeats})
+		if !report.OK() {
+			return errors.New(describe(report))
+		}
+		return nil
+	})
+	return report
+}
+
+func describe(r *audit.Report) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%v", r.Found)
+	for i, v := range r.Violations {
+		if i == 10 {
+			break
+		}
+		fmt.Fprintf(&text, "\n  %v", v)
+	}
+	return text.String()
+}
+
+// newID makes command ids that are unique in a test and the same in each run.
+type ids struct {
+	mu   sync.Mutex
+	last uint64
+}
+
+func (i *ids) next() (id bank.ID) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.last++
+	for b := range 8 {
+		id[15-b] = byte(i.last >> (8 * b))
+	}
+	id[0] = byte(i.last * 151) // spreads the keys
+	return id
+}
+
+// open creates an account and returns it.
+func (b *bundle) open(w *watch, id bank.ID) bank.AccountCreationConfirmed {
+	b.t.Helper()
+	b.send(b.command(&bank.ConfirmAccountCreation{ID: id, Type: bank.Manual}))
+	return decode[bank.AccountCreationConfirmed](b, w.wait(creationAnswers, id.String(), 1)[0])
+}
+
+func (h *handler) lines() []string { return strings.Split(strings.TrimSpace(h.text()), "\n") }

@@ -1,0 +1,120 @@
+package handler
+
+import (
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// Kafka says how to reach the brokers.
+type Kafka struct {
+	// Brokers are host:port pairs, separated by commas.
+	Brokers string
+	// TLS is used when CA is set.
+	TLS TLS
+}
+
+// TLS is a client's identity and whom it trusts, as PEM files.
+type TLS struct {
+	CA, Cert, Key string
+	// KeyPassword decrypts Key; empty when the key is not encrypted.
+	KeyPassword string
+	// SkipHostnameCheck trusts any certificate of CA, whatever host it names.
+	SkipHostnameCheck bool
+}
+
+// config is what all clients have in common.
+func (k Kafka) config(clientID string, logs chan kafka.LogEvent) kafka.ConfigMap {
+	c := kafka.ConfigMap{
+		"bootstrap.servers":                  k.Brokers,
+		"client.id":                          clientID,
+		"enable.metrics.push":                false, // a broker without a receiver for it makes log lines
+		"reconnect.backoff.max.ms":           2000,  // default 10 s: a broker that is back is found soon
+		"socket.keepalive.enable":            true,  // finds half-open connections
+		"log.connection.close":               false, // idle connections are closed all the time
+		"go.logs.channel.enable":             true,
+		"go.logs.channel":                    logs,
+		"topic.metadata.refresh.interval.ms": 60000,
+	}
+	if k.TLS.CA != "" {
+		c["security.protocol"] = "ssl"
+		c["ssl.ca.location"] = k.TLS.CA
+		c["ssl.certificate.location"] = k.TLS.Cert
+		c["ssl.key.location"] = k.TLS.Key
+		if k.TLS.KeyPassword != "" {
+			c["ssl.key.password"] = k.TLS.KeyPassword
+		}
+		if k.TLS.SkipHostnameCheck {
+			c["ssl.endpoint.identification.algorithm"] = "none"
+		}
+	}
+	return c
+}
+
+// link turns the many errors and log lines of a Kafka client into one line when its brokers go away and one when they
+// are back.
+type link struct {
+	log  *slog.Logger
+	logs chan kafka.LogEvent
+	done sync.WaitGroup
+
+	mu     sync.Mutex
+	away   bool
+	reason string // the latest error, for the line that says that Kafka is away
+}
+
+func newLink(log *slog.Logger) *link {
+	l := &link{log: log, logs: make(chan kafka.LogEvent, 256)}
+	l.done.Go(func() {
+		for e := range l.logs {
+			l.log.Debug("librdkafka", "fac", e.Tag, "client", e.Name, "message", e.Message)
+			if e.Level <= 3 && (strings.Contains(e.Message, "SSL") || strings.Contains(e.Message, "Connect")) {
+				l.note(e.Message)
+			}
+		}
+	})
+	return l
+}
+
+// close ends the reading of logs; the client that writes them must be closed.
+func (l *link) close() {
+	close(l.logs)
+	l.done.Wait()
+}
+
+func (l *link) note(reason string) {
+	l.mu.Lock()
+	l.reason = reason
+	l.mu.Unlock()
+}
+
+func (l *link) latest() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reason
+}
+
+// lost takes an error event of the client.
+func (l *link) lost(err kafka.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err.Code() != kafka.ErrAllBrokersDown || l.reason == "" {
+		l.reason = err.Error()
+	}
+	if err.Code() == kafka.ErrAllBrokersDown && !l.away {
+		l.away = true
+		l.log.Warn("Kafka is away: waiting for it", "error", l.reason)
+	}
+}
+
+// ok takes a sign of life.
+func (l *link) ok() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.away {
+		l.away, l.reason = false, ""
+		l.log.Info("Kafka is back")
+	}
+}

@@ -1,0 +1,115 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/bank"
+	"openbank/registry"
+	"openbank/schemas"
+)
+
+// unknownSchema says that a record can't be decoded yet: its writer's schema is not here.
+type unknownSchema struct{ id int }
+
+func (e *unknownSchema) Error() string { return fmt.Sprintf("schema %d is not here yet", e.id) }
+
+// decode reads a record of a command topic. What can never be read has its reason in the record; the only error is an
+// *unknownSchema.
+func (h *Handler) decode(t topic, m *kafka.Message) (record, error) {
+	r := record{message: m}
+	if m.Value == nil {
+		r.unreadable = "value is null"
+		return r, nil
+	}
+	command, err := h.decoder.Decode(m.Value)
+	var unknown *schemas.UnknownSchemaError
+	var unreadable *schemas.UnreadableError
+	switch {
+	case errors.As(err, &unknown):
+		if h.refused.has(unknown.ID) {
+			r.unreadable = fmt.Sprintf("schema id %d is unknown to the registry", unknown.ID)
+			return r, nil
+		}
+		return r, &unknownSchema{unknown.ID}
+	case errors.As(err, &unreadable):
+		r.unreadable = unreadable.Reason
+		return r, nil
+	case err != nil:
+		r.unreadable = err.Error()
+		return r, nil
+	}
+	r.command = command
+	switch command.(type) {
+	case *bank.ConfirmAccountCreation:
+		if t.name == h.cfg.Topics.ConfirmAccountCreation {
+			return r, nil
+		}
+	case *bank.ConfirmMoneyTransfer:
+		if t.name == h.cfg.Topics.ConfirmMoneyTransfer {
+			return r, nil
+		}
+	}
+	r.command = nil
+	r.unreadable = fmt.Sprintf("record %s does not belong on topic %s", schemas.Name(command), t.name)
+	return r, nil
+}
+
+// learn brings the schema of an id to the decoder. A registry that does not answer is waited for; one that says for long
+// enough that it has no such schema is believed, and the id refused for a while.
+func (h *Handler) learn(ctx context.Context, id int) error {
+	return until(ctx, h.log, "learning a schema", func() error {
+		text, err := h.registry.SchemaByID(ctx, id)
+		switch {
+		case errors.Is(err, registry.ErrUnknownSchema):
+			h.log.Warn("the registry does not know a schema id", "schema_id", id)
+			h.refused.add(id, refusedFor)
+		case err != nil:
+			return err
+		default:
+			h.decoder.Learn(id, text)
+		}
+		return nil
+	})
+}
+
+// refusedFor is how long a schema id that the registry does not know is refused without asking again: a flood of records with it
+// waits once, and a schema that comes late is found.
+const refusedFor = 10 * time.Second
+
+// refusals remembers for a while which schema ids the registry does not know, so that many records with such an id do not
+// each wait for the verdict.
+type refusals struct {
+	mu    sync.Mutex
+	until map[int]time.Time
+}
+
+func (r *refusals) has(id int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	until, ok := r.until[id]
+	if ok && time.Now().After(until) {
+		delete(r.until, id)
+		return false
+	}
+	return ok
+}
+
+func (r *refusals) add(id int, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.until == nil {
+		r.until = map[int]time.Time{}
+	}
+	for other, until := range r.until {
+		if time.Now().After(until) {
+			delete(r.until, other)
+		}
+	}
+	r.until[id] = time.Now().Add(d)
+}

@@ -1,0 +1,59 @@
+package handler
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// epoch is the time in which one partition is ours, from one assignment (or seek back) to the next. Every record carries
+// the epoch of its partition from Poll on. Membership in the group proves no ownership: a handler that lost a partition and
+// got it back holds records of the old epoch that another one may have handled meanwhile; they are dropped, not published.
+type epoch struct {
+	lane      *lane
+	partition int32
+	ctx       context.Context // done when the epoch ends
+	end       context.CancelFunc
+
+	// current turns false when the epoch ends. It is written under Handler.owned and read there where it decides.
+	current atomic.Bool
+	// inflight counts the records between Poll and published (or dropped).
+	inflight atomic.Int64
+	// published is the partition's published_to: the next offset after the contiguous prefix that was published.
+	published atomic.Int64
+	// executed is the next offset after what Postgres holds as executed_to.
+	executed atomic.Int64
+	// saved is the published_to that Postgres holds; only the lane's execute goroutine uses it.
+	saved int64
+
+	// The rest belongs to the Poll goroutine.
+	running bool  // false while held: its start is looked up, or something it needs is away
+	next    int64 // the offset expected next; older records are leftovers from before a seek
+}
+
+// noOffset stands for an offset that is not known yet.
+const noOffset = -1
+
+func (l *lane) newEpoch(partition int32) *epoch {
+	e := &epoch{lane: l, partition: partition, next: noOffset, saved: noOffset}
+	e.ctx, e.end = context.WithCancel(l.ctx)
+	e.published.Store(noOffset)
+	e.executed.Store(noOffset)
+	e.current.Store(true)
+	return e
+}
+
+// done takes n records out of flight and wakes a revocation that waits for the last.
+func (e *epoch) done(n int64) {
+	if e.inflight.Add(-n) == 0 {
+		select {
+		case e.lane.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// retire ends the epoch: nothing of it is published from here on. The caller holds Handler.owned.
+func (e *epoch) retire() {
+	e.current.Store(false)
+	e.end()
+}

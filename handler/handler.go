@@ -1,0 +1,254 @@
+// Package handler is the pipeline from a command's record to its answer and events:
+//
+//	confirm_account_creation ─ consume ─ decode ─ queue ─ execute ─┐
+//	                                                               ├▶ channel ─▶ produce ─▶ answers, BalanceChanged, dead letters, offsets
+//	confirm_money_transfer ─── consume ─ decode ─ queue ─ execute ─┘             one goroutine
+//	       one lane a command topic              one Postgres transaction a batch
+//
+// It answers for delivery: every record that was read is answered or becomes a dead letter before its offset is
+// committed, and a record that a handler lost to another one is not published by both on purpose. What a command means
+// is package bank's, what is stored is package store's, how a message looks on the wire is package schemas'.
+//
+// It waits for what is away (Kafka, registry, Postgres) for as long as it takes. It ends with an error only where going
+// on could do harm or where nobody but its operator can mend things: the errors of Run are for people.
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/registry"
+	"openbank/schemas"
+	"openbank/store"
+)
+
+// Config says what a Handler connects to and how it works. The zero value of a field means its default.
+type Config struct {
+	Kafka  Kafka
+	Topics Topics
+
+	// Group is the consumer group of both lanes. Default "command-handler".
+	Group string
+	// ClientID prefixes the client ids of the consumers (-cac, -cmt) and the producer. Default: Group.
+	ClientID string
+
+	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 4,000.
+	MaxBatch int
+	// RefreshSchemas is the time between two looks at the latest schema of each subject we write. Default 3 min.
+	RefreshSchemas time.Duration
+	// StopTimeout bounds a clean stop: work in flight is finished and committed, or given up after as long. Default 8 s, which
+	// is below the 10 s that container runtimes grant.
+	StopTimeout time.Duration
+
+	Logger *slog.Logger
+}
+
+// Topics names the topics of the stack; an empty name means the stack's own.
+type Topics struct {
+	ConfirmAccountCreation  string
+	AccountCreationFeedback string
+	ConfirmMoneyTransfer    string
+	MoneyTransferFeedback   string
+	BalanceChanged          string
+}
+
+func (t Topics) withDefaults() Topics {
+	or := func(name *string, fallback string) {
+		if *name == "" {
+			*name = fallback
+		}
+	}
+	or(&t.ConfirmAccountCreation, "confirm_account_creation")
+	or(&t.AccountCreationFeedback, "account_creation_feedback")
+	or(&t.ConfirmMoneyTransfer, "confirm_money_transfer")
+	or(&t.MoneyTransferFeedback, "money_transfer_feedback")
+	or(&t.BalanceChanged, "balance_changed")
+	return t
+}
+
+func (c Config) withDefaults() Config {
+	c.Topics = c.Topics.withDefaults()
+	if c.Group == "" {
+		c.Group = "command-handler"
+	}
+	if c.ClientID == "" {
+		c.ClientID = c.Group
+	}
+	if c.MaxBatch == 0 {
+		c.MaxBatch = 4000
+	}
+	if c.RefreshSchemas == 0 {
+		c.RefreshSchemas = 3 * time.Minute
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = 8 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// Handler executes the commands of both topics. Make one with New, use it once.
+type Handler struct {
+	cfg      Config
+	log      *slog.Logger
+	store    *store.Store
+	registry *registry.Client
+	decoder  *schemas.Decoder
+	encoders encoders
+	refused  refusals
+	lanes    []*lane
+	producer *producer
+
+	// owned is the mutex T of docs/delivery.md: it guards which epochs are current. The producer goroutine holds it from
+	// the moment it leaves out what is no longer ours until what is left is bound to be published.
+	owned sync.Mutex
+
+	fail context.CancelCauseFunc // ends Run with an error
+
+	Counts Counts
+}
+
+// Counts are totals since the start, for logs and metrics.
+type Counts struct {
+	Executed, Unfinished, Duplicates, DeadLetters atomic.Int64
+}
+
+// New makes a Handler. The store must be migrated.
+func New(cfg Config, s *store.Store, r *registry.Client) (*Handler, error) {
+	cfg = cfg.withDefaults()
+	if cfg.MaxBatch < 1 || cfg.MaxBatch > store.MaxBatch {
+		return nil, fmt.Errorf("max batch is %d, it must be 1 to %d", cfg.MaxBatch, store.MaxBatch)
+	}
+	return &Handler{cfg: cfg, log: cfg.Logger, store: s, registry: r, decoder: schemas.NewDecoder()}, nil
+}
+
+// errStopped tells the stages that Run was asked to stop.
+var errStopped = errors.New("stopping")
+
+// Run works until ctx is done, then finishes what is in flight and returns nil. It returns an error when the handler
+// must not or cannot go on; the text says why and what to do. Run releases all it made, also then.
+func (h *Handler) Run(ctx context.Context) error {
+	work, fail := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer fail(errStopped)
+	h.fail = fail
+
+	p, err := newProducer(h)
+	if err != nil {
+		return err
+	}
+	h.producer = p
+	defer p.close()
+
+	// Until the lanes run there is nothing in flight: a stop is a stop of the waiting.
+	preparing, cancel := context.WithCancel(work)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	topics, err := h.prepare(preparing)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	for _, d := range []struct {
+		suffix string
+		topic  string
+	}{{"cac", h.cfg.Topics.ConfirmAccountCreation}, {"cmt", h.cfg.Topics.ConfirmMoneyTransfer}} {
+		l, err := newLane(h, d.suffix, topics[d.topic])
+		if err != nil {
+			for _, made := range h.lanes {
+				made.abandon()
+			}
+			return err
+		}
+		h.lanes = append(h.lanes, l)
+		if err := l.letters.create(preparing); err != nil && ctx.Err() == nil {
+			h.log.Warn("no dead letter topic: a record that can't be handled will stall its partition", "error", err)
+		}
+	}
+	h.log.Info("handling commands", "group", h.cfg.Group, "topics", []string{h.cfg.Topics.ConfirmAccountCreation, h.cfg.Topics.ConfirmMoneyTransfer})
+	return h.work(ctx, work)
+}
+
+// work runs the stages and stops them in the order of the data's way: consume, execute, produce; the consumers close
+// last, because their close commits the offsets of what was produced.
+func (h *Handler) work(ctx, work context.Context) error {
+	var polling, executing, producing, refreshing sync.WaitGroup
+	stopPolling := make(chan struct{})
+	batches := make(chan executed, len(h.lanes))
+
+	producing.Go(func() { h.producer.run(work, batches) })
+	refresh, stopRefresh := context.WithCancel(work)
+	refreshing.Go(func() { h.refreshSchemas(refresh) })
+	for _, l := range h.lanes {
+		executing.Go(func() { l.execute(work, batches) })
+		polling.Go(func() { l.consume(work, stopPolling) })
+	}
+
+	select {
+	case <-ctx.Done():
+		h.log.Info("stopping: finishing what is in flight")
+	case <-work.Done():
+	}
+	// A stop that takes too long ends like a failure: what is not finished is left to the next handler.
+	deadline := time.AfterFunc(h.cfg.StopTimeout, func() {
+		h.fail(fmt.Errorf("could not finish the work in flight within %s: what is left is done again at the next start", h.cfg.StopTimeout))
+	})
+	defer deadline.Stop()
+
+	for _, l := range h.lanes {
+		l.stopTaking()
+	}
+	executing.Wait()
+	close(batches)
+	producing.Wait()
+	for _, l := range h.lanes {
+		l.saveProgress(work)
+	}
+	close(stopPolling)
+	polling.Wait()
+	stopRefresh()
+	refreshing.Wait()
+
+	if err := context.Cause(work); err != nil && !errors.Is(err, errStopped) {
+		return err
+	}
+	h.log.Info("stopped", "executed", h.Counts.Executed.Load(), "unfinished", h.Counts.Unfinished.Load(),
+		"duplicates", h.Counts.Duplicates.Load(), "dead_letters", h.Counts.DeadLetters.Load())
+	return nil
+}
+
+// pause waits for d or until ctx is done, and says whether it was d.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// isKafka says whether err is a Kafka error with one of the codes.
+func isKafka(err error, codes ...kafka.ErrorCode) bool {
+	var k kafka.Error
+	if !errors.As(err, &k) {
+		return false
+	}
+	for _, c := range codes {
+		if k.Code() == c {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,164 @@
+package handler
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/bank"
+)
+
+const (
+	// maxRecord is the brokers' default for the largest record batch, in bytes.
+	maxRecord = 1048588
+	// maxLetter is the largest value of a dead letter, in bytes: with its headers it stays below maxRecord, or it would be
+	// the next record that can't be handled.
+	maxLetter = 1000000
+	// letterRetention is how long dead letters are kept when we make the topic.
+	letterRetention = 30 * 24 * time.Hour
+)
+
+// letters is where the dead letters of a command topic go: <topic>.dead-letter. A partition whose dead letter has nowhere
+// to go waits at that record.
+type letters struct {
+	h          *Handler
+	source     topic
+	topic      string
+	partitions atomic.Int32 // 0: the topic is not there (yet)
+}
+
+func newLetters(h *Handler, source topic) *letters {
+	return &letters{h: h, source: source, topic: source.name + ".dead-letter"}
+}
+
+func (d *letters) ready() bool { return d.partitions.Load() > 0 }
+
+// await waits until the topic is there.
+func (d *letters) await(ctx context.Context) error {
+	return until(ctx, d.h.log, "a dead letter waits for its topic", func() error { return d.create(ctx) })
+}
+
+// create makes the topic if it is missing, with as many partitions and replicas as its source.
+func (d *letters) create(ctx context.Context) error {
+	there, err := d.h.describe(ctx, []string{d.topic})
+	if err == nil {
+		d.partitions.Store(int32(there[d.topic].partitions))
+		return nil
+	}
+	d.partitions.Store(0)
+	client, err := d.h.producer.admin()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	made, err := client.CreateTopics(ctx, []kafka.TopicSpecification{{
+		Topic: d.topic, NumPartitions: d.source.partitions, ReplicationFactor: d.source.replicas,
+		Config: map[string]string{"retention.ms": strconv.FormatInt(letterRetention.Milliseconds(), 10)},
+	}}, kafka.SetAdminRequestTimeout(adminTimeout))
+	if err == nil && made[0].Error.Code() != kafka.ErrNoError && made[0].Error.Code() != kafka.ErrTopicAlreadyExists {
+		err = made[0].Error
+	}
+	if err != nil {
+		return fmt.Errorf("topic %s is missing and could not be created (%w): create it with %d partitions, or allow the handler to", d.topic, err, d.source.partitions)
+	}
+	there, err = d.h.describe(ctx, []string{d.topic})
+	if err != nil {
+		return err
+	}
+	d.partitions.Store(int32(there[d.topic].partitions))
+	d.h.log.Info("dead letter topic is there", "dead_letter_topic", d.topic)
+	return nil
+}
+
+// partition is where the dead letter of r goes: the number that r has at its source, where there are as many.
+func (d *letters) partition(r *record) int32 {
+	return r.message.TopicPartition.Partition % max(d.partitions.Load(), 1)
+}
+
+// deadLetter adds the dead letter of r to what is published: the original key, value and headers, and why and whence.
+func (p *producer) deadLetter(l *lane, r *record, reason string) {
+	p.h.Counts.DeadLetters.Add(1)
+	m := r.message
+	attributes := []any{"reason", reason, "partition", m.TopicPartition.Partition, "offset", r.offset()}
+	if id, ok := commandID(r.command); ok {
+		attributes = append(attributes, "command", id.String())
+	}
+	l.log.Warn("dead letter", attributes...)
+	headers := make([]kafka.Header, len(m.Headers), len(m.Headers)+5)
+	copy(headers, m.Headers)
+	add := func(key, value string) { headers = append(headers, kafka.Header{Key: key, Value: []byte(value)}) }
+	add("dead-letter-reason", reason)
+	add("dead-letter-topic", l.topic.name)
+	add("dead-letter-partition", strconv.Itoa(int(m.TopicPartition.Partition)))
+	add("dead-letter-offset", strconv.FormatInt(r.offset(), 10))
+	add("dead-letter-timestamp", strconv.FormatInt(m.Timestamp.UnixMilli(), 10))
+	letter := kafka.Message{
+		TopicPartition: kafka.TopicPartition{Topic: &l.letters.topic, Partition: l.letters.partition(r)},
+		Key:            m.Key, Value: m.Value, Headers: headers,
+	}
+	if size(&letter) > maxLetter {
+		cut(&letter, maxLetter)
+	}
+	p.out = append(p.out, outgoing{lane: l, letter: r, message: letter})
+}
+
+func commandID(command any) (bank.ID, bool) {
+	switch c := command.(type) {
+	case *bank.ConfirmAccountCreation:
+		return c.ID, true
+	case *bank.ConfirmMoneyTransfer:
+		return c.ID, true
+	}
+	return bank.ID{}, false
+}
+
+// size is about what a record takes on the wire, in bytes.
+func size(m *kafka.Message) int {
+	n := len(m.Key) + len(m.Value) + 100
+	for _, h := range m.Headers {
+		n += len(h.Key) + len(h.Value) + 10
+	}
+	return n
+}
+
+// cut shortens a dead letter to about limit bytes: the beginning of its value stays, and its length and hash go into
+// headers. Headers and a key that alone are too large go as well.
+func cut(m *kafka.Message, limit int) {
+	own := func(key string) bool { return len(key) > 12 && key[:12] == "dead-letter-" }
+	has := func(key string) bool {
+		for _, h := range m.Headers {
+			if h.Key == key {
+				return true
+			}
+		}
+		return false
+	}
+	if !has("dead-letter-value-length") {
+		hash := sha256.Sum256(m.Value)
+		m.Headers = append(m.Headers,
+			kafka.Header{Key: "dead-letter-value-length", Value: strconv.AppendInt(nil, int64(len(m.Value)), 10)},
+			kafka.Header{Key: "dead-letter-value-sha256", Value: []byte(hex.EncodeToString(hash[:]))})
+	}
+	if rest := size(m) - len(m.Value); rest > limit/2 {
+		kept := m.Headers[:0]
+		for _, h := range m.Headers {
+			if own(h.Key) {
+				kept = append(kept, h)
+			}
+		}
+		m.Headers = append(kept, kafka.Header{Key: "dead-letter-headers-cut", Value: []byte("true")})
+		m.Key = m.Key[:min(len(m.Key), limit/4)]
+	}
+	m.Value = m.Value[:max(0, min(len(m.Value), limit-(size(m)-len(m.Value))))]
+}
+
+// shorten halves a dead letter that the broker still finds too large.
+func shorten(m *kafka.Message) { cut(m, max(size(m)/2, 1000)) }

@@ -1,0 +1,57 @@
+package handler
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"testing"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+	"pgregory.net/rapid"
+)
+
+func header(m *kafka.Message, key string) string {
+	for _, h := range m.Headers {
+		if h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+func TestCutDeadLetterFitsAndSaysWhatItWas(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		bytesOf := func(name string, most int) []byte {
+			return bytes.Repeat([]byte{7}, rapid.IntRange(0, most).Draw(t, name))
+		}
+		value := bytesOf("value", 3000)
+		m := kafka.Message{
+			Key: bytesOf("key", 3000), Value: value,
+			Headers: []kafka.Header{{Key: "theirs", Value: bytesOf("header", 3000)}, {Key: "dead-letter-reason", Value: []byte("why")}},
+		}
+		const limit = 2000
+		cut(&m, limit)
+		if n := size(&m); n > limit {
+			t.Fatalf("%d bytes after a cut to %d", n, limit)
+		}
+		hash := sha256.Sum256(value)
+		if got := header(&m, "dead-letter-value-sha256"); got != hex.EncodeToString(hash[:]) {
+			t.Errorf("hash %q", got)
+		}
+		if got := header(&m, "dead-letter-value-length"); got != strconv.Itoa(len(value)) {
+			t.Errorf("length %q, want %d", got, len(value))
+		}
+		if header(&m, "dead-letter-reason") != "why" {
+			t.Error("the reason is gone")
+		}
+		if !bytes.HasPrefix(value, m.Value) {
+			t.Error("what is left is not the beginning of the value")
+		}
+		shorten(&m) // a second cut keeps the first one's hash
+		if got := header(&m, "dead-letter-value-sha256"); got != hex.EncodeToString(hash[:]) {
+			t.Errorf("hash %q after the second cut", got)
+		}
+	})
+}

@@ -1,0 +1,374 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/bank"
+)
+
+// load makes the records of a busy day at a bank, the same ones from the same seed: transfers of every kind, ids sent
+// twice, ids with other content, logins, garbage.
+type load struct {
+	b        *bundle
+	random   *rand.Rand
+	n        ids
+	accounts []bank.AccountCreationConfirmed
+	opened   []bank.ConfirmAccountCreation
+	sent     []bank.ConfirmMoneyTransfer
+}
+
+// open opens accounts and gives them something to spend.
+func (l *load) open(w *watch, count int) {
+	l.b.t.Helper()
+	var records []*kgo.Record
+	for range count {
+		c := bank.ConfirmAccountCreation{ID: l.n.next(), Type: bank.Auto}
+		l.opened = append(l.opened, c)
+		records = append(records, l.b.command(&c))
+	}
+	l.b.send(records...)
+	for _, c := range l.opened[len(l.opened)-count:] {
+		l.accounts = append(l.accounts, decode[bank.AccountCreationConfirmed](l.b, w.wait(creationAnswers, c.ID.String(), 1)[0]))
+	}
+}
+
+func (l *load) account() bank.AccountCreationConfirmed {
+	return l.accounts[l.random.IntN(len(l.accounts))]
+}
+
+// next is the next record. 5% are commands sent before, 2% can't be handled.
+func (l *load) next() *kgo.Record {
+	switch p := l.random.IntN(1000); {
+	case p < 20:
+		garbage := make([]byte, 1+l.random.IntN(60))
+		for i := range garbage {
+			garbage[i] = byte(1 + l.random.IntN(255)) // no magic byte: its schema is never looked up
+		}
+		topic := transfers
+		if p < 4 {
+			topic = creations
+		}
+		return &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "garbage-%x", garbage[:1]), Value: garbage}
+	case p < 60 && len(l.sent) > 0:
+		c := l.sent[l.random.IntN(len(l.sent))]
+		return l.b.command(&c)
+	case p < 70:
+		c := l.opened[l.random.IntN(len(l.opened))]
+		return l.b.command(&c)
+	case p < 75 && len(l.sent) > 0:
+		c := l.sent[l.random.IntN(len(l.sent))]
+		c.Amount++
+		return l.b.command(&c)
+	case p < 85:
+		c := bank.ConfirmAccountCreation{ID: l.n.next(), Type: bank.Manual}
+		l.opened = append(l.opened, c)
+		return l.b.command(&c)
+	}
+	c := l.transfer()
+	l.sent = append(l.sent, c)
+	return l.b.command(&c)
+}
+
+func (l *load) transfer() bank.ConfirmMoneyTransfer {
+	from, to := l.account(), l.account()
+	c := bank.ConfirmMoneyTransfer{
+		ID: l.n.next(), Token: from.Token, Amount: 1 + l.random.Int64N(20000), From: from.IBAN, To: to.IBAN,
+		Description: fmt.Sprint("number ", len(l.sent)),
+	}
+	switch l.random.IntN(20) {
+	case 0, 1, 2:
+		c.From, c.Token, c.Amount = bank.CompanyIBAN, bank.CompanyToken, 100000
+	case 3, 4:
+		c.From, c.Token = bank.Cash, ""
+	case 5, 6, 7:
+		c.To = "Albert Heijn BV"
+	case 8:
+		c.Token = "00000000000000000001"
+	case 9:
+		c.Amount = -c.Amount
+	case 10:
+		c.Amount = 1 << 40
+	}
+	return c
+}
+
+// fleet is a number of handlers that share the work.
+type fleet struct {
+	b        *bundle
+	handlers []*handler
+}
+
+func (b *bundle) fleet(size int, env ...string) *fleet {
+	f := &fleet{b: b}
+	for range size {
+		f.handlers = append(f.handlers, b.start(env...))
+	}
+	return f
+}
+
+func (f *fleet) stop() {
+	for _, h := range f.handlers {
+		f.b.stop(h)
+	}
+}
+
+// disturb replaces one handler: by an orderly stop, by a kill, or so that old and new overlap.
+func (f *fleet) disturb(how string, which int) {
+	f.b.t.Helper()
+	old := f.handlers[which]
+	switch how {
+	case "SIGTERM":
+		f.b.stop(old)
+		f.handlers[which] = f.b.start()
+	case "SIGKILL":
+		old.Kill()
+		f.handlers[which] = f.b.start()
+	case "overlap":
+		f.handlers[which] = f.b.start()
+		f.b.eventually("the new handler has joined", reasonableTimeout, f.handlers[which].says("partitions assigned"))
+		f.b.stop(old)
+	}
+}
+
+// The whole way on real servers, under duplicates, garbage and handlers that come, go, die and overlap. The audit's rules
+// are the promise: one outcome for each id, equal answers, every delivery answered, a replay that agrees with every answer,
+// versions without gaps, money conserved.
+func TestNothingIsLostDoubledOrContradictedWhileHandlersComeAndGo(t *testing.T) {
+	t.Parallel()
+	const commands, seed = 50_000, 20191
+	b := setup(t)
+	b.synchronize()
+	f := b.fleet(3)
+	w := b.watch(creationAnswers, transferAnswers)
+	l := &load{b: b, random: rand.New(rand.NewPCG(seed, 1))}
+	l.open(w, 300)
+
+	var disturbances []string
+	for how, count := range map[string]int{"SIGTERM": 10, "SIGKILL": 10, "overlap": 5} {
+		for range count {
+			disturbances = append(disturbances, how)
+		}
+	}
+	random := rand.New(rand.NewPCG(seed, 2))
+	random.Shuffle(len(disturbances), func(i, j int) { disturbances[i], disturbances[j] = disturbances[j], disturbances[i] })
+
+	share := commands / len(disturbances)
+	for i, how := range disturbances {
+		// A disturbance comes when what was sent before is well under way and this share waits.
+		answered := len(w.of(creationAnswers, "")) + len(w.of(transferAnswers, ""))
+		records := make([]*kgo.Record, share)
+		for j := range records {
+			records[j] = l.next()
+		}
+		b.send(records...)
+		b.eventually(fmt.Sprintf("work goes on before disturbance %d, %s", i, how), 2*reasonableTimeout, func() error {
+			if now := len(w.of(creationAnswers, "")) + len(w.of(transferAnswers, "")); now < answered+share/4 {
+				return fmt.Errorf("%d answers", now)
+			}
+			return nil
+		})
+		f.disturb(how, random.IntN(len(f.handlers)))
+	}
+	report := b.answered(4*time.Minute, true)
+	if report.Deliveries != share*len(disturbances)+300 {
+		t.Errorf("%d records were read of %d sent", report.Deliveries, share*len(disturbances)+300)
+	}
+	t.Logf("seed %d: %d deliveries, %d commands, %d duplicates, %d answers, %d events (%d out of order), %d dead letters, %d repeats",
+		seed, report.Deliveries, report.Commands, report.Duplicates, report.Answers, report.Events, report.OutOfOrder, report.DeadLetters, report.Repeats)
+	f.stop()
+}
+
+// Each server is taken away for 30 s under load and given back: nothing is lost, nothing becomes a dead letter.
+func TestServersThatGoAwayAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	const away, perSecond = 30 * time.Second, 50
+	type server interface {
+		Stop(context.Context) error
+		Start(context.Context) error
+	}
+	for name, pick := range map[string]func(*bundle) server{
+		"Kafka":    func(b *bundle) server { return b.bank.Kafka },
+		"registry": func(b *bundle) server { return b.bank.Registry },
+		"Postgres": func(b *bundle) server { return b.bank.Postgres },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.synchronize()
+			// A schema that is refreshed each second makes the registry's absence felt.
+			f := b.fleet(2, "REFRESH_SCHEMAS=1s")
+			w := b.watch(creationAnswers, transferAnswers)
+			l := &load{b: b, random: rand.New(rand.NewPCG(7, 7))}
+			l.open(w, 20)
+			server := pick(b)
+
+			failed := make(chan error, 10000)
+			sent := 20
+			produce := func(d time.Duration) {
+				tick := time.NewTicker(time.Second / perSecond)
+				defer tick.Stop()
+				for end := time.After(d); ; {
+					select {
+					case <-end:
+						return
+					case <-tick.C:
+						c := l.transfer()
+						sent++
+						b.client.Produce(context.WithoutCancel(t.Context()), b.command(&c), func(_ *kgo.Record, err error) {
+							if err != nil {
+								failed <- err
+							}
+						})
+					}
+				}
+			}
+			produce(2 * time.Second)
+			if err := server.Stop(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			produce(away)
+			if err := server.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			produce(2 * time.Second)
+			if err := b.client.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-failed:
+				t.Fatal(err)
+			default:
+			}
+			report := b.answered(2*reasonableTimeout, true)
+			if report.DeadLetters > 0 || report.Deliveries != sent {
+				t.Errorf("%d dead letters; %d records of %d", report.DeadLetters, report.Deliveries, sent)
+			}
+			f.stop()
+		})
+	}
+}
+
+// A handler that is started before anything else is there waits, with a line for each thing it waits for.
+func TestAHandlerWaitsForWhatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, stop := range []func(context.Context) error{b.bank.Kafka.Stop, b.bank.Registry.Stop, b.bank.Postgres.Stop} {
+		if err := stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := b.start("LOG_LEVEL=info")
+	b.eventually("it waits for Postgres", reasonableTimeout, h.says("Postgres"))
+	if err := b.bank.Postgres.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("it waits for Kafka", reasonableTimeout, h.says("no answer from Kafka"))
+	if err := b.bank.Kafka.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("it waits for the topics", reasonableTimeout, h.says("topics are missing"))
+	if err := b.bank.Registry.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.synchronize()
+	b.open(b.watch(creationAnswers), bank.ID{15: 1})
+	b.stop(h)
+	if lines := len(h.lines()); lines > 30 {
+		t.Errorf("%d lines were logged: %s", lines, h.text())
+	}
+}
+
+// A handler that is stopped while it waits ends at once and well.
+func TestAHandlerThatWaitsCanBeStopped(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	h := b.start() // no topics
+	b.eventually("it waits for the topics", reasonableTimeout, h.says("topics are missing"))
+	b.stop(h)
+	if err := b.bank.Postgres.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h = b.start()
+	b.eventually("it waits for Postgres", reasonableTimeout, h.says("Postgres"))
+	b.stop(h)
+}
+
+// What waiting can't mend ends the handler with status 1 and a sentence that names the setting or subject.
+func TestWhatWaitingDoesNotMendIsSaidAndEndsTheHandler(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	wrong := b.bank.Postgres.URL("nosuchbank")
+	for name, c := range map[string]struct{ env, says string }{
+		"a database that is not there": {"DATABASE_URL=" + wrong, "DATABASE_URL"},
+		"a key password that is wrong": {"KAFKA_SSL_KEY_PASSWORD=wrong", "KAFKA_SSL_"},
+		"a key file that is not there": {"KAFKA_SSL_KEY_LOCATION=/nowhere.key", "KAFKA_SSL_KEY_LOCATION"},
+		"a password without a key":     {"KAFKA_SSL_KEY_LOCATION=", "KAFKA_SSL_KEY_LOCATION"},
+	} {
+		h := b.start(c.env)
+		b.ends(name, h, c.says)
+	}
+	// A schema that lacks a field of ours: readers of the subject would not get what they were promised.
+	b.register("balance_changed-nl.openweb.data.BalanceChanged",
+		`{"type":"record","name":"BalanceChanged","namespace":"nl.openweb.data","fields":[{"name":"iban","type":"string"}]}`)
+	h := b.start()
+	b.ends("a subject with another schema", h, "balance_changed-nl.openweb.data.BalanceChanged")
+}
+
+func (b *bundle) ends(name string, h *handler, says string) {
+	b.t.Helper()
+	select {
+	case <-h.Exited():
+	case <-time.After(reasonableTimeout):
+		b.t.Fatalf("%s: the handler goes on", name)
+	}
+	var status interface{ ExitCode() int }
+	if err := h.Err(); !errors.As(err, &status) || status.ExitCode() != 1 {
+		b.t.Errorf("%s: ended with %v", name, err)
+	}
+	if err := h.says(says)(); err != nil {
+		b.t.Errorf("%s: %v:\n%s", name, err, tail(h.log, 10))
+	}
+}
+
+// Two signals to a handler under load: the first one stops it in order, what is in flight is answered.
+func TestAStopUnderLoadLeavesNothingHalfDone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	h := b.start()
+	w := b.watch(creationAnswers, transferAnswers)
+	l := &load{b: b, random: rand.New(rand.NewPCG(3, 3))}
+	l.open(w, 50)
+	for range 5 {
+		records := make([]*kgo.Record, 2000)
+		for i := range records {
+			records[i] = l.next()
+		}
+		before := len(w.of(transferAnswers, ""))
+		b.send(records...)
+		b.eventually("work goes on", reasonableTimeout, func() error {
+			if now := len(w.of(transferAnswers, "")); now < before+100 {
+				return fmt.Errorf("%d answers", now)
+			}
+			return nil
+		})
+		h.Signal(syscall.SIGINT)
+		b.stop(h)
+		h = b.start()
+	}
+	// A clean stop repeats nothing: that is what it is for.
+	if report := b.answered(2*reasonableTimeout, false); report.Repeats != 0 {
+		t.Errorf("%d repeats after clean stops, see %s", report.Repeats, filepath.Base(h.log))
+	}
+	b.stop(h)
+}

@@ -1,0 +1,81 @@
+package handler
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// topic is a command topic as the brokers describe it.
+type topic struct {
+	name       string
+	id         [16]byte // all zero where brokers give none (before 2.8)
+	partitions int
+	replicas   int
+}
+
+// prepare waits for all that the handler needs (brokers, topics, registry, schemas) and returns the command topics by name.
+func (h *Handler) prepare(ctx context.Context) (map[string]topic, error) {
+	t := h.cfg.Topics
+	h.encoders.name(t)
+	var topics map[string]topic
+	names := []string{t.ConfirmAccountCreation, t.ConfirmMoneyTransfer, t.AccountCreationFeedback, t.MoneyTransferFeedback, t.BalanceChanged}
+	err := until(ctx, h.log, "looking for the topics", func() (err error) {
+		topics, err = h.describe(ctx, names)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range h.encoders.all() {
+		err := until(ctx, h.log, "looking for the schemas", func() error { return o.refresh(ctx, h.registry) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return topics, nil
+}
+
+// describe asks the brokers for topics that must all be there.
+func (h *Handler) describe(ctx context.Context, names []string) (map[string]topic, error) {
+	client, err := h.producer.admin()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	described, err := client.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames(names), kafka.SetAdminRequestTimeout(adminTimeout))
+	if err != nil {
+		if reason := h.producer.link.latest(); reason != "" {
+			return nil, fmt.Errorf("no answer from Kafka at %s: %s", h.cfg.Kafka.Brokers, reason)
+		}
+		return nil, fmt.Errorf("no answer from Kafka at %s: %w", h.cfg.Kafka.Brokers, err)
+	}
+	topics := map[string]topic{}
+	var missing []string
+	for _, d := range described.TopicDescriptions {
+		switch {
+		case d.Error.Code() == kafka.ErrUnknownTopicOrPart:
+			missing = append(missing, d.Name)
+		case d.Error.Code() != kafka.ErrNoError:
+			return nil, fmt.Errorf("describing topic %s: %w", d.Name, d.Error)
+		case len(d.Partitions) == 0:
+			missing = append(missing, d.Name)
+		default:
+			topics[d.Name] = topic{name: d.Name, id: topicID(d.TopicID), partitions: len(d.Partitions), replicas: len(d.Partitions[0].Replicas)}
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("topics are missing: %v: run the synchronizer, or create them", missing)
+	}
+	return topics, nil
+}
+
+func topicID(u kafka.UUID) (id [16]byte) {
+	binary.BigEndian.PutUint64(id[:8], uint64(u.GetMostSignificantBits()))
+	binary.BigEndian.PutUint64(id[8:], uint64(u.GetLeastSignificantBits()))
+	return id
+}

@@ -1,0 +1,398 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/bank"
+	"openbank/schemas"
+	"openbank/store"
+)
+
+// adminTimeout bounds a question to the brokers' admin side.
+const adminTimeout = 5 * time.Second
+
+// producer owns the one Kafka producer of both lanes. Its goroutine publishes everything that waits in one go; another one
+// drains the delivery reports at all times.
+type producer struct {
+	h      *Handler
+	link   *link
+	client *kafka.Producer
+	drain  sync.WaitGroup
+
+	arena []byte     // keys and values of the publication at hand; librdkafka copies them
+	out   []outgoing // the publication at hand
+}
+
+// outgoing is one record to publish.
+type outgoing struct {
+	message kafka.Message
+	letter  *record // the record that this is the dead letter of
+	lane    *lane
+	flight  *flight
+	err     error // of the delivery
+}
+
+// flight counts the deliveries that a publication waits for.
+type flight struct {
+	pending atomic.Int64
+	landed  chan struct{}
+}
+
+func (f *flight) done(n int64) {
+	if f.pending.Add(-n) == 0 {
+		close(f.landed)
+	}
+}
+
+func newProducer(h *Handler) (*producer, error) {
+	p := &producer{h: h, link: newLink(h.log)}
+	if err := p.open(); err != nil {
+		p.link.close()
+		return nil, fmt.Errorf("making a Kafka producer: %w", err)
+	}
+	return p, nil
+}
+
+// open makes the client. The records go with acks=all from an idempotent producer and never time out locally: a record given
+// up and sent again later could overtake others.
+func (p *producer) open() error {
+	cfg := p.h.cfg.Kafka.config(p.h.cfg.ClientID+"-producer", p.link.logs)
+	for k, v := range (kafka.ConfigMap{
+		"enable.idempotence":           true,
+		"message.timeout.ms":           0,
+		"linger.ms":                    0,
+		"partitioner":                  "murmur2_random", // as the JVM clients: one key stays on one partition, whoever writes
+		"message.max.bytes":            maxRecord,
+		"queue.buffering.max.kbytes":   65536,
+		"queue.buffering.max.messages": 100000,
+		"go.events.channel.size":       10000,
+		"go.produce.channel.size":      0,
+		"go.delivery.report.fields":    "none",
+	}) {
+		cfg[k] = v
+	}
+	client, err := kafka.NewProducer(&cfg)
+	if err != nil {
+		return err
+	}
+	p.client = client
+	p.drain.Go(func() { p.deliveries(client.Events()) })
+	return nil
+}
+
+func (p *producer) close() {
+	p.client.Close()
+	p.drain.Wait()
+	p.link.close()
+}
+
+// renew replaces a client that had a fatal error.
+func (p *producer) renew() error {
+	p.client.Close()
+	p.drain.Wait()
+	return p.open()
+}
+
+func (p *producer) admin() (*kafka.AdminClient, error) {
+	return kafka.NewAdminClientFromProducer(p.client)
+}
+
+// deliveries reads the reports of one client until it closes.
+func (p *producer) deliveries(events <-chan kafka.Event) {
+	for event := range events {
+		switch e := event.(type) {
+		case *kafka.Message:
+			o := e.Opaque.(*outgoing)
+			o.err = e.TopicPartition.Error
+			o.flight.done(1)
+		case kafka.Error:
+			p.link.lost(e)
+		}
+	}
+}
+
+// run publishes what the lanes hand over until batches is closed.
+func (p *producer) run(ctx context.Context, batches <-chan executed) {
+	for first := range batches {
+		waiting := []executed{first}
+	more:
+		for {
+			select {
+			case b, open := <-batches:
+				if !open {
+					break more
+				}
+				waiting = append(waiting, b)
+			default:
+				break more
+			}
+		}
+		if err := p.publish(ctx, waiting); err != nil {
+			p.h.fail(err)
+			return
+		}
+	}
+}
+
+// publish sends everything of the batches that is still ours and finishes its offsets, at least once.
+func (p *producer) publish(ctx context.Context, batches []executed) error {
+	p.out, p.arena = p.out[:0], p.arena[:0]
+	p.h.owned.Lock()
+	for i := range batches {
+		batches[i] = p.leaveOut(batches[i])
+	}
+	p.h.owned.Unlock()
+	for _, b := range batches {
+		if err := p.compose(b); err != nil {
+			return err
+		}
+	}
+	if err := p.send(ctx); err != nil {
+		return err
+	}
+	p.h.owned.Lock()
+	defer p.h.owned.Unlock()
+	for _, b := range batches {
+		p.finish(b)
+	}
+	return nil
+}
+
+// leaveOut drops the records whose epoch has ended, and ends the epoch where a dead letter has nowhere to go: its partition
+// waits at that record. The caller holds Handler.owned.
+func (p *producer) leaveOut(b executed) executed {
+	kept, outcomes, next := b.records[:0], b.outcomes[:0], 0
+	for _, r := range b.records {
+		var o *store.Outcome
+		if r.command != nil {
+			o = &b.outcomes[next]
+			next++
+		}
+		if r.epoch.current.Load() && !b.lane.letters.ready() && (o == nil || o.Disposition == store.DeadLetter) {
+			r.epoch.retire()
+			// In the background: the Poll goroutine may be waiting for the lock that we hold.
+			b.lane.background.Go(func() {
+				b.lane.post(func() { b.lane.reopen(r.epoch, r.offset(), b.lane.letters.await) })
+			})
+		}
+		if !r.epoch.current.Load() {
+			r.epoch.done(1)
+			continue
+		}
+		kept = append(kept, r)
+		if o != nil {
+			outcomes = append(outcomes, *o)
+		}
+	}
+	b.records, b.outcomes = kept, outcomes
+	return b
+}
+
+// compose appends the records that answer a batch to p.out: a transfer's events, the debited account's first, and then its
+// answer.
+func (p *producer) compose(b executed) error {
+	e, c, next := &p.h.encoders, &p.h.Counts, 0
+	for i := range b.records {
+		r := &b.records[i]
+		if r.command == nil {
+			p.deadLetter(b.lane, r, r.unreadable)
+			continue
+		}
+		o := &b.outcomes[next]
+		next++
+		switch o.Disposition {
+		case store.DeadLetter:
+			p.deadLetter(b.lane, r, o.Reason)
+			continue
+		case store.Executed:
+			c.Executed.Add(1)
+		case store.Unfinished:
+			c.Unfinished.Add(1)
+		case store.Duplicate:
+			c.Duplicates.Add(1)
+		}
+		var err error
+		switch command := r.command.(type) {
+		case *bank.ConfirmAccountCreation:
+			if o.Reason == "" {
+				err = p.add(&e.creationConfirmed, command.ID, &bank.AccountCreationConfirmed{ID: command.ID, IBAN: o.IBAN, Token: o.Token, Type: o.Type}, b.lane, r)
+			} else {
+				err = p.add(&e.creationFailed, command.ID, &bank.AccountCreationFailed{ID: command.ID, Reason: o.Reason}, b.lane, r)
+			}
+		case *bank.ConfirmMoneyTransfer:
+			for j := range o.Events {
+				err = errors.Join(err, p.addEvent(&o.Events[j], b.lane, r))
+			}
+			if o.Reason == "" {
+				err = errors.Join(err, p.add(&e.transferConfirmed, command.ID, &bank.MoneyTransferConfirmed{ID: command.ID}, b.lane, r))
+			} else {
+				err = errors.Join(err, p.add(&e.transferFailed, command.ID, &bank.MoneyTransferFailed{ID: command.ID, Reason: o.Reason}, b.lane, r))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *producer) add(o *output, id bank.ID, message any, l *lane, r *record) error {
+	from := len(p.arena)
+	p.arena, _ = id.AppendText(p.arena) // never fails
+	return p.append(o, from, message, l, traceHeaders(r.message.Headers, nil))
+}
+
+func (p *producer) addEvent(event *bank.BalanceChanged, l *lane, r *record) error {
+	from := len(p.arena)
+	p.arena = append(p.arena, event.IBAN...)
+	version := kafka.Header{Key: "account-version", Value: strconv.AppendInt(nil, event.Version, 10)}
+	return p.append(&p.h.encoders.balanceChanged, from, event, l, traceHeaders(r.message.Headers, []kafka.Header{version}))
+}
+
+// append adds one record whose key stands in the arena from the given place on.
+func (p *producer) append(o *output, from int, message any, l *lane, headers []kafka.Header) error {
+	middle := len(p.arena)
+	arena, err := o.encoder.Load().Append(p.arena, message)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", schemas.Name(message), err)
+	}
+	p.arena = arena
+	p.out = append(p.out, outgoing{lane: l, message: kafka.Message{
+		TopicPartition: kafka.TopicPartition{Topic: &o.topic, Partition: kafka.PartitionAny},
+		Key:            arena[from:middle:middle],
+		Value:          arena[middle:len(arena):len(arena)],
+		Headers:        headers,
+	}})
+	return nil
+}
+
+// traceHeaders appends to to the headers of a command that its answers, events and dead letters carry on.
+func traceHeaders(of, to []kafka.Header) []kafka.Header {
+	for _, h := range of {
+		if h.Key == "traceparent" || h.Key == "correlation-id" {
+			to = append(to, h)
+		}
+	}
+	return to
+}
+
+// send produces p.out and waits until all of it is delivered. What a broker refuses is sent again, for as long as it takes.
+func (p *producer) send(ctx context.Context) error {
+	if len(p.out) == 0 {
+		return nil
+	}
+	open := make([]*outgoing, len(p.out))
+	for i := range p.out {
+		open[i] = &p.out[i]
+	}
+	return until(ctx, p.h.log, "publishing", func() error {
+		if err := p.attempt(ctx, open); err != nil {
+			return err
+		}
+		failed := open[:0]
+		for _, o := range open {
+			if o.err != nil {
+				failed = append(failed, o)
+			}
+		}
+		open = failed
+		if len(open) == 0 {
+			p.link.ok()
+			return nil
+		}
+		return p.recover(ctx, open)
+	})
+}
+
+// attempt produces each record once and waits for all reports; the outcome is in outgoing.err.
+func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
+	f := &flight{landed: make(chan struct{})}
+	f.pending.Store(int64(len(open)))
+	for i, o := range open {
+		o.flight, o.err = f, nil
+		o.message.Opaque = o
+		err := p.client.Produce(&o.message, nil)
+		for isKafka(err, kafka.ErrQueueFull) {
+			if !pause(ctx, 5*time.Millisecond) {
+				return context.Cause(ctx)
+			}
+			err = p.client.Produce(&o.message, nil)
+		}
+		if err != nil {
+			open[i].err = err
+			f.done(1)
+		}
+	}
+	select {
+	case <-f.landed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// recover does what it takes for the next attempt to go better, and returns what went wrong for the log.
+func (p *producer) recover(ctx context.Context, failed []*outgoing) error {
+	if fatal := p.client.GetFatalError(); fatal != nil {
+		if err := p.renew(); err != nil {
+			return fmt.Errorf("making a new Kafka producer after %w: %w", fatal, err)
+		}
+		return fmt.Errorf("the producer failed, a new one goes on: %w", fatal)
+	}
+	for _, o := range failed {
+		if o.letter == nil {
+			continue
+		}
+		switch {
+		case isKafka(o.err, kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidMsgSize):
+			shorten(&o.message)
+		case isKafka(o.err, kafka.ErrUnknownTopic, kafka.ErrUnknownTopicOrPart, kafka.ErrUnknownPartition):
+			if err := o.lane.letters.create(ctx); err != nil {
+				return err
+			}
+			o.message.TopicPartition.Partition = o.lane.letters.partition(o.letter)
+		}
+	}
+	first := failed[0]
+	return fmt.Errorf("producing to %s (%d records wait): %w", *first.message.TopicPartition.Topic, len(failed), first.err)
+}
+
+// finish stores the offsets of a batch that is published. Each batch holds a contiguous run of each partition, and batches
+// come in order, so the last offset of an epoch finishes all before it. The caller holds Handler.owned: a partition that was
+// lost meanwhile is not ours to commit.
+func (p *producer) finish(b executed) {
+	last := map[*epoch]int64{}
+	count := map[*epoch]int64{}
+	for i := range b.records {
+		r := &b.records[i]
+		last[r.epoch] = r.offset() + 1
+		count[r.epoch]++
+	}
+	var offsets []kafka.TopicPartition
+	for e, next := range last {
+		if e.current.Load() {
+			e.published.Store(next)
+			offsets = append(offsets, b.lane.at(e.partition, kafka.Offset(next)))
+		}
+	}
+	if len(offsets) > 0 {
+		stored, err := b.lane.consumer.StoreOffsets(offsets)
+		for _, s := range stored {
+			err = errors.Join(err, s.Error)
+		}
+		if err != nil {
+			b.lane.log.Debug("storing offsets", "error", err) // a partition in the middle of a revocation: it is read again
+		}
+	}
+	for e, n := range count {
+		e.done(n)
+	}
+}

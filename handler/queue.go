@@ -1,0 +1,128 @@
+package handler
+
+import (
+	"sync"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// record is one record of a command topic on its way through the stages.
+type record struct {
+	message *kafka.Message
+	epoch   *epoch
+	// command is *bank.ConfirmAccountCreation or *bank.ConfirmMoneyTransfer, nil when the record is unreadable.
+	command any
+	// unreadable is why the record can never be read: it becomes a dead letter.
+	unreadable string
+}
+
+func (r *record) offset() int64 { return int64(r.message.TopicPartition.Offset) }
+
+// size is about what the record holds in memory, in bytes.
+func (r *record) size() int { return len(r.message.Key) + 2*len(r.message.Value) + 512 }
+
+// queue holds what was consumed and waits for the next batch. It never makes a batch wait for company: whoever takes
+// gets all there is, so an idle system answers one command at once and a loaded one grows its batches by itself.
+type queue struct {
+	mu      sync.Mutex
+	waiting []record
+	bytes   int
+	closed  bool
+
+	limit      int           // records, the high-water mark
+	limitBytes int           // bytes, the same
+	ready      chan struct{} // something waits, or the queue was closed
+	room       chan struct{} // something was taken
+}
+
+func newQueue(limit, limitBytes int) *queue {
+	return &queue{limit: limit, limitBytes: limitBytes, ready: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// put adds r, beyond the high-water mark too, and says whether the queue took it: a closed one doesn't.
+func (q *queue) put(r record) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.waiting = append(q.waiting, r)
+	q.bytes += r.size()
+	signal(q.ready)
+	return true
+}
+
+// load is how full the queue is: 1 at the high-water mark.
+func (q *queue) load() float64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return max(float64(len(q.waiting))/float64(q.limit), float64(q.bytes)/float64(q.limitBytes))
+}
+
+// hasRoom waits until the queue is below its high-water mark, for at most d.
+func (q *queue) hasRoom(d time.Duration) bool {
+	if q.load() < 1 {
+		return true
+	}
+	timeout := time.NewTimer(d)
+	defer timeout.Stop()
+	for {
+		select {
+		case <-q.room:
+			if q.load() < 1 {
+				return true
+			}
+		case <-timeout.C:
+			return false
+		}
+	}
+}
+
+// take moves the records that wait, at most limit, into batch. It waits for the first one until idle fires, and returns
+// false for ever once the queue is closed.
+func (q *queue) take(batch []record, limit int, idle <-chan time.Time) ([]record, bool) {
+	for {
+		q.mu.Lock()
+		if q.closed {
+			q.mu.Unlock()
+			return batch, false
+		}
+		if n := min(len(q.waiting), limit); n > 0 {
+			batch = append(batch, q.waiting[:n]...)
+			for i := range q.waiting[:n] {
+				q.bytes -= q.waiting[i].size()
+			}
+			left := copy(q.waiting, q.waiting[n:])
+			clear(q.waiting[left:])
+			q.waiting = q.waiting[:left]
+			q.mu.Unlock()
+			signal(q.room)
+			return batch, true
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.ready:
+		case <-idle:
+			return batch, true
+		}
+	}
+}
+
+// close gives back what waits and lets nothing in from here on.
+func (q *queue) close() []record {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	left := q.waiting
+	q.waiting, q.bytes, q.closed = nil, 0, true
+	signal(q.ready)
+	signal(q.room)
+	return left
+}

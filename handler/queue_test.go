@@ -1,0 +1,84 @@
+package handler
+
+import (
+	"testing"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+func queued(offset int64, bytes int) record {
+	return record{message: &kafka.Message{Value: make([]byte, bytes), TopicPartition: kafka.TopicPartition{Offset: kafka.Offset(offset)}}}
+}
+
+func never() <-chan time.Time { return nil }
+
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	t.Run("takes all that waits in order, at most the limit", func(t *testing.T) {
+		t.Parallel()
+		q := newQueue(10, 1<<20)
+		for i := range int64(5) {
+			q.put(queued(i, 1))
+		}
+		first, _ := q.take(nil, 3, never())
+		rest, _ := q.take(nil, 3, never())
+		if len(first) != 3 || len(rest) != 2 || first[0].offset() != 0 || rest[1].offset() != 4 {
+			t.Fatalf("took %d and %d records", len(first), len(rest))
+		}
+		if q.load() != 0 {
+			t.Errorf("an empty queue has load %v", q.load())
+		}
+	})
+	t.Run("does not wait for company", func(t *testing.T) {
+		t.Parallel()
+		q := newQueue(10, 1<<20)
+		got := make(chan int)
+		go func() {
+			r, _ := q.take(nil, 100, never())
+			got <- len(r)
+		}()
+		q.put(queued(0, 1))
+		if n := <-got; n != 1 {
+			t.Fatalf("took %d records", n)
+		}
+	})
+	t.Run("is full by number or by bytes and has room again after a take", func(t *testing.T) {
+		t.Parallel()
+		for _, q := range []*queue{newQueue(2, 1<<30), newQueue(1000, 3000)} {
+			q.put(queued(0, 500))
+			q.put(queued(1, 500))
+			if q.hasRoom(time.Millisecond) {
+				t.Fatalf("has room at load %v", q.load())
+			}
+			room := make(chan bool)
+			go func() { room <- q.hasRoom(time.Minute) }()
+			q.take(nil, 100, never())
+			if !<-room {
+				t.Error("no room after everything was taken")
+			}
+		}
+	})
+	t.Run("gives back what waits when it closes and takes nothing more", func(t *testing.T) {
+		t.Parallel()
+		q := newQueue(10, 1<<20)
+		q.put(queued(0, 1))
+		if left := q.close(); len(left) != 1 {
+			t.Fatalf("%d records left", len(left))
+		}
+		if q.put(queued(1, 1)) {
+			t.Error("a closed queue took a record")
+		}
+		if _, open := q.take(nil, 1, never()); open {
+			t.Error("a closed queue is open")
+		}
+	})
+	t.Run("returns without records when idle", func(t *testing.T) {
+		t.Parallel()
+		idle := make(chan time.Time, 1)
+		idle <- time.Time{}
+		if r, open := newQueue(1, 1).take(nil, 1, idle); len(r) != 0 || !open {
+			t.Fatalf("took %d records, open %v", len(r), open)
+		}
+	})
+}
