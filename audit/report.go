@@ -1,0 +1,76 @@
+package audit
+
+import "fmt"
+
+// Rule names what was violated.
+type Rule string
+
+// The rules, in the order in which they are checked.
+const (
+	Belongs        Rule = "every record belongs on its topic"
+	Answered       Rule = "every command is answered"
+	Asked          Rule = "every answer has a command"
+	SameAnswer     Rule = "all answers to a command are equal"
+	OneOutcome     Rule = "every command has one outcome, which is its answer"
+	DeadLettered   Rule = "dead letters are the records that can't be handled, as they came"
+	Versioned      Rule = "every BalanceChanged carries its account's version"
+	Chained        Rule = "the events of an account form a chain that ends in its balance"
+	EventsOnce     Rule = "nothing is published twice"
+	AboveLimit     Rule = "no account goes below its limit"
+	Conserved      Rule = "balances are openings and what went in and out of the bank"
+	ReplayAgrees   Rule = "replayed in order of execution, every command comes out the same"
+	EventsReplayed Rule = "every event is that of a confirmed transfer, and every confirmed transfer has its events"
+)
+
+// maxPerRule bounds a report of a bank where all is wrong.
+const maxPerRule = 20
+
+// Violation is one finding.
+type Violation struct {
+	Rule    Rule   `json:"rule"`
+	Subject string `json:"subject"` // a command, account or record
+	Detail  string `json:"detail"`
+}
+
+func (v Violation) String() string { return fmt.Sprintf("%s: %s: %s", v.Rule, v.Subject, v.Detail) }
+
+// Report is what Check found.
+type Report struct {
+	Deliveries  int `json:"deliveries"`   // records on the command topics
+	Commands    int `json:"commands"`     // different commands among them
+	Duplicates  int `json:"duplicates"`   // deliveries of a command after its first, answered again
+	Reused      int `json:"reused"`       // deliveries of an id with other content, dead-lettered
+	Answers     int `json:"answers"`      // records on the feedback topics
+	Confirmed   int `json:"confirmed"`    // commands
+	Rejected    int `json:"rejected"`     // commands
+	Events      int `json:"events"`       // different events
+	OutOfOrder  int `json:"out_of_order"` // events that came after one of a later version; allowed
+	Repeats     int `json:"repeats"`      // answers, events and dead letters more than needed, each equal to another
+	DeadLetters int `json:"dead_letters"` // different ones
+	Accounts    int `json:"accounts"`
+
+	Balances int64 `json:"balances"` // cents; the sum of all accounts
+	Openings int64 `json:"openings"` // cents
+	Flows    int64 `json:"flows"`    // cents; what came in from outside the bank less what went out
+
+	Violations []Violation  `json:"violations"` // at most 20 of a rule
+	Found      map[Rule]int `json:"found"`      // how many there are of each
+}
+
+// OK says that nothing was violated.
+func (r *Report) OK() bool { return len(r.Found) == 0 }
+
+func (r *Report) violate(rule Rule, subject fmt.Stringer, format string, args ...any) {
+	if r.Found == nil {
+		r.Found = map[Rule]int{}
+	}
+	r.Found[rule]++
+	if r.Found[rule] <= maxPerRule {
+		r.Violations = append(r.Violations, Violation{rule, subject.String(), fmt.Sprintf(format, args...)})
+	}
+}
+
+// named is a subject that is a plain text: an IBAN.
+type named string
+
+func (n named) String() string { return string(n) }

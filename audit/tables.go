@@ -1,0 +1,83 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	_ "github.com/lib/pq" // the driver
+
+	"openbank/bank"
+)
+
+// ReadTables adds what the handler's database says to e: accounts, and handled commands in order of execution. It reads in one
+// snapshot and changes nothing.
+func ReadTables(ctx context.Context, databaseURL string, e *Evidence) (err error) {
+	db, err := sql.Open("postgres", databaseURL)
+	if err != nil {
+		return errors.New("reading DATABASE_URL: it is no Postgres URL") // not %w: the URL holds a password
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // it only read
+	if err := readAccounts(ctx, tx, e); err != nil {
+		return fmt.Errorf("reading the accounts: %w", err)
+	}
+	if err := readOutcomes(ctx, tx, e); err != nil {
+		return fmt.Errorf("reading the handled commands: %w", err)
+	}
+	return nil
+}
+
+func readAccounts(ctx context.Context, tx *sql.Tx, e *Evidence) error {
+	rows, err := tx.QueryContext(ctx, `SELECT iban, token, type, amount, lmt, opening, version FROM balance ORDER BY iban`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // its error is rows.Err's
+	for rows.Next() {
+		var a Account
+		if err := rows.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Opening, &a.Version); err != nil {
+			return err
+		}
+		e.Accounts = append(e.Accounts, a)
+	}
+	return rows.Err()
+}
+
+func readOutcomes(ctx context.Context, tx *sql.Tx, e *Evidence) error {
+	rows, err := tx.QueryContext(ctx, `
+		SELECT true, CAST(uuid AS text), coalesce(seq, 0) AS seq, coalesce(reason, ''), coalesce(iban, ''), coalesce(token, ''),
+			CAST(NULL AS bigint), CAST(NULL AS bigint), CAST(NULL AS bigint), CAST(NULL AS bigint) FROM cac
+		UNION ALL
+		SELECT false, CAST(uuid AS text), coalesce(seq, 0), coalesce(reason, ''), '', '', from_balance, from_version, to_balance, to_version FROM cmt
+		ORDER BY seq`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // its error is rows.Err's
+	for rows.Next() {
+		var o Outcome
+		var isCreation bool
+		var id string
+		var fromBalance, fromVersion, toBalance, toVersion sql.NullInt64
+		if err := rows.Scan(&isCreation, &id, &o.Seq, &o.Reason, &o.IBAN, &o.Token, &fromBalance, &fromVersion, &toBalance, &toVersion); err != nil {
+			return err
+		}
+		o.From = bank.Side{Known: fromVersion.Valid, Balance: fromBalance.Int64, Version: fromVersion.Int64}
+		o.To = bank.Side{Known: toVersion.Valid, Balance: toBalance.Int64, Version: toVersion.Int64}
+		o.Command.Kind = Transfer
+		if isCreation {
+			o.Command.Kind = Creation
+		}
+		if o.Command.ID, err = bank.ParseID(id); err != nil {
+			return err
+		}
+		e.Outcomes = append(e.Outcomes, o)
+	}
+	return rows.Err()
+}
