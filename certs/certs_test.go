@@ -77,7 +77,7 @@ func names(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []string
+	all := make([]string, 0, len(entries))
 	for _, entry := range entries {
 		all = append(all, entry.Name())
 	}

@@ -23,7 +23,7 @@ import (
 
 const (
 	// DefaultPassword encrypts the keys in the stack.
-	DefaultPassword = "openbanksafe" //nolint:gosec // it is public, and so is every key that is encrypted with it
+	DefaultPassword = "openbanksafe" // it is public, and so is every key that is encrypted with it
 
 	caName          = "ca-root"
 	defaultValidFor = 825 * 24 * time.Hour // the longest that macOS accepts of a server
@@ -101,7 +101,7 @@ func Generate(options Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("making certificates: %w", err)
 	}
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil { //nolint:gosec // certificates are public, keys have their own mode
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil { // certificates are public, keys have their own mode
 		return fmt.Errorf("writing certificates: %w", err)
 	}
 	var written []string
@@ -134,7 +134,7 @@ type file struct {
 
 // writeNew writes a file that is not there yet, and leaves none behind when it fails.
 func writeNew(path string, text []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode) //nolint:gosec // the path is the caller's choice
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
 	if err != nil {
 		return err
 	}

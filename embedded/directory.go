@@ -42,7 +42,7 @@ func (id identity) credential() *syscall.Credential {
 	if !id.other {
 		return nil
 	}
-	return &syscall.Credential{Uid: uint32(id.uid), Gid: uint32(id.gid)} //nolint:gosec // both are ids that the system gave
+	return &syscall.Credential{Uid: uint32(id.uid), Gid: uint32(id.gid)}
 }
 
 // own gives path to the user.
@@ -95,11 +95,11 @@ func makeDirectory(dir string) error {
 		}
 		missing = append(missing, at)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // Postgres' user has to pass it; what is secret in it has its own mode
+	if err := os.MkdirAll(dir, 0o755); err != nil { // Postgres' user has to pass it; what is secret in it has its own mode
 		return err
 	}
 	for _, made := range missing {
-		if err := os.Chmod(made, 0o755); err != nil { //nolint:gosec // as above
+		if err := os.Chmod(made, 0o755); err != nil { // as above
 			return err
 		}
 	}
@@ -115,7 +115,7 @@ var errLocked = errors.New("in use already")
 
 // tryLock takes the lock that path is, or returns errLocked.
 func tryLock(path string) (*directoryLock, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the path is the caller's choice
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +228,7 @@ func temporaryDirectory(id identity) (string, *directoryLock, error) {
 	}
 	lock, err := tryLock(filepath.Join(dir, lockName))
 	if err == nil {
-		err = os.Chmod(dir, 0o711) //nolint:gosec // Postgres' user has to pass it
+		err = os.Chmod(dir, 0o711) // Postgres' user has to pass it
 	}
 	if err != nil {
 		_ = lock.free()

@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,13 +110,12 @@ func Start(ctx context.Context, config Config) (_ *Bank, err error) {
 
 // certify makes the certificates, unless there are some that are valid for a while.
 func (b *Bank) certify(logger *slog.Logger) error {
-	_, err := os.Stat(b.certs.Dir)
-	if missing := errors.Is(err, fs.ErrNotExist); !missing {
-		if err := certs.Check(b.certs, time.Now().Add(renewBefore)); err == nil {
+	if _, err := os.Stat(b.certs.Dir); !errors.Is(err, fs.ErrNotExist) {
+		unfit := certs.Check(b.certs, time.Now().Add(renewBefore))
+		if unfit == nil {
 			return nil
-		} else {
-			logger.Warn("making new certificates; clients need the new ones too", "directory", b.certs.Dir, "because", err)
 		}
+		logger.Warn("making new certificates; clients need the new ones too", "directory", b.certs.Dir, "because", unfit)
 	}
 	fresh := certs.Options{Dir: b.certs.Dir + ".unfinished"}
 	if err := os.RemoveAll(fresh.Dir); err != nil {
@@ -180,7 +178,7 @@ func (b *Bank) complete(config *Config) error {
 
 func allFree(ports ...int) bool {
 	for _, port := range ports {
-		listener, err := net.Listen("tcp", loopback(port))
+		listener, err := listen(port)
 		if err != nil {
 			return false
 		}

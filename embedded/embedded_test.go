@@ -89,7 +89,7 @@ func TestTheEnvironmentStandsInAStableOrderAndIsEnoughToReachAll(t *testing.T) {
 	t.Parallel()
 	b := bank(t, embedded.Config{})
 	environment := b.Environment()
-	var order []string
+	order := make([]string, 0, len(environment))
 	for _, variable := range environment {
 		name, _, _ := strings.Cut(variable, "=")
 		order = append(order, name)
@@ -226,7 +226,7 @@ func TestWhatABankHeldIsThereAfterItsProcessWasKilled(t *testing.T) {
 	}
 	_ = child.Wait() // killed
 	within(t, 10*time.Second, "Postgres has outlived its parent", func() bool {
-		conn, err := net.Dial("tcp", database.Host)
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", database.Host)
 		if err != nil {
 			return true
 		}

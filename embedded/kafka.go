@@ -154,7 +154,7 @@ func (k *Kafka) listen() ([]net.Listener, error) {
 		var listener net.Listener
 		var err error
 		if i < len(k.ports) {
-			listener, err = net.Listen("tcp", loopback(k.ports[i]))
+			listener, err = listen(k.ports[i])
 		} else {
 			listener, err = listenFree()
 		}

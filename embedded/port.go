@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -19,14 +20,20 @@ const (
 func listenFree() (net.Listener, error) {
 	var last error
 	for range portTries {
-		port := lowestPort + rand.IntN(highestPort-lowestPort+1) //nolint:gosec // no secret
-		listener, err := net.Listen("tcp", loopback(port))
+		port := lowestPort + rand.IntN(highestPort-lowestPort+1)
+		listener, err := listen(port)
 		if err == nil {
 			return listener, nil
 		}
 		last = err
 	}
 	return nil, fmt.Errorf("looking for a free port on 127.0.0.1 from %d to %d: %w", lowestPort, highestPort, last)
+}
+
+// listen listens on a port of 127.0.0.1.
+func listen(port int) (net.Listener, error) {
+	var config net.ListenConfig
+	return config.Listen(context.Background(), "tcp", loopback(port)) // there is nothing to wait for
 }
 
 // freePort is a port that was free a moment ago, for a process that can only be told a number.

@@ -314,7 +314,7 @@ func (p *Postgres) Close(ctx context.Context) error {
 // command prepares one of the server's programs. Nothing of our environment reaches it: a PGDATA, PGOPTIONS or TMPDIR
 // of ours is not meant for this server.
 func (p *Postgres) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(p.binaries.dir, name), args...) //nolint:gosec,noctx // the chosen server; its life is Start to Stop
+	cmd := exec.Command(filepath.Join(p.binaries.dir, name), args...) //nolint:noctx // the chosen server; its life is Start to Stop
 	cmd.Dir = p.dir
 	cmd.Env = []string{"LC_ALL=C", "PATH=" + p.binaries.dir + ":/usr/bin:/bin", "HOME=" + p.dir}
 	return cmd
@@ -326,7 +326,7 @@ func openLog(path string) (*os.File, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLogBytes {
 		flags |= os.O_TRUNC
 	}
-	return os.OpenFile(path, flags, 0o600) //nolint:gosec // below the caller's directory
+	return os.OpenFile(path, flags, 0o600)
 }
 
 func lastLines(text []byte, n int) string {

@@ -93,7 +93,7 @@ func inspect(ctx context.Context, dir string) (binaries, error) {
 		}
 	}
 	path := filepath.Join(dir, "postgres")
-	output, err := exec.CommandContext(ctx, path, "--version").CombinedOutput() //nolint:gosec // the server that we are about to run
+	output, err := exec.CommandContext(ctx, path, "--version").CombinedOutput()
 	if err != nil {
 		return binaries{}, fmt.Errorf("running %s --version: %w: %s", path, err, strings.TrimSpace(string(output)))
 	}

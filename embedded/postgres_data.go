@@ -55,7 +55,7 @@ func (p *Postgres) moveElsewhere(dir string, cause error) error {
 	if err != nil {
 		return fmt.Errorf("%w; choose another directory: %w", cause, err)
 	}
-	if err := os.Chmod(elsewhere, 0o711); err != nil { //nolint:gosec // the server's user has to pass it
+	if err := os.Chmod(elsewhere, 0o711); err != nil { // the server's user has to pass it
 		return err
 	}
 	if err := os.Symlink(elsewhere, dir); err != nil {
@@ -67,7 +67,7 @@ func (p *Postgres) moveElsewhere(dir string, cause error) error {
 
 // dataVersion is the major version that made the data, 0 when there is none.
 func (p *Postgres) dataVersion() (int, error) {
-	text, err := os.ReadFile(filepath.Join(p.dir, "data", "PG_VERSION")) //nolint:gosec // below the caller's directory
+	text, err := os.ReadFile(filepath.Join(p.dir, "data", "PG_VERSION"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -85,7 +85,7 @@ func (p *Postgres) dataVersion() (int, error) {
 // machine can reach the port, and a superuser can run programs.
 func (p *Postgres) makePassword() (string, error) {
 	path := filepath.Join(p.dir, "password")
-	text, err := os.ReadFile(path) //nolint:gosec // below the caller's directory
+	text, err := os.ReadFile(path)
 	if err == nil && len(text) > 0 {
 		return string(text), nil
 	}
@@ -150,7 +150,7 @@ func clearStale(ctx context.Context, data string) error {
 	path := filepath.Join(data, "postmaster.pid")
 	deadline := time.Now().Add(clashDeadline)
 	for {
-		text, err := os.ReadFile(path) //nolint:gosec // below the caller's directory
+		text, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -160,7 +160,7 @@ func clearStale(ctx context.Context, data string) error {
 		line, _, _ := bytes.Cut(text, []byte("\n"))
 		pid, err := strconv.Atoi(strings.TrimSpace(string(line)))
 		if err != nil || pid <= 0 {
-			return nil // unreadable: the server says what it thinks of it
+			return nil //nolint:nilerr // unreadable: the server says what it thinks of it
 		}
 		// The server's working directory is its data directory. Elsewhere than on Linux that can't be asked, and the
 		// server's own check decides.

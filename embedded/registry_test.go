@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -127,7 +128,9 @@ func TestARegistryMayAskForTLSAndAuthorization(t *testing.T) {
 	if got := request(t, &http.Client{Transport: transport}, http.MethodGet, r.URL()+"/subjects", nil); !strings.Contains(got, `"error_code":401`) {
 		t.Errorf("without authorization it answers %s", got)
 	}
-	if _, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(r.URL() + "/subjects"); err == nil {
+	stranger := &tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if conn, err := stranger.DialContext(t.Context(), "tcp", strings.TrimPrefix(r.URL(), "https://")); err == nil {
+		_ = conn.Close()
 		t.Error("a client that does not know the CA trusts it")
 	}
 }
