@@ -34,6 +34,8 @@ func (b *batch) transfer(c *Command, at origin, seq int64) Outcome {
 		}
 		if cmd.TextReason() == "" {
 			row.hasTexts, row.from, row.to, row.text = true, cmd.From, cmd.To, cmd.Description
+		} else {
+			row.outcome.From, row.outcome.To = bank.Side{}, bank.Side{} // its accounts were not read, but perhaps for another command
 		}
 		b.transfers[cmd.ID] = row
 		b.newTransfers = append(b.newTransfers, row)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -34,8 +35,9 @@ type Row struct {
 	// Of a transfer. HasTexts false: the texts were unfit and are not stored. The token never is.
 	HasTexts              bool
 	From, To, Description string
-	Amount                int64 // cents
-	FromSide, ToSide      bank.Side
+	Amount                int64     // cents
+	Fingerprint           [8]byte   // zero: not known
+	FromSide, ToSide      bank.Side // of a rejected one as it saw them; unknown if the texts were unfit
 }
 
 const accountsSQL = `SELECT iban, token, {type}, amount, lmt, version, opening FROM {balance} ORDER BY iban COLLATE "C"`
@@ -44,13 +46,13 @@ const replaySQL = `
 SELECT r.*, t.topic, CAST(t.topic_id AS text) AS topic_id FROM (
     SELECT seq, CAST(uuid AS text) AS id, true AS creation, origin_topic, origin_partition, origin_offset, reason, created_at,
         iban, token, {type} AS account_type,
-        CAST(NULL AS text) AS from_party, CAST(NULL AS text) AS to_party, CAST(NULL AS text) AS description, CAST(NULL AS bigint) AS amount,
+        CAST(NULL AS text) AS from_party, CAST(NULL AS text) AS to_party, CAST(NULL AS text) AS description, CAST(NULL AS bigint) AS amount, CAST(NULL AS bigint) AS fingerprint,
         CAST(NULL AS bigint) AS from_balance, CAST(NULL AS bigint) AS from_version, CAST(NULL AS bigint) AS to_balance, CAST(NULL AS bigint) AS to_version
     FROM {cac}
     UNION ALL
     SELECT seq, CAST(uuid AS text), false, origin_topic, origin_partition, origin_offset, reason, created_at,
         NULL, NULL, NULL,
-        from_party, to_party, description, amount, from_balance, from_version, to_balance, to_version
+        from_party, to_party, description, amount, fingerprint, from_balance, from_version, to_balance, to_version
     FROM {cmt}) r
 LEFT JOIN {command_topic} t ON t.id = r.origin_topic
 ORDER BY r.seq NULLS FIRST, r.id`
@@ -108,11 +110,11 @@ func (s *Store) Replay(ctx context.Context, each func(Row) error) error {
 func scanRow(rows *sql.Rows) (Row, error) {
 	var r Row
 	var id string
-	var seq, offset, amount, fromBalance, fromVersion, toBalance, toVersion sql.NullInt64
+	var seq, offset, amount, fingerprint, fromBalance, fromVersion, toBalance, toVersion sql.NullInt64
 	var topicNumber, partition sql.NullInt32
 	var reason, iban, token, kind, from, to, description, topic, topicID sql.NullString
 	if err := rows.Scan(&seq, &id, &r.Creation, &topicNumber, &partition, &offset, &reason, &r.CreatedAt,
-		&iban, &token, &kind, &from, &to, &description, &amount,
+		&iban, &token, &kind, &from, &to, &description, &amount, &fingerprint,
 		&fromBalance, &fromVersion, &toBalance, &toVersion, &topic, &topicID); err != nil {
 		return r, err //nolint:wrapcheck // the caller says what it read
 	}
@@ -130,6 +132,7 @@ func scanRow(rows *sql.Rows) (Row, error) {
 	r.Seq, r.Reason = seq.Int64, reason.String
 	r.IBAN, r.Token, r.Type = iban.String, token.String, bank.AccountType(kind.String)
 	r.HasTexts, r.From, r.To, r.Description, r.Amount = from.Valid, from.String, to.String, description.String, amount.Int64
+	binary.BigEndian.PutUint64(r.Fingerprint[:], uint64(fingerprint.Int64)) //nolint:gosec // the same 64 bits
 	r.FromSide = bank.Side{Known: fromVersion.Valid, Balance: fromBalance.Int64, Version: fromVersion.Int64}
 	r.ToSide = bank.Side{Known: toVersion.Valid, Balance: toBalance.Int64, Version: toVersion.Int64}
 	return r, nil
