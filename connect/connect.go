@@ -27,7 +27,7 @@ import (
 // Kafka says where the brokers are and how to be let in. TLS is on when the four KAFKA_SSL_* files and password are all set,
 // off when none is; anything between is a fault, because it is mostly a typing error and would silently be plaintext.
 type Kafka struct {
-	Brokers           []string `name:"kafka-brokers" environment:"KAFKA_BROKERS" default:"localhost:9092" placeholder:"HOST:PORT,…" help:"Brokers to start from."`
+	Brokers           []string `name:"kafka-brokers" environment:"KAFKA_BROKERS" default:"localhost:9092" placeholder:"HOST:PORT" help:"Brokers to start from, with commas between."`
 	SSLCA             string   `name:"kafka-ssl-ca-location" environment:"KAFKA_SSL_CA_LOCATION" placeholder:"FILE" help:"Certificates (PEM) that broker certificates are checked against."`
 	SSLCert           string   `name:"kafka-ssl-cert-location" environment:"KAFKA_SSL_CERT_LOCATION" placeholder:"FILE" help:"Own certificate (PEM)."`
 	SSLKey            string   `name:"kafka-ssl-key-location" environment:"KAFKA_SSL_KEY_LOCATION" placeholder:"FILE" help:"Own private key (PEM, encrypted or not)."`
@@ -37,7 +37,7 @@ type Kafka struct {
 
 // Registry says where the Schema Registry is. For https it is checked against the system's authorities unless it names its own.
 type Registry struct {
-	URLs        []string `name:"schema-registry-url" environment:"SCHEMA_REGISTRY_URL" default:"http://localhost:8081" placeholder:"URL,…" help:"Schema Registry; several are tried in turn."`
+	URLs        []string `name:"schema-registry-url" environment:"SCHEMA_REGISTRY_URL" default:"http://localhost:8081" placeholder:"URL" help:"Schema Registry; several are tried in turn."`
 	Username    string   `name:"schema-registry-username" environment:"SCHEMA_REGISTRY_USERNAME" placeholder:"NAME" help:"User for basic authentication."`
 	Password    string   `name:"schema-registry-password" environment:"SCHEMA_REGISTRY_PASSWORD" placeholder:"PASSWORD" help:"Password for basic authentication; better in the environment than here."`
 	CA          string   `name:"schema-registry-ca-location" environment:"SCHEMA_REGISTRY_CA_LOCATION" placeholder:"FILE" help:"Certificates (PEM) that the registry's is checked against."`

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+
+	"openbank/connect"
+)
+
+type balanceCommand struct {
+	Database connect.Database `embed:""`
+	IBAN     string           `arg:"" name:"iban" help:"The account."`
+	Timeout  time.Duration    `default:"10s" help:"How long to wait for the database."`
+}
+
+// Run prints the account; one that isn't there is an error.
+func (c *balanceCommand) Run(s *session) (err error) {
+	if err := c.Database.Check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
+	defer cancel()
+	db, err := sql.Open("postgres", c.Database.URL)
+	if err != nil {
+		return errors.New("DATABASE_URL (--database-url) is no Postgres URL") // not %w: it holds a password
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var kind string
+	var amount, limit, changes int64
+	err = db.QueryRowContext(ctx, `SELECT type, amount, lmt, version FROM balance WHERE iban = $1`, c.IBAN).Scan(&kind, &amount, &limit, &changes)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%s is no account of this bank", c.IBAN)
+	case isUndefinedTable(err):
+		return errors.New("the database has no tables yet: a command handler makes them when it starts")
+	case err != nil:
+		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
+	}
+	_, err = fmt.Fprintf(s.stdout, "balance %s euro, limit %s euro, type %s, changed %d times\n", euro(amount), euro(limit), kind, changes)
+	return err
+}
+
+func isUndefinedTable(err error) bool {
+	var refused *pq.Error
+	return errors.As(err, &refused) && refused.Code == "42P01"
+}
+
+// euro writes cents as euro: -1250 is -12.50.
+func euro(cents int64) string {
+	sign := ""
+	whole, rest := cents/100, cents%100
+	if cents < 0 {
+		sign, whole, rest = "-", -whole, -rest
+	}
+	return fmt.Sprintf("%s%d.%02d", sign, whole, rest)
+}

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/audit"
+	"openbank/bank"
+)
+
+// patience is how long nothing may come while something is waited for.
+const patience = 60 * time.Second
+
+type demoCommand struct {
+	Accounts  int           `default:"1000" help:"How many accounts to open."`
+	Transfers int           `default:"50000" help:"How many transfers to send, in all, besides duplicates and garbage."`
+	Rate      int           `default:"500" help:"How many records a second to send while latency is measured."`
+	Steady    time.Duration `default:"10s" help:"How long latency is measured."`
+	Handlers  int           `default:"1" help:"How many command handlers share the work."`
+	Handler   string        `placeholder:"FILE" help:"The command-handler to start; the one beside this program when not given."`
+	Dir       string        `help:"Where everything is kept; a directory of its own that goes when all is well, when not given."`
+	Seed      uint64        `help:"Repeats the commands of a run, ids included. Only in a fresh directory."`
+	JSON      bool          `name:"json" help:"Print the summary as JSON."`
+	Timeout   time.Duration `default:"15m" help:"How long all of it may take."`
+}
+
+func (c *demoCommand) check() error {
+	var faults []error
+	for _, f := range []struct {
+		flag  string
+		value int
+	}{{"--accounts", c.Accounts}, {"--transfers", c.Transfers}, {"--rate", c.Rate}, {"--handlers", c.Handlers}} {
+		if f.value < 1 {
+			faults = append(faults, fmt.Errorf("%s must be at least 1", f.flag))
+		}
+	}
+	if c.Accounts == 1 {
+		faults = append(faults, errors.New("--accounts must be at least 2: money goes from one to another"))
+	}
+	if c.Steady < 0 || c.Timeout <= 0 {
+		faults = append(faults, errors.New("--steady and --timeout are durations such as 10s"))
+	}
+	return errors.Join(faults...)
+}
+
+// demo is one run.
+type demo struct {
+	*demoCommand
+	session  *session
+	dir      string
+	progress *progress
+	around   *surroundings
+	handlers *handlers
+	client   *reach
+	watch    *watch
+	work     *workload
+	result   summary
+
+	answers, letters int64              // what must have come by now
+	expected         map[bank.ID]string // reasons, by command
+}
+
+// Run prints the summary. What didn't hold is an error.
+func (c *demoCommand) Run(s *session) (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
+	path, err := findHandler(c.Handler)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(s.ctx, c.Timeout, fmt.Errorf("the demo took longer than %s (--timeout)", c.Timeout))
+	defer cancel()
+	d := &demo{demoCommand: c, session: s, progress: newProgress(s.stderr), expected: map[bank.ID]string{}}
+	remove, err := d.makeDirectory()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil || s.ctx.Err() != nil {
+			err = errors.Join(err, remove())
+			return
+		}
+		err = fmt.Errorf("%w\n(everything is in %s)", err, d.dir)
+	}()
+	if err := d.run(ctx, path); err != nil {
+		d.progress.abandon()
+		return err
+	}
+	if err := d.result.print(s.stdout, c.JSON); err != nil {
+		return err
+	}
+	if !d.result.Held {
+		return errors.New("something did not hold, see above")
+	}
+	return nil
+}
+
+func (d *demo) makeDirectory() (remove func() error, err error) {
+	if d.Dir == "" {
+		d.dir, err = os.MkdirTemp("", "open-bank-demo-*")
+		if err == nil {
+			err = os.Chmod(d.dir, 0o711) //nolint:gosec // Postgres' user, another one under root, has to pass it
+		}
+		return func() error { return os.RemoveAll(d.dir) }, err
+	}
+	if d.dir, err = filepath.Abs(d.Dir); err == nil {
+		err = os.MkdirAll(d.dir, 0o711) //nolint:gosec // as above
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making --dir: %w", err)
+	}
+	return func() error { return nil }, nil
+}
+
+// run starts everything, sends everything, stops the handlers and judges.
+func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
+	logger := slog.New(slog.NewTextHandler(d.session.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	d.progress.step("starting Kafka, the registry and Postgres")
+	if d.around, err = startSurroundings(ctx, d.dir, logger); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.around.stop()) }()
+	bankFile := filepath.Join(d.dir, bankFileName)
+	if err := writeBankFile(bankFile, d.around.bank.Environment()); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(bankFile)) }()
+	// So soon a schema id is believed to be unknown, or the demo would take longer for one record than for all others.
+	environment := append([]string{"UNKNOWN_SCHEMA_AFTER=2s"}, d.around.bank.Environment()...)
+	if d.handlers, err = startHandlers(handlerPath, d.Handlers, d.dir, environment, nil); err != nil {
+		return err
+	}
+	stopped := false
+	defer func() {
+		if !stopped {
+			err = errors.Join(err, d.handlers.stop())
+		}
+	}()
+	d.progress.done("ready, over mutual TLS; %d command-handler started", d.Handlers)
+
+	watching, endWatching := context.WithCancel(ctx)
+	defer endWatching()
+	if err := d.reach(watching, logger); err != nil {
+		return err
+	}
+	defer d.client.close()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.watch.run(watching)
+	}()
+	defer func() {
+		endWatching()
+		<-ended
+	}()
+	if err := d.sendAll(ctx); err != nil {
+		return err
+	}
+	endWatching()
+	<-ended
+	stopped = true
+	if err := d.handlers.stop(); err != nil {
+		return err
+	}
+	return d.judge(ctx, logger)
+}
+
+func (d *demo) reach(ctx context.Context, logger *slog.Logger) (err error) {
+	// Latency is measured here: nothing lingers.
+	d.client, err = reachBank(d.around.connection.Kafka, d.around.connection.Registry, logger, kgo.ProducerLinger(0))
+	if err != nil {
+		return err
+	}
+	if d.watch, err = newWatch(ctx, d.client); err != nil {
+		d.client.close()
+		return err
+	}
+	if d.Seed == 0 {
+		var seed [8]byte
+		_, _ = rand.Read(seed[:]) // never fails
+		d.Seed = binary.LittleEndian.Uint64(seed[:])
+	}
+	d.result.Seed = d.Seed
+	d.work = &workload{random: mathrand.New(mathrand.NewPCG(d.Seed, 0)), codec: d.client.codec} //nolint:gosec // commands, not secrets
+	return nil
+}
+
+// sendAll sends the four lots one after the other and waits each time until all of it is answered.
+func (d *demo) sendAll(ctx context.Context) error {
+	records, err := d.work.creations(ctx, d.Accounts)
+	if err != nil {
+		return err
+	}
+	if _, err := d.lot(ctx, "opening accounts", records, 0); err != nil {
+		return err
+	}
+	d.learnAccounts(records)
+	if records, err = d.work.deposits(ctx); err != nil {
+		return err
+	}
+	if _, err := d.lot(ctx, "first deposits", records, 0); err != nil {
+		return err
+	}
+	left := max(0, d.Transfers-len(records))
+	if steady := min(left, int(float64(d.Rate)*d.Steady.Seconds())); steady > 0 {
+		if records, err = d.work.transfers(ctx, steady); err != nil {
+			return err
+		}
+		if _, err := d.lot(ctx, fmt.Sprintf("latency at %d records/s", d.Rate), records, d.Rate); err != nil {
+			return err
+		}
+		left -= steady
+	}
+	d.result.takeLatency(d.Rate, d.watch)
+	if left > 0 {
+		if records, err = d.work.transfers(ctx, left); err != nil {
+			return err
+		}
+		took, err := d.lot(ctx, "transfers as fast as they go", records, 0)
+		if err != nil {
+			return err
+		}
+		d.result.Drain = drain{Records: len(records), Seconds: took.Seconds(), PerSecond: float64(len(records)) / took.Seconds()}
+	}
+	_, err = d.lot(ctx, "a schema id that no registry has", []sending{d.work.unknownSchema()}, 0)
+	return err
+}
+
+// lot sends records and waits for what must come of them. It returns how long that took, from the first to the last.
+func (d *demo) lot(ctx context.Context, title string, records []sending, rate int) (time.Duration, error) {
+	d.progress.step(title)
+	begin := time.Now()
+	answersBefore, lettersBefore := d.answers, d.letters
+	d.count(records)
+	sent := make(chan error, 1)
+	sending, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { sent <- d.send(sending, records, rate) }()
+	err := d.watch.until(ctx, d.handlers, d.progress, d.answers, d.letters, patience)
+	if err != nil {
+		cancel()
+	}
+	if err := errors.Join(err, <-sent); err != nil {
+		return 0, err
+	}
+	took := d.watch.lastAt().Sub(begin)
+	d.progress.done("%s records, %s answers, %s dead letters", grouped(int64(len(records))), grouped(d.answers-answersBefore), grouped(d.letters-lettersBefore))
+	return took, nil
+}
+
+func (d *demo) learnAccounts(records []sending) {
+	d.watch.mu.Lock()
+	defer d.watch.mu.Unlock()
+	for _, s := range records {
+		if a, ok := d.watch.accounts[s.id]; ok && !s.again {
+			d.work.accounts = append(d.work.accounts, a)
+		}
+	}
+}
+
+// judge reads topics and database as an outsider and fills the summary.
+func (d *demo) judge(ctx context.Context, logger *slog.Logger) error {
+	d.progress.step("reading topics and database, checking")
+	evidence, err := audit.ReadTopics(ctx, d.around.connection.Kafka, d.client.codec, audit.DefaultTopics(), d.progress.at)
+	if err != nil {
+		return err
+	}
+	url := d.around.connection.Database.URL
+	if err := audit.ReadTables(ctx, url, evidence); err != nil {
+		return err
+	}
+	books, err := readBooks(ctx, url, logger)
+	if err != nil {
+		return err
+	}
+	d.result.judge(audit.Check(evidence, audit.Options{}), books, d.compare())
+	d.progress.done("%s records read", grouped(int64(len(evidence.Deliveries)+len(evidence.Answers)+len(evidence.Events)+len(evidence.Letters))))
+	return nil
+}
+
+// compare holds the answers against what the sender knows that they must be.
+func (d *demo) compare() []string {
+	var surprises []string
+	for id, expected := range d.expected {
+		reason, answered := d.watch.reasons[id]
+		switch {
+		case !answered:
+			surprises = append(surprises, fmt.Sprintf("command %s was not answered", id))
+		case expected == anyReason && (reason == "" || reason == bank.ReasonInsufficientFunds), reason == expected:
+		default:
+			surprises = append(surprises, fmt.Sprintf("command %s was answered %q and should have been %q", id, reason, expected))
+		}
+	}
+	return surprises
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"openbank/bank"
+)
+
+func TestABankThatRunsIsJoinedAndKeptFromRunToRun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // Postgres' user has to pass it
+		t.Fatal(err)
+	}
+	opened := openBank(t, dir)
+
+	account := execute(t, dir, nil, "account", "--id", "00000000-0000-4000-8000-000000000001")
+	first := values(account.stdout)
+	if account.code != 0 || !bank.ValidIBAN(first["iban"]) || len(first["token"]) != 20 || first["id"] != "00000000-0000-4000-8000-000000000001" {
+		t.Fatalf("account: %+v", account)
+	}
+	if again := execute(t, dir, nil, "account", "--id", first["id"], "--type=AUTO"); again.stdout != account.stdout {
+		t.Errorf("the same id again: %+v", again)
+	}
+	for name, c := range map[string]struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		"a deposit":          {[]string{"--from=cash", "--to=" + first["iban"], "--amount=1250", "--description=first"}, 0, "confirmed", ""},
+		"a wrong token":      {[]string{"--from=" + first["iban"], "--to=cash", "--amount=1", "--token=1"}, 1, "", "was rejected: invalid token"},
+		"a negative amount":  {[]string{"--from=cash", "--to=" + first["iban"], "--amount=-1"}, 1, "", "was rejected: amount must be positive"},
+		"an id that is none": {[]string{"--from=cash", "--to=x", "--amount=1", "--id=7"}, 1, "", "--id: parsing id"},
+	} {
+		got := execute(t, dir, nil, append([]string{"transfer"}, c.args...)...)
+		if got.code != c.code || !strings.Contains(got.stdout, c.stdout) || !strings.Contains(got.stderr, c.stderr) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if got := execute(t, dir, nil, "balance", first["iban"]); got.stdout != "balance 12.50 euro, limit -500.00 euro, type MANUAL, changed 1 times\n" {
+		t.Errorf("balance: %+v", got)
+	}
+	if got := execute(t, dir, nil, "balance", "NL00"); got.code != 1 || !strings.Contains(got.stderr, "NL00 is no account of this bank") {
+		t.Errorf("balance of nobody: %+v", got)
+	}
+	checkTail(t, dir, first["iban"])
+	if got := execute(t, dir, nil, "verify"); got.code != 0 || !strings.HasPrefix(got.stdout, "2 accounts, 1 creations, 3 transfers, 2 of them rejected, 1 changes") {
+		t.Errorf("verify: %+v", got)
+	}
+	checkBankFile(t, dir)
+
+	opened.stop(t)
+	if _, err := os.Stat(filepath.Join(dir, ".openbank", "bank.env")); err == nil {
+		t.Error("bank.env is still there and leads nowhere")
+	}
+	openBank(t, dir, "--only=surroundings")
+	if got := execute(t, dir, nil, "balance", first["iban"]); !strings.HasPrefix(got.stdout, "balance 12.50 euro") {
+		t.Errorf("balance after a restart: %+v", got)
+	}
+	got := execute(t, dir, nil, "account", "--timeout=500ms")
+	if got.code != 1 || !strings.Contains(got.stderr, "is a command handler running?") {
+		t.Errorf("without a handler: %+v", got)
+	}
+}
+
+func checkTail(t *testing.T, dir, iban string) {
+	t.Helper()
+	got := execute(t, dir, nil, "tail", "balance_changed", "--from-beginning", "--until-end")
+	var line struct {
+		Key, Record string
+		Headers     map[string]string
+		Value       map[string]any
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &line); err != nil || got.code != 0 {
+		t.Fatalf("tail: %v: %+v", err, got)
+	}
+	if line.Key != iban || line.Record != "BalanceChanged" || line.Headers["account-version"] != "1" || line.Value["new_balance"] != 1250.0 || line.Value["from_to"] != "cash" {
+		t.Errorf("tail: %s", got.stdout)
+	}
+	if got := execute(t, dir, nil, "tail", "money_transfer_feedback", "--from-beginning", "-n", "2"); got.code != 0 || strings.Count(got.stdout, "\n") != 2 {
+		t.Errorf("tail of two: %+v", got)
+	}
+	if got := execute(t, dir, nil, "tail", "nothing"); got.code != 1 || !strings.Contains(got.stderr, "looking at the topics") {
+		t.Errorf("tail of nothing: %+v", got)
+	}
+}
+
+func checkBankFile(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, ".openbank", "bank.env")
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("bank.env: %v %v", info, err)
+	}
+	shell := exec.Command("sh", "-c", `set -a; . "$1"; cd /; "$2" balance NL66OPEN0000000000`, "sh", path, filepath.Join(binaries, "open-bank"))
+	shell.Env = environmentWithoutBank()
+	if out, err := shell.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "balance 1000000000000000.00 euro") {
+		t.Errorf("a shell that sourced bank.env: %v: %s", err, out)
+	}
+}
+
+func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		environment []string
+		args        []string
+		want        []string
+	}{
+		"no command":             {nil, nil, []string{"expected one of", "open-bank --help"}},
+		"an unknown flag":        {nil, []string{"demo", "--transfer=1"}, []string{"unknown flag --transfer"}},
+		"no handler":             {nil, []string{"demo", "--handler=/nowhere/command-handler"}, []string{"/nowhere/command-handler", "make build", "--handler"}},
+		"no handler to run":      {nil, []string{"run", "--handler=/nowhere/command-handler"}, []string{"make build"}},
+		"nonsense numbers":       {nil, []string{"demo", "--accounts=1", "--transfers=0", "--rate=-1"}, []string{"--accounts", "--transfers", "--rate"}},
+		"no database":            {nil, []string{"balance", "NL66OPEN0000000000"}, []string{"DATABASE_URL (--database-url) is not set"}},
+		"no database to verify":  {nil, []string{"verify"}, []string{"DATABASE_URL (--database-url) is not set"}},
+		"a database of another":  {nil, []string{"balance", "x", "--database-url=mysql://u:hush@h/d"}, []string{"DATABASE_URL"}},
+		"nobody at the database": {nil, []string{"balance", "x", "--database-url=postgres://u:hush@127.0.0.1:1/d"}, []string{"looking x up", "refused"}},
+		"half of TLS":            {[]string{"KAFKA_SSL_KEY_PASSWORD=hush"}, []string{"account"}, []string{"KAFKA_SSL_CA_LOCATION"}},
+		"no amount":              {nil, []string{"transfer", "--from=cash", "--to=x"}, []string{"missing flags: --amount=CENTS"}},
+		"an amount of letters":   {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=ten"}, []string{"--amount"}},
+		"no such account type":   {nil, []string{"account", "--type=ROBOT"}, []string{"--type", "AUTO"}},
+		"no brokers":             {nil, []string{"tail", "x", "--kafka-brokers=nowhere"}, []string{`"nowhere" is not HOST:PORT`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := execute(t, dir, c.environment, c.args...)
+			if got.code != 1 || got.stdout != "" {
+				t.Errorf("%+v", got)
+			}
+			for _, want := range append(c.want, "open-bank: ") {
+				if !strings.Contains(got.stderr, want) {
+					t.Errorf("%q is not in %s", want, got.stderr)
+				}
+			}
+			if strings.Contains(got.stderr, "hush") {
+				t.Errorf("a password in %s", got.stderr)
+			}
+		})
+	}
+}
+
+func TestVersionAndHelpExitWith0(t *testing.T) {
+	t.Parallel()
+	for flag, want := range map[string]string{"--version": "open-bank ", "--help": "surroundings"} {
+		args := []string{flag}
+		if flag == "--help" {
+			args = []string{"run", flag}
+		}
+		if got := execute(t, t.TempDir(), nil, args...); got.code != 0 || !strings.Contains(got.stdout, want) || got.stderr != "" {
+			t.Errorf("%s: %+v", flag, got)
+		}
+	}
+}
+
+func TestCertsAreMade(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	got := execute(t, dir, nil, "certs", "--dir=made", "--server=broker", "--client=me", "--host=broker.example", "--valid-for=24h")
+	if got.code != 0 || got.stdout != "certificates are in made\n" {
+		t.Fatalf("%+v", got)
+	}
+	for _, name := range []string{"ca-root.crt", "broker-signed.pem", "me-signed.pem", "me.key"} {
+		if _, err := os.Stat(filepath.Join(dir, "made", name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestABankFileIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "bank.env")
+	want := map[string]string{"A": "plain:1,2", "B": "it's $5 & more", "C": "postgres://u:p@h/d?sslmode=disable&x=%20"}
+	if err := writeBankFile(path, []string{"A=" + want["A"], "B=" + want["B"], "C=" + want["C"]}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readBankFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range want {
+		if got[key] != value {
+			t.Errorf("%s: %q", key, got[key])
+		}
+		out, err := exec.Command("sh", "-c", `. "$1"; printf %s "$`+key+`"`, "sh", path).Output()
+		if err != nil || string(out) != value {
+			t.Errorf("a shell reads %s as %q (%v)", key, out, err)
+		}
+	}
+}
+
+func TestProgressIsLinesWhereThereIsNoTerminal(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	p := newProgress(&out)
+	p.step("sending")
+	p.shown = time.Now().Add(-2 * linePeriod)
+	p.at(1500, 6000)
+	p.at(1501, 6000) // too soon for another line
+	p.done("%s records", grouped(6000))
+	lines := strings.Split(out.String(), "\n")
+	if len(lines) != 4 || lines[0] != "sending" || !strings.Contains(lines[1], "25%  1,500 of 6,000") || !strings.HasPrefix(lines[2], "  6,000 records (") {
+		t.Errorf("%q", lines)
+	}
+	p.terminal, p.period = true, 0
+	p.at(3000, 6000)
+	if !strings.Contains(out.String(), "[===============               ]  50%") {
+		t.Errorf("%q", out.String())
+	}
+}
+
+func TestNumbersAreWrittenForPeople(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567"} {
+		if got := grouped(n); got != want {
+			t.Errorf("%d: %s", n, got)
+		}
+	}
+	for cents, want := range map[int64]string{0: "0.00", 5: "0.05", -1250: "-12.50", -9: "-0.09"} {
+		if got := euro(cents); got != want {
+			t.Errorf("%d: %s", cents, got)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/bank"
+	"openbank/connect"
+	"openbank/schemas"
+)
+
+type tailCommand struct {
+	Kafka         connect.Kafka    `embed:""`
+	Registry      connect.Registry `embed:""`
+	Topic         string           `arg:"" help:"The topic."`
+	FromBeginning bool             `help:"Show what is there already as well."`
+	UntilEnd      bool             `help:"Stop at what is the end of the topic now, instead of waiting for more."`
+	Count         int              `short:"n" help:"Stop after this many records."`
+}
+
+// tailed is a line of output.
+type tailed struct {
+	Topic      string            `json:"topic"`
+	Partition  int32             `json:"partition"`
+	Offset     int64             `json:"offset"`
+	Timestamp  time.Time         `json:"timestamp"`
+	Key        string            `json:"key"`
+	Headers    map[string]string `json:"headers,omitempty"`
+	Record     string            `json:"record,omitempty"`
+	Value      map[string]any    `json:"value,omitempty"`
+	Unreadable string            `json:"unreadable,omitempty"`
+	Bytes      []byte            `json:"bytes,omitempty"` // base64; only of what is unreadable
+}
+
+// Run prints until it has printed enough or is interrupted, which is an orderly end.
+func (c *tailCommand) Run(s *session) error {
+	r, err := reachBank(c.Kafka, c.Registry, slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), kgo.KeepControlRecords())
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	left := map[int32]int64{} // partitions that are to be read, and to where; with --until-end
+	if c.UntilEnd {
+		if left, err = r.unread(s, c.Topic, c.FromBeginning); err != nil || len(left) == 0 {
+			return err
+		}
+	}
+	if err := r.follow(s.ctx, c.FromBeginning, c.Topic); err != nil {
+		return err
+	}
+	out := json.NewEncoder(s.stdout)
+	for printed := 0; ; {
+		records, err := r.next(s.ctx)
+		if err != nil {
+			if s.ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		for _, record := range records {
+			end, limited := left[record.Partition]
+			if c.UntilEnd && (!limited || record.Offset >= end) {
+				continue
+			}
+			if !record.Attrs.IsControl() {
+				line, err := c.line(s, r, record)
+				if err == nil {
+					err = out.Encode(line)
+				}
+				if err != nil {
+					return err
+				}
+				printed++
+			}
+			if record.Offset+1 >= end {
+				delete(left, record.Partition)
+			}
+			if c.Count > 0 && printed >= c.Count || c.UntilEnd && len(left) == 0 {
+				return nil
+			}
+		}
+	}
+}
+
+func (r *reach) unread(s *session, topic string, fromBeginning bool) (map[int32]int64, error) {
+	left := map[int32]int64{}
+	if !fromBeginning {
+		return left, nil
+	}
+	admin := kadm.NewClient(r.kafka)
+	starts, err := admin.ListStartOffsets(s.ctx, topic)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking at topic %s: %w", topic, err)
+	}
+	ends, err := admin.ListCommittedOffsets(s.ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking at topic %s: %w", topic, err)
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		if start, ok := starts.Lookup(topic, end.Partition); ok && start.Offset < end.Offset {
+			left[end.Partition] = end.Offset
+		}
+	})
+	return left, nil
+}
+
+func (c *tailCommand) line(s *session, r *reach, record *kgo.Record) (tailed, error) {
+	line := tailed{
+		Topic: record.Topic, Partition: record.Partition, Offset: record.Offset, Timestamp: record.Timestamp.UTC(), Key: string(record.Key),
+	}
+	for _, h := range record.Headers {
+		if line.Headers == nil {
+			line.Headers = map[string]string{}
+		}
+		line.Headers[h.Key] = string(h.Value)
+	}
+	message, err := r.codec.Decode(s.ctx, record.Value)
+	var unreadable *schemas.UnreadableError
+	switch {
+	case errors.As(err, &unreadable):
+		line.Unreadable, line.Bytes = unreadable.Reason, record.Value
+	case err != nil:
+		return line, err
+	default:
+		line.Record, line.Value = schemas.Name(message), avroFields(message)
+	}
+	return line, nil
+}
+
+// avroFields is a message under the names of its schema.
+func avroFields(message any) map[string]any {
+	switch m := message.(type) {
+	case *schemas.Heartbeat:
+		return map[string]any{"beat": m.Beat}
+	case *bank.ConfirmAccountCreation:
+		return map[string]any{"id": m.ID, "a_type": m.Type}
+	case *bank.AccountCreationConfirmed:
+		return map[string]any{"id": m.ID, "iban": m.IBAN, "token": m.Token, "a_type": m.Type}
+	case *bank.AccountCreationFailed:
+		return map[string]any{"id": m.ID, "reason": m.Reason}
+	case *bank.ConfirmMoneyTransfer:
+		return map[string]any{"id": m.ID, "token": m.Token, "amount": m.Amount, "from": m.From, "to": m.To, "description": m.Description}
+	case *bank.MoneyTransferConfirmed:
+		return map[string]any{"id": m.ID}
+	case *bank.MoneyTransferFailed:
+		return map[string]any{"id": m.ID, "reason": m.Reason}
+	case *bank.BalanceChanged:
+		return map[string]any{"iban": m.IBAN, "new_balance": m.NewBalance, "changed_by": m.ChangedBy, "from_to": m.FromTo, "description": m.Description}
+	default:
+		return nil
+	}
+}
