@@ -16,12 +16,12 @@ func Environment(getenv func(string) string) kong.Option {
 	resolve := kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		name := flag.Tag.Get(tag)
 		if name == "" {
-			return nil, nil //nolint:nilnil // kong's way of saying "not from here"
+			return nil, nil // kong's way of saying "not from here"
 		}
 		if value := getenv(name); value != "" {
 			return value, nil
 		}
-		return nil, nil //nolint:nilnil // as above
+		return nil, nil // as above
 	})
 	return kong.OptionFunc(func(k *kong.Kong) error {
 		for _, option := range []kong.Option{kong.Resolvers(resolve), kong.ValueFormatter(helpWithEnvironment)} {

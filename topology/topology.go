@@ -78,7 +78,7 @@ func parse(text []byte, name string, readFile func(string) ([]byte, error)) (*To
 		Topics []fileTopic `yaml:"topics"`
 	}
 	if err := yaml.UnmarshalWithOptions(text, &file, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("reading %s: %s", name, yaml.FormatError(err, false, true)) //nolint:errorlint // formatted for a reader
+		return nil, fmt.Errorf("reading %s: %s", name, yaml.FormatError(err, false, true))
 	}
 	if len(file.Topics) == 0 {
 		return nil, fmt.Errorf("reading %s: it lists no topics", name)

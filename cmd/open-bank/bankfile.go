@@ -89,7 +89,7 @@ func quote(value string) string {
 }
 
 func readBankFile(path string) (map[string]string, error) {
-	file, err := os.Open(path) //nolint:gosec // the path is the user's choice
+	file, err := os.Open(path) // the path is the user's choice
 	if err != nil {
 		return nil, err
 	}

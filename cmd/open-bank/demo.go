@@ -110,12 +110,12 @@ func (d *demo) makeDirectory() (remove func() error, err error) {
 	if d.Dir == "" {
 		d.dir, err = os.MkdirTemp("", "open-bank-demo-*")
 		if err == nil {
-			err = os.Chmod(d.dir, 0o711) //nolint:gosec // Postgres' user, another one under root, has to pass it
+			err = os.Chmod(d.dir, 0o711) // Postgres' user, another one under root, has to pass it
 		}
 		return func() error { return os.RemoveAll(d.dir) }, err
 	}
 	if d.dir, err = filepath.Abs(d.Dir); err == nil {
-		err = os.MkdirAll(d.dir, 0o711) //nolint:gosec // as above
+		err = os.MkdirAll(d.dir, 0o711) // as above
 	}
 	if err != nil {
 		return nil, fmt.Errorf("making --dir: %w", err)
@@ -192,7 +192,7 @@ func (d *demo) reach(ctx context.Context, logger *slog.Logger) (err error) {
 		d.Seed = binary.LittleEndian.Uint64(seed[:])
 	}
 	d.result.Seed = d.Seed
-	d.work = &workload{random: mathrand.New(mathrand.NewPCG(d.Seed, 0)), codec: d.client.codec} //nolint:gosec // commands, not secrets
+	d.work = &workload{random: mathrand.New(mathrand.NewPCG(d.Seed, 0)), codec: d.client.codec} // commands, not secrets
 	return nil
 }
 

@@ -99,7 +99,7 @@ func checkBankFile(t *testing.T, dir string) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("bank.env: %v %v", info, err)
 	}
-	shell := exec.Command("sh", "-c", `set -a; . "$1"; cd /; "$2" balance NL66OPEN0000000000`, "sh", path, filepath.Join(binaries, "open-bank"))
+	shell := exec.CommandContext(t.Context(), "sh", "-c", `set -a; . "$1"; cd /; "$2" balance NL66OPEN0000000000`, "sh", path, filepath.Join(binaries, "open-bank"))
 	shell.Env = environmentWithoutBank()
 	if out, err := shell.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "balance 1000000000000000.00 euro") {
 		t.Errorf("a shell that sourced bank.env: %v: %s", err, out)
@@ -189,7 +189,7 @@ func TestABankFileIsReadAsItWasWritten(t *testing.T) {
 		if got[key] != value {
 			t.Errorf("%s: %q", key, got[key])
 		}
-		out, err := exec.Command("sh", "-c", `. "$1"; printf %s "$`+key+`"`, "sh", path).Output()
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", `. "$1"; printf %s "$`+key+`"`, "sh", path).Output()
 		if err != nil || string(out) != value {
 			t.Errorf("a shell reads %s as %q (%v)", key, out, err)
 		}

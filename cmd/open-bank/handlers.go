@@ -56,11 +56,11 @@ func startHandlers(path string, count int, dir string, environment, flags []stri
 		if count > 1 {
 			name = filepath.Join(dir, fmt.Sprintf("command-handler-%d.log", i+1))
 		}
-		log, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // the directory is the user's choice
+		log, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) // the directory is the user's choice
 		if err != nil {
 			return nil, fmt.Errorf("opening the handler's log: %w", err)
 		}
-		cmd := exec.Command(path, flags...) //nolint:gosec // the path is the user's choice
+		cmd := exec.Command(path, flags...) //nolint:noctx // stop ends it, with the time that it needs
 		cmd.Env = append(environmentWithoutBank(), environment...)
 		cmd.Stdout, cmd.Stderr = log, log
 		child, err := process.Start(cmd, syscall.SIGKILL)
@@ -121,7 +121,7 @@ func (h *handlers) stop() error {
 
 // lastLines is the end of a file, as far as it can be read.
 func lastLines(path string, n int) string {
-	text, err := os.ReadFile(path) //nolint:gosec // a log of ours
+	text, err := os.ReadFile(path) // a log of ours
 	if err != nil {
 		return err.Error()
 	}

@@ -43,7 +43,7 @@ type commands struct {
 
 // session is what a command works with besides its flags.
 type session struct {
-	//nolint:containedctx // kong passes a command one value of each type, and a session is the length of one call
+	// A context in a struct: kong hands a command one value of each type, and a session is the length of one call.
 	ctx            context.Context
 	getenv         func(string) string
 	stdout, stderr io.Writer

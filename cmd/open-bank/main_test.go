@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	build := exec.Command("go", "build", "-o", dir+"/", "openbank/cmd/open-bank", "openbank/cmd/command-handler")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", dir+"/", "openbank/cmd/open-bank", "openbank/cmd/command-handler")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the commands: %v\n%s", err, out)
 		os.Exit(1)
@@ -73,9 +73,8 @@ func execute(t *testing.T, dir string, environment []string, args ...string) out
 
 // openedBank is an `open-bank run` that is up.
 type openedBank struct {
-	dir      string // its .openbank is here
-	child    *process.Process
-	announce string
+	dir   string // its .openbank is here
+	child *process.Process
 }
 
 // openBank starts `open-bank run` in dir and waits until it says that it is open. The test's end stops it, if nothing else did.
@@ -86,7 +85,7 @@ func openBank(t *testing.T, dir string, args ...string) *openedBank {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = output.Close() })
-	cmd := exec.Command(filepath.Join(binaries, "open-bank"), append([]string{"run"}, args...)...)
+	cmd := exec.Command(filepath.Join(binaries, "open-bank"), append([]string{"run"}, args...)...) //nolint:noctx // the test stops it, with the time that it needs
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environmentWithoutBank(), output, output
 	child, err := process.Start(cmd, syscall.SIGTERM)
 	if err != nil {

@@ -25,7 +25,7 @@ func (c *runCommand) Run(s *session) (err error) {
 	}
 	dir, err := filepath.Abs(c.Dir)
 	if err == nil {
-		err = os.MkdirAll(dir, 0o711) //nolint:gosec // Postgres' user, another one under root, has to pass it
+		err = os.MkdirAll(dir, 0o711) // Postgres' user, another one under root, has to pass it
 	}
 	if err != nil {
 		return fmt.Errorf("making --dir: %w", err)

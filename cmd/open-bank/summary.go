@@ -79,15 +79,21 @@ func (s *summary) print(out io.Writer, asJSON bool) error {
 	}
 	a := s.Audit
 	var text strings.Builder
+	claim := func(text string) string {
+		if !s.Held {
+			return "" // it may be the very thing that didn't hold
+		}
+		return ", " + text
+	}
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&text, "  %-13s%s\n", name, fmt.Sprintf(format, args...))
 	}
 	text.WriteString("\n")
 	line("commands", "%s in %s records; %s confirmed, %s rejected", n(a.Commands), n(a.Deliveries), n(a.Confirmed), n(a.Rejected))
-	line("answers", "%s, all to a command equal", n(a.Answers))
-	line("duplicates", "%s, answered again and not carried out again", n(a.Duplicates))
+	line("answers", "%s%s", n(a.Answers), claim("all to a command equal"))
+	line("duplicates", "%s%s", n(a.Duplicates), claim("answered again and not carried out again"))
 	line("dead letters", "%s, %s of them for an id that came again with other content", n(a.DeadLetters), n(a.Reused))
-	line("events", "%s, each account's a chain without gaps", n(a.Events))
+	line("events", "%s%s", n(a.Events), claim("each account's a chain without gaps"))
 	line("rate", "%s records/s: a backlog of %s gone in %.1f s", n(int(s.Drain.PerSecond)), n(s.Drain.Records), s.Drain.Seconds)
 	line("latency", "p50 %.1f ms, p99 %.1f ms, max %.1f ms at %d records/s, from when it was due to the answer (%s commands)",
 		s.Latency.P50, s.Latency.P99, s.Latency.Max, s.Latency.Rate, n(int(s.Latency.Count)))

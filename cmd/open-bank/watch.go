@@ -33,8 +33,7 @@ type watch struct {
 const slowest = 10 * time.Minute // what the histogram can hold
 
 func newWatch(ctx context.Context, r *reach) (*watch, error) {
-	letters := []string{audit.DeadLetter(creations), audit.DeadLetter(transfers)}
-	if err := r.follow(ctx, false, append(letters, creationAnswers, transferAnswers)...); err != nil {
+	if err := r.follow(ctx, false, creationAnswers, transferAnswers, audit.DeadLetter(creations), audit.DeadLetter(transfers)); err != nil {
 		return nil, err
 	}
 	return &watch{

@@ -41,15 +41,6 @@ const (
 	duplicateShare = 50 // on top: the very same record once more
 	reusedShare    = 5  // on top: an id with other content
 	garbageShare   = 20 // on top: what can't be read
-
-	invalidTokenShare = 20
-	overdraftShare    = 20
-	negativeShare     = 10
-	unknownFromShare  = 10
-	invalidFromShare  = 5
-	sameShare         = 5
-	bothUnknownShare  = 5
-	tooLongShare      = 5
 )
 
 func (w *workload) chance(thousandths int) bool { return w.random.IntN(1000) < thousandths }
@@ -150,60 +141,81 @@ func (w *workload) encode(ctx context.Context, topic string, id bank.ID, command
 
 func (w *workload) account() account { return w.accounts[w.random.IntN(len(w.accounts))] }
 
+// kinds are the transfers that are not simply from one account to another, with their shares. vary makes an ordinary transfer
+// into one of the kind and returns the reason that its answer must have.
+var kinds = []struct {
+	share int
+	vary  func(w *workload, c *bank.ConfirmMoneyTransfer) string
+}{
+	{20, func(_ *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.Token = "00000000000000000001"
+		return bank.ReasonInvalidToken
+	}},
+	{20, func(w *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.Amount = 1_000_000_000_000 + w.random.Int64N(1000)
+		return bank.ReasonInsufficientFunds
+	}},
+	{10, func(w *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.Amount = -w.random.Int64N(1000)
+		return bank.ReasonAmountNotPositive
+	}},
+	{10, func(w *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.From = w.unknownIBAN()
+		return bank.ReasonFromUnknown
+	}},
+	{5, func(_ *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.From = "NL00OPEN0000000000" // no check digits are 00
+		return bank.ReasonFromInvalid
+	}},
+	{5, func(_ *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.To = c.From
+		return bank.ReasonSame
+	}},
+	{5, func(_ *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.From, c.To = bank.Cash, shop
+		return bank.ReasonBothUnknown
+	}},
+	{5, func(_ *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.Description = strings.Repeat("x", bank.MaxDescription+1)
+		return bank.ReasonDescriptionTooLong
+	}},
+	{100, func(_ *workload, c *bank.ConfirmMoneyTransfer) string { // a deposit
+		c.From, c.Token = bank.Cash, ""
+		return ""
+	}},
+	{50, func(_ *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.From, c.Token, c.Description = bank.CompanyIBAN, bank.CompanyToken, "salary"
+		return ""
+	}},
+	{100, func(_ *workload, c *bank.ConfirmMoneyTransfer) string { // a withdrawal
+		c.To = bank.Cash
+		return anyReason
+	}},
+	{200, func(_ *workload, c *bank.ConfirmMoneyTransfer) string {
+		c.To = shop
+		return anyReason
+	}},
+}
+
+const shop = "Albert Heijn BV"
+
 // transfer is one command and the reason that its answer must have.
 func (w *workload) transfer() (*bank.ConfirmMoneyTransfer, string) {
 	from, to := w.account(), w.account()
-	for from == to && len(w.accounts) > 1 {
+	for from == to {
 		to = w.account()
 	}
 	c := &bank.ConfirmMoneyTransfer{
 		ID: w.id(), Token: from.token, Amount: 1 + w.random.Int64N(2000), From: from.iban, To: to.iban, Description: "demo",
 	}
 	draw := w.random.IntN(1000)
-	within := func(share int) bool {
-		draw -= share
-		return draw < 0
+	for _, kind := range kinds {
+		if draw < kind.share {
+			return c, kind.vary(w, c)
+		}
+		draw -= kind.share
 	}
-	switch {
-	case within(invalidTokenShare):
-		c.Token = "00000000000000000001"
-		return c, bank.ReasonInvalidToken
-	case within(overdraftShare):
-		c.Amount = 1_000_000_000_000 + w.random.Int64N(1000)
-		return c, bank.ReasonInsufficientFunds
-	case within(negativeShare):
-		c.Amount = -w.random.Int64N(1000)
-		return c, bank.ReasonAmountNotPositive
-	case within(unknownFromShare):
-		c.From = w.unknownIBAN()
-		return c, bank.ReasonFromUnknown
-	case within(invalidFromShare):
-		c.From = "NL00OPEN0000000000"
-		return c, bank.ReasonFromInvalid
-	case within(sameShare):
-		c.To = c.From
-		return c, bank.ReasonSame
-	case within(bothUnknownShare):
-		c.From, c.To = bank.Cash, "Albert Heijn BV"
-		return c, bank.ReasonBothUnknown
-	case within(tooLongShare):
-		c.Description = strings.Repeat("x", bank.MaxDescription+1)
-		return c, bank.ReasonDescriptionTooLong
-	case within(100):
-		c.From, c.Token = bank.Cash, ""
-		return c, "" // a deposit
-	case within(100):
-		c.To = bank.Cash
-		return c, anyReason
-	case within(200):
-		c.To = "Albert Heijn BV"
-		return c, anyReason
-	case within(50):
-		c.From, c.Token, c.Description = bank.CompanyIBAN, bank.CompanyToken, "salary"
-		return c, ""
-	default:
-		return c, anyReason
-	}
+	return c, anyReason
 }
 
 // unknownIBAN is a valid one that nobody has: those of accounts have a 0 where this has a 9.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -212,7 +213,8 @@ func TestAnOwnTopologyIsApplied(t *testing.T) {
 func TestBrokersAndRegistryThatAreNotThereYetAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := setup(t, 1)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var listen net.ListenConfig
+	listener, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +234,7 @@ func TestBrokersAndRegistryThatAreNotThereYetAreWaitedFor(t *testing.T) {
 	}
 	go func() { done <- run(ctx, []string{"apply"}, getenv, &bytes.Buffer{}, &log) }()
 	log.await(ctx, t, "registry")
-	listener, err = net.Listen("tcp", address)
+	listener, err = listen.Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +245,9 @@ func TestBrokersAndRegistryThatAreNotThereYetAreWaitedFor(t *testing.T) {
 		t.Errorf("%v; log: %s", err, log.text())
 	}
 	_ = server.Close()
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 }
 
 func TestNotEnoughBrokersAreWaitedForUntilTheTimeout(t *testing.T) {
