@@ -51,12 +51,12 @@ func (a *array) int8(v int64) {
 
 func (a *array) int4(v int32) {
 	a.b = append(a.b, 0, 0, 0, 4)
-	a.b = binary.BigEndian.AppendUint32(a.b, uint32(v)) //nolint:gosec // two's complement is the wire's form
+	a.b = binary.BigEndian.AppendUint32(a.b, uint32(v))
 	a.n++
 }
 
 func (a *array) text(v string) {
-	a.b = binary.BigEndian.AppendUint32(a.b, uint32(len(v))) //nolint:gosec // no text here is longer than 4 KiB
+	a.b = binary.BigEndian.AppendUint32(a.b, uint32(len(v)))
 	a.b = append(a.b, v...)
 	a.n++
 }

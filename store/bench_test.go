@@ -72,7 +72,7 @@ func report(b *testing.B, s *Store, tpcb string, rates map[string][]float64) {
 	fmt.Printf("\n%d accounts, uniform; %d rows at the start, %d (%d MiB) at the end; 1 in %d a duplicate; one session; medians of %d rounds of %v\n",
 		benchAccounts, benchRows, rows, size, benchDuplicates, len(rates["tpcb"]), benchTime)
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	defer t.Flush()
+	defer func() { _ = t.Flush() }()
 	fmt.Fprintln(t, "batch\tcommands/s\trange\tx TPC-B\tbare writes/s\tof the bare writes\t")
 	base := median("tpcb")
 	for _, n := range executeSizes {
@@ -218,17 +218,17 @@ func (w *workload) everyAccount(b *testing.B) (all []lockedAccount, byIBAN bank.
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
+	err = eachRow(rows, func() error {
 		var a lockedAccount
 		if err := rows.Scan(&a.id, &a.IBAN, &a.Token, &a.Balance, &a.Limit, &a.Version); err != nil {
-			b.Fatal(err)
+			return err
 		}
 		a.before = a.Version
 		all = append(all, a)
-	}
-	if rows.Err() != nil {
-		b.Fatal(rows.Err())
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
 	}
 	for i := range all {
 		byIBAN[all[i].IBAN] = &all[i].Account

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"openbank/bank"
@@ -14,13 +15,24 @@ type cells struct {
 	into   [16]any
 }
 
+// eachRow calls row for every row, which scans it, and closes rows.
+func eachRow(rows *sql.Rows, row func() error) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := row(); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 func (c *cells) scan(rows *sql.Rows, n int) error {
 	if c.into[0] == nil {
 		for i := range c.values {
 			c.into[i] = &c.values[i]
 		}
 	}
-	return rows.Scan(c.into[:n]...) //nolint:wrapcheck // the caller says what it read
+	return rows.Scan(c.into[:n]...)
 }
 
 // null tells whether a column is null. int and text give 0 and "" then.
@@ -50,6 +62,5 @@ func (c *cells) id(i int) (bank.ID, error) {
 }
 
 func (c *cells) origin(topic int) origin {
-	//nolint:gosec // int columns
 	return origin{topic: int32(c.int(topic)), partition: int32(c.int(topic + 1)), offset: c.int(topic + 2)}
 }

@@ -45,13 +45,13 @@ type Batch struct {
 type Disposition int
 
 const (
-	// Executed for the first time, just now: its answer and its events are to be published.
+	// Executed means for the first time, just now: answer and events are to be published.
 	Executed Disposition = iota + 1
-	// Unfinished: executed before, from the very record at hand, and perhaps never published. Everything is sent again.
+	// Unfinished means executed before, from the very record at hand, and perhaps never published. Everything is sent again.
 	Unfinished
-	// Duplicate: executed before, from another record or surely published. The stored answer goes out, no event does.
+	// Duplicate means executed before, from another record or surely published. The stored answer goes out, no event does.
 	Duplicate
-	// DeadLetter: no answer could be right. Reason is for the operator.
+	// DeadLetter means that no answer would be right. Reason is for the operator.
 	DeadLetter
 )
 

@@ -1,11 +1,17 @@
 package store
 
-import "openbank/bank"
+import (
+	"slices"
+
+	"openbank/bank"
+)
 
 // decide goes through the commands in order of arrival. A command whose id has a row, from before or from earlier in
 // the batch, is answered from it; the others are decided against the accounts as the commands before them left them.
 func (b *batch) decide() {
 	fresh := b.fresh
+	b.transferSlab = make([]transfer, 0, len(b.commands)) // never grows: rows are pointed to
+	b.eventSlab = make([]bank.BalanceChanged, 0, 2*len(b.commands))
 	for i := range b.commands {
 		c := &b.commands[i]
 		at := origin{topic: b.topics[i], partition: c.Origin.Partition, offset: c.Origin.Offset}
@@ -28,10 +34,11 @@ func (b *batch) transfer(c *Command, at origin, seq int64) Outcome {
 			return Outcome{Disposition: DeadLetter, Reason: ReasonIDReused}
 		}
 	} else {
-		row = &transfer{
+		b.transferSlab = append(b.transferSlab, transfer{
 			id: cmd.ID, seq: seq, origin: at, printed: true, print: print,
 			amount: cmd.Amount, outcome: b.accounts.Transfer(cmd),
-		}
+		})
+		row = &b.transferSlab[len(b.transferSlab)-1]
 		if cmd.TextReason() == "" {
 			row.hasTexts, row.from, row.to, row.text = true, cmd.From, cmd.To, cmd.Description
 		} else {
@@ -44,7 +51,9 @@ func (b *batch) transfer(c *Command, at origin, seq int64) Outcome {
 	if out.Reason == "" && out.Disposition != Duplicate {
 		// From the row, not from the command at hand: the row is what happened.
 		happened := bank.ConfirmMoneyTransfer{From: row.from, To: row.to, Amount: row.amount, Description: row.text}
-		out.Events = happened.AppendEvents(make([]bank.BalanceChanged, 0, 2), row.outcome.From, row.outcome.To)
+		begin := len(b.eventSlab)
+		b.eventSlab = happened.AppendEvents(b.eventSlab, row.outcome.From, row.outcome.To)
+		out.Events = slices.Clip(b.eventSlab[begin:])
 	}
 	return out
 }

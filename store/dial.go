@@ -52,7 +52,7 @@ func (c *quietConn) SetDeadline(t time.Time) error {
 
 func (c *quietConn) Read(b []byte) (int, error) {
 	if !c.deadline {
-		if err := c.Conn.SetReadDeadline(time.Now().Add(c.silence)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(c.silence)); err != nil {
 			return 0, err
 		}
 	}

@@ -127,24 +127,24 @@ func (s *Store) try(ctx context.Context, commands []Command, progress []Progress
 
 // transaction is a transaction and the statements that are used in it.
 type transaction struct {
-	ctx      context.Context //nolint:containedctx // lives as long as the transaction
+	ctx      context.Context
 	tx       *sqlx.Tx
 	prepared *statements
 }
 
 func (t transaction) query(stmt *sqlx.Stmt, args ...any) (*sql.Rows, error) {
-	return t.tx.StmtContext(t.ctx, stmt.Stmt).QueryContext(t.ctx, args...) //nolint:wrapcheck // the caller says what for
+	return t.tx.StmtContext(t.ctx, stmt.Stmt).QueryContext(t.ctx, args...) //nolint:sqlclosecheck // ends with the transaction
 }
 
 // exec runs a statement that must touch exactly n rows.
 func (t transaction) exec(n int, stmt *sqlx.Stmt, args ...any) error {
-	result, err := t.tx.StmtContext(t.ctx, stmt.Stmt).ExecContext(t.ctx, args...)
+	result, err := t.tx.StmtContext(t.ctx, stmt.Stmt).ExecContext(t.ctx, args...) //nolint:sqlclosecheck // ends with the transaction
 	if err != nil {
-		return err //nolint:wrapcheck // the caller says what for
+		return err
 	}
 	touched, err := result.RowsAffected()
 	if err != nil {
-		return err //nolint:wrapcheck // the caller says what for
+		return err
 	}
 	if touched != int64(n) {
 		return fmt.Errorf("%d rows instead of %d: %w", touched, n, errOvertaken)

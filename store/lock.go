@@ -35,25 +35,25 @@ func (t transaction) lock(b *batch) error {
 	if err != nil {
 		return fmt.Errorf("locking the accounts: %w", err)
 	}
-	defer rows.Close()
 	b.locked = make([]lockedAccount, 0, len(seen))
 	var c cells
-	for rows.Next() {
+	err = eachRow(rows, func() error {
 		if err := c.scan(rows, 7); err != nil {
-			return fmt.Errorf("reading an account: %w", err)
+			return err
 		}
-		a := lockedAccount{id: int32(c.int(0)), before: c.int(6)} //nolint:gosec // an int column
+		a := lockedAccount{id: int32(c.int(0)), before: c.int(6)}
 		a.Account = bank.Account{
 			IBAN: c.text(1), Token: c.text(2), Type: bank.AccountType(c.text(3)),
 			Balance: c.int(4), Limit: c.int(5), Version: a.before,
 		}
 		b.locked = append(b.locked, a)
-	}
-	if err := rows.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("locking the accounts: %w", err)
 	}
 	for i := range b.locked {
 		b.accounts[b.locked[i].IBAN] = &b.locked[i].Account
 	}
-	return rows.Close() //nolint:wrapcheck // nothing was going on any more
+	return nil
 }

@@ -40,15 +40,14 @@ func (t transaction) lookUpTransfers(b *batch, ids []byte) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
 	var c cells
-	for rows.Next() {
+	return eachRow(rows, func() error {
 		if err := c.scan(rows, 15); err != nil {
 			return err
 		}
 		if c.null(0) {
 			b.seq = c.int(2)
-			continue
+			return nil
 		}
 		id, err := c.id(0)
 		if err != nil {
@@ -64,8 +63,8 @@ func (t transaction) lookUpTransfers(b *batch, ids []byte) error {
 				To:     bank.Side{Known: !c.null(14), Balance: c.int(13), Version: c.int(14)},
 			},
 		}
-	}
-	return rows.Err() //nolint:wrapcheck // the caller says what for
+		return nil
+	})
 }
 
 func (t transaction) lookUpCreations(b *batch, ids []byte) error {
@@ -73,15 +72,14 @@ func (t transaction) lookUpCreations(b *batch, ids []byte) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
 	var c cells
-	for rows.Next() {
+	return eachRow(rows, func() error {
 		if err := c.scan(rows, 9); err != nil {
 			return err
 		}
 		if c.null(0) {
 			b.seq = c.int(2)
-			continue
+			return nil
 		}
 		id, err := c.id(0)
 		if err != nil {
@@ -92,6 +90,6 @@ func (t transaction) lookUpCreations(b *batch, ids []byte) error {
 			outcome: bank.CreationOutcome{Reason: c.text(1), IBAN: c.text(6), Token: c.text(7)},
 			kind:    bank.AccountType(c.text(8)),
 		}
-	}
-	return rows.Err() //nolint:wrapcheck // the caller says what for
+		return nil
+	})
 }

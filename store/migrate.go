@@ -72,7 +72,7 @@ func (s *Store) migrationSteps() ([]*goose.Migration, error) {
 		steps = append(steps, goose.NewGoMigration(version, &goose.GoFunc{
 			RunTx: func(ctx context.Context, tx *sql.Tx) error {
 				_, err := tx.ExecContext(ctx, statements)
-				return err //nolint:wrapcheck // goose names the migration
+				return err
 			},
 		}, nil))
 	}

@@ -186,7 +186,7 @@ func consistent(answers map[bank.ID]Outcome, executed map[bank.ID]int, c Command
 		}
 		return nil
 	}
-	id := bank.ID{}
+	var id bank.ID
 	if c.Creation != nil {
 		id = c.Creation.ID
 	} else {

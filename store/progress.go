@@ -21,14 +21,13 @@ func (s *Store) ReadProgress(ctx context.Context, topic string) ([]Progress, err
 	var found []Progress
 	err := s.retry(ctx, func(ctx context.Context) error {
 		found = nil
-		rows, err := s.reading.QueryxContext(ctx, s.layout.sql(
+		rows, err := s.reading.QueryContext(ctx, s.layout.sql(
 			`SELECT topic, CAST(topic_id AS text), partition, executed_to, published_to FROM {progress}
 			WHERE topic = $1 ORDER BY topic_id, partition`), topic)
 		if err != nil {
 			return fmt.Errorf("reading the progress: %w", err)
 		}
-		defer rows.Close()
-		for rows.Next() {
+		return eachRow(rows, func() error {
 			var p Progress
 			var id string
 			if err := rows.Scan(&p.Topic, &id, &p.Partition, &p.ExecutedTo, &p.PublishedTo); err != nil {
@@ -40,8 +39,8 @@ func (s *Store) ReadProgress(ctx context.Context, topic string) ([]Progress, err
 			}
 			p.TopicID = parsed
 			found = append(found, p)
-		}
-		return rows.Err() //nolint:wrapcheck // classified by what it is
+			return nil
+		})
 	})
 	return found, err
 }
@@ -86,11 +85,11 @@ func (s *Store) numberTopic(ctx context.Context, t topic) (int32, error) {
 		`INSERT INTO {command_topic} (topic, topic_id) SELECT CAST($1 AS text), CAST($2 AS uuid)
 		WHERE NOT EXISTS (SELECT FROM {command_topic} WHERE topic = $1 AND topic_id = CAST($2 AS uuid))
 		ON CONFLICT DO NOTHING`), t.name, id); err != nil {
-		return 0, err //nolint:wrapcheck // the caller says what for
+		return 0, err
 	}
 	if err := sqlx.GetContext(ctx, s.executing, &n, s.layout.sql(
 		`SELECT id FROM {command_topic} WHERE topic = $1 AND topic_id = CAST($2 AS uuid)`), t.name, id); err != nil {
-		return 0, err //nolint:wrapcheck // the caller says what for
+		return 0, err
 	}
 	s.numbering.Lock()
 	defer s.numbering.Unlock()

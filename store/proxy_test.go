@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -85,7 +86,7 @@ type session struct {
 
 // forward hands the client's messages on, one at a time.
 func (s *session) forward() {
-	defer s.postgres.Close()
+	defer func() { _ = s.postgres.Close() }()
 	in := bufio.NewReader(s.client)
 	for header := 4; ; header = 5 { // the first message has no type
 		message, err := readMessage(in, header)
@@ -113,14 +114,14 @@ func readMessage(in *bufio.Reader, header int) ([]byte, error) {
 	if length < 4 || length > 1<<28 {
 		return nil, errors.New("not a message")
 	}
-	message := append(head, make([]byte, length-4)...)
+	message := slices.Concat(head, make([]byte, length-4))
 	_, err := io.ReadFull(in, message[header:])
 	return message, err
 }
 
 // answer hands Postgres' replies back. A reply that is dropped has been given: what it acknowledges has happened.
 func (s *session) answer() {
-	defer s.client.Close()
+	defer func() { _ = s.client.Close() }()
 	b := make([]byte, 64<<10)
 	for {
 		n, err := s.postgres.Read(b)

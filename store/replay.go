@@ -66,15 +66,14 @@ func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 		if err != nil {
 			return fmt.Errorf("reading the accounts: %w", err)
 		}
-		defer rows.Close()
-		for rows.Next() {
+		return eachRow(rows, func() error {
 			var a Account
 			if err := rows.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Version, &a.Opening); err != nil {
 				return fmt.Errorf("reading an account: %w", err)
 			}
 			accounts = append(accounts, a)
-		}
-		return rows.Err() //nolint:wrapcheck // classified by what it is
+			return nil
+		})
 	})
 	return accounts, err
 }
@@ -90,20 +89,13 @@ func (s *Store) Replay(ctx context.Context, each func(Row) error) error {
 		if err != nil {
 			return fmt.Errorf("reading the commands: %w", err)
 		}
-		defer rows.Close()
-		for rows.Next() {
+		return eachRow(rows, func() error {
 			row, err := scanRow(rows)
 			if err != nil {
 				return fmt.Errorf("reading a command: %w", err)
 			}
-			if err := each(row); err != nil {
-				return err
-			}
-		}
-		if err := rows.Err(); err != nil {
-			return fmt.Errorf("reading the commands: %w", err)
-		}
-		return nil
+			return each(row)
+		})
 	})
 }
 
@@ -116,23 +108,23 @@ func scanRow(rows *sql.Rows) (Row, error) {
 	if err := rows.Scan(&seq, &id, &r.Creation, &topicNumber, &partition, &offset, &reason, &r.CreatedAt,
 		&iban, &token, &kind, &from, &to, &description, &amount, &fingerprint,
 		&fromBalance, &fromVersion, &toBalance, &toVersion, &topic, &topicID); err != nil {
-		return r, err //nolint:wrapcheck // the caller says what it read
+		return r, err
 	}
 	var err error
 	if r.ID, err = bank.ParseID(id); err != nil {
-		return r, err //nolint:wrapcheck // it says what it parsed
+		return r, err
 	}
 	if topic.Valid {
 		parsed, err := bank.ParseID(topicID.String)
 		if err != nil {
-			return r, err //nolint:wrapcheck // it says what it parsed
+			return r, err
 		}
 		r.Origin = Origin{Topic: topic.String, TopicID: parsed, Partition: partition.Int32, Offset: offset.Int64}
 	}
 	r.Seq, r.Reason = seq.Int64, reason.String
 	r.IBAN, r.Token, r.Type = iban.String, token.String, bank.AccountType(kind.String)
 	r.HasTexts, r.From, r.To, r.Description, r.Amount = from.Valid, from.String, to.String, description.String, amount.Int64
-	binary.BigEndian.PutUint64(r.Fingerprint[:], uint64(fingerprint.Int64)) //nolint:gosec // the same 64 bits
+	binary.BigEndian.PutUint64(r.Fingerprint[:], uint64(fingerprint.Int64))
 	r.FromSide = bank.Side{Known: fromVersion.Valid, Balance: fromBalance.Int64, Version: fromVersion.Int64}
 	r.ToSide = bank.Side{Known: toVersion.Valid, Balance: toBalance.Int64, Version: toVersion.Int64}
 	return r, nil

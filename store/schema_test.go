@@ -184,15 +184,14 @@ func TestPlansMadeOnEmptyTablesStillUseTheIndexesWhenTheyAreFull(t *testing.T) {
 	}
 	s = open(t, url)
 	used := func(table string) (sequential, index int64) {
-		s.query(t, &sequential, `SELECT coalesce(seq_tup_read, 0) FROM pg_stat_user_tables WHERE relname = $1`, table)
+		s.query(t, &sequential, `SELECT coalesce(seq_scan, 0) FROM pg_stat_user_tables WHERE relname = $1`, table)
 		s.query(t, &index, `SELECT coalesce(idx_scan, 0) FROM pg_stat_user_tables WHERE relname = $1`, table)
 		return sequential, index
 	}
 	await(t, "the sessions' reports", func() bool { _, n := used("cmt"); return n > 10_000 })
 	for _, table := range []string{"balance", "cac", "cmt"} {
-		if sequential, index := used(table); sequential > 10 || index < 30 { // the migration reads the one row that there is, a few times
-			t.Errorf("%s: %d rows read in sequential scans, %d index scans", table, sequential, index)
+		if sequential, index := used(table); sequential > 15 || index < 30 { // migrating takes a few of the first kind
+			t.Errorf("%s: %d sequential scans, %d index scans", table, sequential, index)
 		}
 	}
-
 }

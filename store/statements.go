@@ -102,7 +102,7 @@ func (s *Store) statements(ctx context.Context) (*statements, error) {
 		{&p.insertCreations, insertCreationsSQL}, {&p.insertTransfers, insertTransfersSQL},
 		{&p.saveProgress, saveProgressSQL},
 	} {
-		stmt, err := s.executing.PreparexContext(ctx, s.layout.sql(st.sql))
+		stmt, err := s.executing.PreparexContext(ctx, s.layout.sql(st.sql)) //nolint:sqlclosecheck // kept for as long as the pool
 		if err != nil {
 			err = fmt.Errorf("preparing a statement: %w", err)
 			for _, stmt := range done {

@@ -66,7 +66,7 @@ func TestPostgresMayDieAndComeBackWhileBatchesAreExecuted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	if err := s.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -231,12 +231,12 @@ func TestAServerThatSaysNothingIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	c, err := dialer{silence: 20 * time.Millisecond}.DialTimeout("tcp", l.Addr().String(), time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_, err = c.Read(make([]byte, 1))
 	if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Fatal(err)
@@ -255,7 +255,9 @@ func TestAServerThatSaysNothingIsGivenUp(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	_ = c.Close()
-	<-done
+	if err := <-done; err == nil {
+		t.Error("read from a closed connection")
+	}
 }
 
 func TestASessionKeepsItsOwnSettings(t *testing.T) {

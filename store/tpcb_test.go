@@ -81,7 +81,7 @@ func newTPCB(b *testing.B) *tpcb {
 		}
 	}
 	for _, text := range tpcbTransaction {
-		stmt, err := p.db.PrepareContext(b.Context(), text)
+		stmt, err := p.db.PrepareContext(b.Context(), text) //nolint:sqlclosecheck // kept for as long as the pool
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func (p *tpcb) transact(ctx context.Context) error {
 	}
 	defer func() { _ = tx.Rollback() }()
 	for i, args := range [][]any{{delta, aid}, {aid}, {delta, tid}, {delta, bid}, {tid, bid, aid, delta}} {
-		stmt := tx.StmtContext(ctx, p.stmts[i])
+		stmt := tx.StmtContext(ctx, p.stmts[i]) //nolint:sqlclosecheck // ends with the transaction
 		if i == 1 {
 			var balance int64
 			err = stmt.QueryRowContext(ctx, args...).Scan(&balance)

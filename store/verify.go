@@ -139,17 +139,18 @@ func (s *Store) verify(ctx context.Context, tx *sqlx.Tx, r *Report) error {
 			return fmt.Errorf("checking that %s: %w", rule.name, err)
 		}
 		n := 0
-		for rows.Next() {
+		err = eachRow(rows, func() error {
 			var iban, id sql.NullString
 			v := Violation{Rule: rule.name}
 			if err := rows.Scan(&iban, &id, &v.Detail); err != nil {
-				return fmt.Errorf("checking that %s: %w", rule.name, err)
+				return err
 			}
 			v.IBAN, v.ID = iban.String, id.String
 			n++
 			r.add(v, n)
-		}
-		if err := rows.Err(); err != nil {
+			return nil
+		})
+		if err != nil {
 			return fmt.Errorf("checking that %s: %w", rule.name, err)
 		}
 	}
