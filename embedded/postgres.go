@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+
+	"openbank/process"
 )
 
 const (
@@ -66,7 +68,7 @@ type Postgres struct {
 
 	mu     sync.Mutex
 	port   int
-	server *child // nil when stopped
+	server *process.Process // nil when stopped
 }
 
 // StartPostgres starts a server and returns when it takes connections; a first start makes its data directory and the
@@ -160,7 +162,7 @@ func (p *Postgres) CreateDatabase(ctx context.Context, name string) (err error) 
 func (p *Postgres) Start(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.server != nil && p.server.running() {
+	if p.server != nil && p.server.Running() {
 		return errors.New("starting Postgres: it is running already")
 	}
 	if err := p.home.acquire(); err != nil {
@@ -230,10 +232,10 @@ func (p *Postgres) launch(ctx context.Context) (said string, err error) {
 	slices.Sort(args[4:])
 	cmd := p.command("postgres", args...)
 	// As after Kill: it ends at once, and recovers at the next start.
-	cmd.SysProcAttr = childAttributes(p.identity.credential(), syscall.SIGQUIT)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.identity.credential()}
 	cmd.Stdout, cmd.Stderr = log, log
-	if p.server, err = startChild(cmd); err != nil {
-		return "", fmt.Errorf("running %s: %w", cmd.Path, err)
+	if p.server, err = process.Start(cmd, syscall.SIGQUIT); err != nil {
+		return "", err
 	}
 	if err := p.awaitReady(ctx); err != nil {
 		p.kill()
@@ -253,12 +255,12 @@ func (p *Postgres) awaitReady(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 	for {
 		last := db.PingContext(ctx)
-		if last == nil && p.server.running() { // running: the answer is not another server's on the same port
+		if last == nil && p.server.Running() { // running: the answer is not another server's on the same port
 			return nil
 		}
 		select {
-		case <-p.server.exited:
-			return fmt.Errorf("the server ended while starting: %w", p.server.err)
+		case <-p.server.Exited():
+			return fmt.Errorf("the server ended while starting: %w", p.server.Err())
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the server to take connections (last: %w): %w", last, ctx.Err())
 		case <-time.After(retryInterval):
@@ -274,12 +276,12 @@ func (p *Postgres) Stop(ctx context.Context) error {
 	if p.server == nil {
 		return nil
 	}
-	if !p.server.running() {
-		err := fmt.Errorf("stopping Postgres: it had ended before, see %s: %w", filepath.Join(p.dir, "postgres.log"), p.server.err)
+	if !p.server.Running() {
+		err := fmt.Errorf("stopping Postgres: it had ended before, see %s: %w", filepath.Join(p.dir, "postgres.log"), p.server.Err())
 		p.server = nil
 		return errors.Join(err, p.home.release())
 	}
-	if p.server.signal(ctx, syscall.SIGINT, fastDeadline) {
+	if p.server.Stop(ctx, syscall.SIGINT, fastDeadline) {
 		p.server = nil
 		return p.home.release()
 	}
@@ -300,8 +302,8 @@ func (p *Postgres) Kill() {
 func (p *Postgres) kill() {
 	ctx := context.Background()
 	// SIGQUIT before SIGKILL: the first makes the server take its children along, without finishing anything either.
-	if !p.server.signal(ctx, syscall.SIGQUIT, quitDeadline) {
-		p.server.signal(ctx, syscall.SIGKILL, quitDeadline)
+	if !p.server.Stop(ctx, syscall.SIGQUIT, quitDeadline) {
+		p.server.Stop(ctx, syscall.SIGKILL, quitDeadline)
 	}
 	p.server = nil
 }

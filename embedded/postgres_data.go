@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"openbank/process"
 )
 
 // prepareDirectory sets p.home, and p.dir to a directory that the server's user can pass.
@@ -119,26 +121,26 @@ func (p *Postgres) initialise(ctx context.Context) error {
 		args = append(args, "--no-sync") // a power cut takes the directory's use away anyhow
 	}
 	cmd := p.command("initdb", args...)
-	cmd.SysProcAttr = childAttributes(p.identity.credential(), syscall.SIGKILL)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.identity.credential()}
 	output, err := os.CreateTemp(p.dir, "initdb-*.log")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(output.Name()); _ = output.Close() }()
 	cmd.Stdout, cmd.Stderr = output, output
-	initdb, err := startChild(cmd)
+	initdb, err := process.Start(cmd, syscall.SIGKILL)
 	if err != nil {
-		return fmt.Errorf("running %s: %w", cmd.Path, err)
+		return err
 	}
 	select {
-	case <-initdb.exited:
+	case <-initdb.Exited():
 	case <-ctx.Done():
-		initdb.signal(context.WithoutCancel(ctx), syscall.SIGKILL, quitDeadline)
+		initdb.Stop(context.WithoutCancel(ctx), syscall.SIGKILL, quitDeadline)
 		return fmt.Errorf("making the data directory: %w", ctx.Err())
 	}
-	if initdb.err != nil {
+	if err := initdb.Err(); err != nil {
 		said, _ := io.ReadAll(io.NewSectionReader(output, 0, maxLogBytes))
-		return fmt.Errorf("making the data directory with %s: %w: %s", cmd.Path, initdb.err, lastLines(said, 12))
+		return fmt.Errorf("making the data directory with %s: %w: %s", cmd.Path, err, lastLines(said, 12))
 	}
 	return os.Rename(unfinished, data)
 }

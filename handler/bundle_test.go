@@ -249,7 +249,6 @@ type watch struct {
 	b       *bundle
 	mu      sync.Mutex
 	records map[string][]*kgo.Record // by topic
-	changed chan struct{}
 }
 
 func (b *bundle) watch(topics ...string) *watch {

@@ -62,7 +62,7 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 		"partition.assignment.strategy": "cooperative-sticky",
 		"session.timeout.ms":            6000, // the brokers' minimum: how long a dead member's partitions stand still
 		"heartbeat.interval.ms":         2000,
-		"max.poll.interval.ms":          60000,   // above revokeWait and a transaction's time-out
+		"max.poll.interval.ms":          int(h.cfg.MaxPollInterval.Milliseconds()),
 		"auto.offset.reset":             "error", // start offsets are chosen on assignment
 		"enable.auto.offset.store":      false,   // stored once published
 		"enable.auto.commit":            true,    // commits what is stored, for partitions that are ours only

@@ -31,33 +31,31 @@ func (h *Handler) decode(t topic, m *kafka.Message) (record, error) {
 	var unknown *schemas.UnknownSchemaError
 	var unreadable *schemas.UnreadableError
 	switch {
-	case errors.As(err, &unknown):
-		if h.refused.has(unknown.ID) {
-			r.unreadable = fmt.Sprintf("schema id %d is unknown to the registry", unknown.ID)
-			return r, nil
-		}
+	case err == nil && t.holds(command, h.cfg.Topics):
+		r.command = command
+	case err == nil:
+		r.unreadable = fmt.Sprintf("record %s does not belong on topic %s", schemas.Name(command), t.name)
+	case errors.As(err, &unknown) && !h.refused.has(unknown.ID):
 		return r, &unknownSchema{unknown.ID}
+	case errors.As(err, &unknown):
+		r.unreadable = fmt.Sprintf("schema id %d is unknown to the registry", unknown.ID)
 	case errors.As(err, &unreadable):
 		r.unreadable = unreadable.Reason
-		return r, nil
-	case err != nil:
+	default:
 		r.unreadable = err.Error()
-		return r, nil
 	}
-	r.command = command
-	switch command.(type) {
-	case *bank.ConfirmAccountCreation:
-		if t.name == h.cfg.Topics.ConfirmAccountCreation {
-			return r, nil
-		}
-	case *bank.ConfirmMoneyTransfer:
-		if t.name == h.cfg.Topics.ConfirmMoneyTransfer {
-			return r, nil
-		}
-	}
-	r.command = nil
-	r.unreadable = fmt.Sprintf("record %s does not belong on topic %s", schemas.Name(command), t.name)
 	return r, nil
+}
+
+// holds says whether a message is a command of the topic.
+func (t topic) holds(message any, of Topics) bool {
+	switch message.(type) {
+	case *bank.ConfirmAccountCreation:
+		return t.name == of.ConfirmAccountCreation
+	case *bank.ConfirmMoneyTransfer:
+		return t.name == of.ConfirmMoneyTransfer
+	}
+	return false
 }
 
 // learn brings the schema of an id to the decoder. A registry that does not answer is waited for; one that says for long

@@ -24,7 +24,7 @@ func (l *lane) execute(ctx context.Context, out chan<- executed) {
 	idle := time.NewTicker(idleTick)
 	defer idle.Stop()
 	for {
-		records, open := l.queue.take(nil, l.h.cfg.MaxBatch, idle.C)
+		records, open := l.queue.take(l.h.cfg.MaxBatch, idle.C)
 		if !open {
 			return
 		}

@@ -39,6 +39,9 @@ type Config struct {
 	// ClientID prefixes the client ids of the consumers (-cac, -cmt) and the producer. Default: Group.
 	ClientID string
 
+	// MaxPollInterval is after how long without a sign of progress the group gives a handler's partitions to another one.
+	// Above the wait for work in flight when a partition is revoked (5 s) and a transaction's time-out. Default 60 s.
+	MaxPollInterval time.Duration
 	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 4,000.
 	MaxBatch int
 	// RefreshSchemas is the time between two looks at the latest schema of each subject we write. Default 3 min.
@@ -80,6 +83,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ClientID == "" {
 		c.ClientID = c.Group
+	}
+	if c.MaxPollInterval == 0 {
+		c.MaxPollInterval = time.Minute
 	}
 	if c.MaxBatch == 0 {
 		c.MaxBatch = 4000
@@ -128,8 +134,14 @@ func New(cfg Config, s *store.Store, r *registry.Client) (*Handler, error) {
 	if cfg.MaxBatch < 1 || cfg.MaxBatch > store.MaxBatch {
 		return nil, fmt.Errorf("max batch is %d, it must be 1 to %d", cfg.MaxBatch, store.MaxBatch)
 	}
+	if cfg.MaxPollInterval < minPollInterval {
+		return nil, fmt.Errorf("max poll interval is %s, it must be at least %s", cfg.MaxPollInterval, minPollInterval)
+	}
 	return &Handler{cfg: cfg, log: cfg.Logger, store: s, registry: r, decoder: schemas.NewDecoder()}, nil
 }
+
+// minPollInterval is above revokeWait and the session time-out, which the client demands.
+const minPollInterval = 8 * time.Second
 
 // errStopped tells the stages that Run was asked to stop.
 var errStopped = errors.New("stopping")

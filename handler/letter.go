@@ -154,7 +154,8 @@ func cut(m *kafka.Message, limit int) {
 				kept = append(kept, h)
 			}
 		}
-		m.Headers = append(kept, kafka.Header{Key: "dead-letter-headers-cut", Value: []byte("true")})
+		kept = append(kept, kafka.Header{Key: "dead-letter-headers-cut", Value: []byte("true")})
+		m.Headers = kept
 		m.Key = m.Key[:min(len(m.Key), limit/4)]
 	}
 	m.Value = m.Value[:max(0, min(len(m.Value), limit-(size(m)-len(m.Value))))]

@@ -86,17 +86,17 @@ func (q *queue) hasRoom(d time.Duration) bool {
 	}
 }
 
-// take moves the records that wait, at most limit, into batch. It waits for the first one until idle fires, and returns
-// false for ever once the queue is closed.
-func (q *queue) take(batch []record, limit int, idle <-chan time.Time) ([]record, bool) {
+// take takes the records that wait, at most limit. It waits for the first one until idle fires, and returns false for ever
+// once the queue is closed.
+func (q *queue) take(limit int, idle <-chan time.Time) ([]record, bool) {
 	for {
 		q.mu.Lock()
 		if q.closed {
 			q.mu.Unlock()
-			return batch, false
+			return nil, false
 		}
 		if n := min(len(q.waiting), limit); n > 0 {
-			batch = append(batch, q.waiting[:n]...)
+			batch := append([]record(nil), q.waiting[:n]...)
 			for i := range q.waiting[:n] {
 				q.bytes -= q.waiting[i].size()
 			}
@@ -111,7 +111,7 @@ func (q *queue) take(batch []record, limit int, idle <-chan time.Time) ([]record
 		select {
 		case <-q.ready:
 		case <-idle:
-			return batch, true
+			return nil, true
 		}
 	}
 }

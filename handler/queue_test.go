@@ -21,8 +21,8 @@ func TestQueue(t *testing.T) {
 		for i := range int64(5) {
 			q.put(queued(i, 1))
 		}
-		first, _ := q.take(nil, 3, never())
-		rest, _ := q.take(nil, 3, never())
+		first, _ := q.take(3, never())
+		rest, _ := q.take(3, never())
 		if len(first) != 3 || len(rest) != 2 || first[0].offset() != 0 || rest[1].offset() != 4 {
 			t.Fatalf("took %d and %d records", len(first), len(rest))
 		}
@@ -35,7 +35,7 @@ func TestQueue(t *testing.T) {
 		q := newQueue(10, 1<<20)
 		got := make(chan int)
 		go func() {
-			r, _ := q.take(nil, 100, never())
+			r, _ := q.take(100, never())
 			got <- len(r)
 		}()
 		q.put(queued(0, 1))
@@ -53,7 +53,7 @@ func TestQueue(t *testing.T) {
 			}
 			room := make(chan bool)
 			go func() { room <- q.hasRoom(time.Minute) }()
-			q.take(nil, 100, never())
+			q.take(100, never())
 			if !<-room {
 				t.Error("no room after everything was taken")
 			}
@@ -69,7 +69,7 @@ func TestQueue(t *testing.T) {
 		if q.put(queued(1, 1)) {
 			t.Error("a closed queue took a record")
 		}
-		if _, open := q.take(nil, 1, never()); open {
+		if _, open := q.take(1, never()); open {
 			t.Error("a closed queue is open")
 		}
 	})
@@ -77,7 +77,7 @@ func TestQueue(t *testing.T) {
 		t.Parallel()
 		idle := make(chan time.Time, 1)
 		idle <- time.Time{}
-		if r, open := newQueue(1, 1).take(nil, 1, idle); len(r) != 0 || !open {
+		if r, open := newQueue(1, 1).take(1, idle); len(r) != 0 || !open {
 			t.Fatalf("took %d records, open %v", len(r), open)
 		}
 	})

@@ -55,7 +55,7 @@ var transient = map[string]http.HandlerFunc{
 	"a connection that is given up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	"a body that is given up": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "99")
-		w.WriteHeader(200)
+		w.WriteHeader(http.StatusOK)
 		panic(http.ErrAbortHandler)
 	},
 	"an answer that is far too long": answer(200, `{"schema":"`+strings.Repeat("x", 17<<20)+`"}`),
@@ -240,7 +240,7 @@ func TestSeveralURLs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer listener.Close()
+		defer func() { _ = listener.Close() }()
 		return "http://" + listener.Addr().String()
 	}
 	t.Run("the next one is asked, and stays the first to be asked", func(t *testing.T) {
@@ -321,7 +321,7 @@ func TestARegistryThatIsRestartedOnItsPort(t *testing.T) {
 	}
 	again := &http.Server{Handler: fake().Handler(), ReadHeaderTimeout: time.Minute}
 	go again.Serve(listener) //nolint:errcheck // always ErrServerClosed
-	defer again.Close()
+	defer func() { _ = again.Close() }()
 	if err := <-result; err != nil {
 		t.Error(err)
 	}

@@ -241,7 +241,7 @@ func (r *reading) text(field string) string {
 	return ""
 }
 
-func (r *reading) uuid(field string) (id bank.ID) {
+func (r *reading) uuid(field string) (id bank.ID) { //nolint:unparam // like its siblings
 	if v, ok := r.value(field).([]byte); !ok || copy(id[:], v) != len(id) { // v is part of the record's buffer
 		r.fail("field %s is null", field)
 	}

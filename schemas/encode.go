@@ -113,9 +113,8 @@ func (e *Encoder) Append(dst []byte, msg any) ([]byte, error) {
 		return dst, fmt.Errorf("encoding %s: got a %T", e.record, msg)
 	}
 	defer e.pool.Put(v)
-	out := append(dst, magic)
-	out = binary.BigEndian.AppendUint32(out, uint32(e.id)) // NewEncoder has checked its range
-	out, err := e.codec.BinaryFromNative(out, v.fields)
+	framed := binary.BigEndian.AppendUint32(append(dst, magic), uint32(e.id)) // NewEncoder has checked its range
+	out, err := e.codec.BinaryFromNative(framed, v.fields)
 	if err != nil {
 		return dst, fmt.Errorf("encoding %s: %w", e.record, err)
 	}

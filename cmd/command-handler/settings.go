@@ -34,6 +34,7 @@ var settings = []setting{
 	{"kafka-ssl-key-password", "KAFKA_SSL_KEY_PASSWORD", "", "password of the private key", true},
 	{"kafka-ssl-verify-hostname", "KAFKA_SSL_VERIFY_HOSTNAME", "true", "check that a broker's certificate names its host", false},
 	{"kafka-group", "KAFKA_GROUP", "command-handler", "consumer group; a handler that takes another's place needs its group", false},
+	{"kafka-max-poll-interval", "KAFKA_MAX_POLL_INTERVAL", "1m", "after how long without progress the group gives this handler's partitions to another", false},
 	{"confirm-account-creation-topic", "KAFKA_CAC_TOPIC", "confirm_account_creation", "topic of account creation commands", false},
 	{"account-creation-feedback-topic", "KAFKA_ACF_TOPIC", "account_creation_feedback", "topic of their answers", false},
 	{"confirm-money-transfer-topic", "KAFKA_CMT_TOPIC", "confirm_money_transfer", "topic of money transfer commands", false},
@@ -150,10 +151,11 @@ func (v *values) configure() (config, error) {
 			MoneyTransferFeedback:   v.value["money-transfer-feedback-topic"],
 			BalanceChanged:          v.value["balance-changed-topic"],
 		},
-		Group:          v.value["kafka-group"],
-		MaxBatch:       maxBatch,
-		RefreshSchemas: duration("refresh-schemas"),
-		StopTimeout:    duration("stop-timeout"),
+		Group:           v.value["kafka-group"],
+		MaxPollInterval: duration("kafka-max-poll-interval"),
+		MaxBatch:        maxBatch,
+		RefreshSchemas:  duration("refresh-schemas"),
+		StopTimeout:     duration("stop-timeout"),
 	}
 
 	c.registry = registry.Config{Username: v.value["schema-registry-username"], Password: v.value["schema-registry-password"], UnknownAfter: duration("unknown-schema-after")}
