@@ -3,35 +3,56 @@ module openbank
 go 1.26.0
 
 require (
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
-	github.com/alecthomas/kong v1.17.0 // indirect
-	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
-	github.com/confluentinc/confluent-kafka-go/v2 v2.15.1 // indirect
-	github.com/fergusstrange/embedded-postgres v1.34.0 // indirect
-	github.com/goccy/go-yaml v1.19.2 // indirect
+	// latencies of the demo: percentiles without keeping every sample
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0
+	// flags and help of synchronizer and open-bank; the handler, which is weighed, has the flag package
+	github.com/alecthomas/kong v1.17.0
+	// exponential backoff with jitter, for the registry client
+	github.com/cenkalti/backoff/v5 v5.0.3
+	// the handler's Kafka client: librdkafka, transactions and cooperative groups. v2@latest goes back to v2.11.1: keep the pin
+	github.com/confluentinc/confluent-kafka-go/v2 v2.15.1
+	// finds, fetches and checks PostgreSQL binaries where none are installed; starting them is ours, since it can't drop privileges
+	github.com/fergusstrange/embedded-postgres v1.34.0
+	// topology.yaml, strictly, with the line and column of a fault; gopkg.in/yaml.v3 is no longer maintained
+	github.com/goccy/go-yaml v1.19.2
+	// the handler's queries
+	github.com/jmoiron/sqlx v1.4.0
+	// the handler's Postgres driver: prepared statements with binary arrays over one connection a lane
+	github.com/lib/pq v1.12.3
+	// Avro binary by the writer's schema
+	github.com/linkedin/goavro/v2 v2.15.0
+	// migrations, locked against two handlers at once
+	github.com/pressly/goose/v3 v3.29.0
+	// the Schema Registry's REST calls; @latest does not resolve: keep the pin
+	github.com/riferrei/srclient v0.7.4
+	// the tools' Kafka client in pure Go, so that what checks the handler shares no client with it
+	github.com/twmb/franz-go v1.22.2
+	// topics of the synchronizer
+	github.com/twmb/franz-go/pkg/kadm v1.19.0
+	// the embedded Kafka: speaks the real protocol, with groups and persistence; has no releases, so a commit is pinned
+	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c
+	// requests that the tests have the embedded Kafka refuse
+	github.com/twmb/franz-go/pkg/kmsg v1.15.0
+	// srfake, the embedded registry
+	github.com/twmb/franz-go/pkg/sr v1.8.0
+	// encrypted PKCS#8 keys, as the stack's certificates have them; the standard library reads none
+	github.com/youmark/pkcs8 v0.0.0-20240726163527-a2c0da244d78
+	// tests: no goroutine outlives what started it
+	go.uber.org/goleak v1.3.0
+	// single flight of registry requests; errgroup
+	golang.org/x/sync v0.24.0
+	// tests by property
+	pgregory.net/rapid v1.3.0
+)
+
+require (
 	github.com/golang/snappy v1.0.0 // indirect
-	github.com/google/uuid v1.6.0 // indirect
-	github.com/jmoiron/sqlx v1.4.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
-	github.com/lib/pq v1.12.3 // indirect
-	github.com/linkedin/goavro/v2 v2.15.0 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
-	github.com/pressly/goose/v3 v3.29.0 // indirect
-	github.com/riferrei/srclient v0.7.4 // indirect
 	github.com/santhosh-tekuri/jsonschema/v5 v5.3.1 // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
-	github.com/twmb/franz-go v1.22.2 // indirect
-	github.com/twmb/franz-go/pkg/kadm v1.19.0 // indirect
-	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // indirect
-	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
-	github.com/twmb/franz-go/pkg/sr v1.8.0 // indirect
-	github.com/ulikunitz/xz v0.5.17 // indirect
 	github.com/xi2/xz v0.0.0-20171230120015-48954b6210f8 // indirect
-	github.com/youmark/pkcs8 v0.0.0-20240726163527-a2c0da244d78 // indirect
-	go.uber.org/goleak v1.3.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/sync v0.24.0 // indirect
-	pgregory.net/rapid v1.3.0 // indirect
 )

@@ -19,7 +19,7 @@ import (
 	"openbank/registry"
 )
 
-func TestARegistryOverMutualTLS(t *testing.T) {
+func TestARegistryOverMutualTLS(t *testing.T) { //nolint:tparallel // the subtests change one registry, in order
 	t.Parallel()
 	ca := newAuthority(t)
 	server := httptest.NewUnstartedServer(fake().Handler())

@@ -85,7 +85,7 @@ func openBank(t *testing.T, dir string, args ...string) *openedBank {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = output.Close() })
-	cmd := exec.Command(filepath.Join(binaries, "open-bank"), append([]string{"run"}, args...)...) //nolint:noctx // the test stops it, with the time that it needs
+	cmd := exec.Command(filepath.Join(binaries, "open-bank"), append([]string{"run"}, args...)...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environmentWithoutBank(), output, output
 	child, err := process.Start(cmd, syscall.SIGTERM)
 	if err != nil {
