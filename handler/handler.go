@@ -147,7 +147,8 @@ const minPollInterval = 8 * time.Second
 var errStopped = errors.New("stopping")
 
 // Run works until ctx is done, then finishes what is in flight and returns nil. It returns an error when the handler
-// must not or cannot go on; the text says why and what to do. Run releases all it made, also then.
+// must not or cannot go on; the text says why and what to do. Run releases all it made, also then, but for consumers that can't
+// leave their group in time; the process should end.
 func (h *Handler) Run(ctx context.Context) error {
 	work, fail := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer fail(errStopped)
@@ -212,6 +213,7 @@ func (h *Handler) work(ctx, work context.Context) error {
 	case <-work.Done():
 	}
 	// A stop that takes too long ends like a failure: what is not finished is left to the next handler.
+	end := time.Now().Add(h.cfg.StopTimeout)
 	deadline := time.AfterFunc(h.cfg.StopTimeout, func() {
 		h.fail(fmt.Errorf("could not finish the work in flight within %s: what is left is done again at the next start", h.cfg.StopTimeout))
 	})
@@ -226,10 +228,23 @@ func (h *Handler) work(ctx, work context.Context) error {
 	for _, l := range h.lanes {
 		l.saveProgress(work)
 	}
-	close(stopPolling)
-	polling.Wait()
+	deadline.Stop()
 	stopRefresh()
 	refreshing.Wait()
+
+	// All is done; what is left is to leave the group. The broker hears of it only after it has answered what we asked before,
+	// and that may be a rebalance that waits for others.
+	close(stopPolling)
+	left := make(chan struct{})
+	go func() {
+		polling.Wait()
+		close(left)
+	}()
+	select {
+	case <-left:
+	case <-time.After(max(time.Until(end), time.Second)):
+		h.log.Warn("leaving the group takes too long: it will notice by itself", "group", h.cfg.Group)
+	}
 
 	if err := context.Cause(work); err != nil && !errors.Is(err, errStopped) {
 		return err
