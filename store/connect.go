@@ -24,10 +24,14 @@ var (
 		"tcp_keepalives_interval": "5",
 		"tcp_keepalives_count":    "3",
 	}
-	// Statements are prepared once, perhaps on empty tables, and must never settle for reading a table from end to
-	// end. That makes such a plan look so dear that it would also be compiled: jit off.
+	// Statements are prepared once, perhaps on empty tables, and must never settle for a plan that is only good there:
+	// rows are found by index, in its order, and joined by hash. A plan that is not to be had otherwise looks so dear
+	// then that it would also be compiled: jit off.
 	executing = map[string]string{
 		"enable_seqscan":                      "off",
+		"enable_bitmapscan":                   "off",
+		"enable_nestloop":                     "off",
+		"enable_mergejoin":                    "off",
 		"jit":                                 "off",
 		"lock_timeout":                        "10s",
 		"statement_timeout":                   "60s",

@@ -56,6 +56,7 @@ const (
 	stateFull     = "Postgres is out of resources"
 	stateReadOnly = "Postgres is read-only"
 	stateBlocked  = "another session holds the rows"
+	stateMeeting  = "other sessions keep writing the same rows"
 	stateFailing  = "Postgres fails"
 )
 

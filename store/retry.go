@@ -44,13 +44,13 @@ func (s *surroundings) leave() {
 	s.state = ""
 }
 
-// The waits between tries. Two sessions that met try again at once, the first times; then they back off as well, and
-// after tooMany tries whatever it is does not go away by itself.
+// The waits between tries. Two sessions that met try again at once, the first times; then they back off as well. What
+// goes on for longer is told: an old handler's traffic, or a sequence that was set back.
 const (
 	firstWait = 10 * time.Millisecond
 	lastWait  = 2 * time.Second
 	atOnce    = 3
-	tooMany   = 50
+	unusual   = 10
 )
 
 // retry calls try until it succeeds, fails for a reason that no waiting mends, or ctx is done. The error is ctx's, a
@@ -80,8 +80,8 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 			return err
 		case again:
 			met++
-			if met > tooMany {
-				return err
+			if met > unusual {
+				s.surroundings.enter(stateMeeting, err)
 			}
 			s.surroundings.log.Debug("running the batch again", "error", err)
 			if met <= atOnce {

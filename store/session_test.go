@@ -310,6 +310,35 @@ func TestALostReplyToCommitIsLeftToTheRows(t *testing.T) {
 	}
 }
 
+func TestAccountsThatOthersHoldAreWaitedForWithOneLogLine(t *testing.T) {
+	t.Parallel()
+	s, url := twoSessions(t)
+	a := accounts(t, s, 1, 100)[0]
+	h := hold(t, s, url, move(10, a.IBAN, a.Token, "shop"))
+	log := new(journal)
+	hasty, err := Open(t.Context(), Config{URL: url + "&lock_timeout=10ms", Logger: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = hasty.Close() })
+	result := make(chan []Outcome, 1)
+	go func() {
+		outs, err := hasty.Execute(t.Context(), Batch{Commands: []Command{move(1, a.IBAN, a.Token, "shop")}})
+		if err != nil {
+			t.Error(err)
+		}
+		result <- outs
+	}()
+	await(t, "a log line", func() bool { return strings.Contains(log.String(), "another session holds the rows; waiting") })
+	h.release()
+	if outs := <-result; len(outs) != 1 || outs[0].Reason != "" || outs[0].Events[0].NewBalance != 89 {
+		t.Fatalf("%+v", outs)
+	}
+	if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "works again") {
+		t.Fatal(text)
+	}
+}
+
 func TestBrokenConnectionsAreReplaced(t *testing.T) {
 	t.Parallel()
 	s, url := twoSessions(t)

@@ -3,10 +3,12 @@ ALTER TABLE {balance}
     ADD COLUMN opening bigint NOT NULL DEFAULT 0,
     ADD COLUMN version bigint NOT NULL DEFAULT 0,
     SET (fillfactor = 50); -- a balance changes all the time, its indexed columns never: room for updates within the page
-UPDATE {balance} SET opening = amount WHERE amount <> 0;
-
 -- "C": compared byte by byte, in the same order on every server, at a fraction of a locale's cost.
+-- Before the rows are updated: an index on rows that the same transaction has updated is not used by anybody until
+-- every older transaction on the server has ended.
 CREATE UNIQUE INDEX {balance}_iban_key ON {balance} (iban COLLATE "C");
+
+UPDATE {balance} SET opening = amount WHERE amount <> 0;
 
 -- Whoever sets updated_at need not pay for a function call on each row: our own update does, the old handlers' do not.
 DROP TRIGGER {balance}_updated_at ON {balance};
