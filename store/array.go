@@ -16,22 +16,32 @@ type array struct {
 	n uint32
 }
 
-const arrayHeader = 5 * 4
+const (
+	arrayHeader = 5 * 4
+	usualText   = 24 // bytes: an IBAN, a token
+)
 
-// reset starts an array of elements of type element, in the memory of the one before.
-func (a *array) reset(element oid.Oid) {
-	if cap(a.b) < arrayHeader {
-		a.b = make([]byte, 0, 4096)
+// newArray starts an array of about n elements of type element.
+func newArray(element oid.Oid, n int) *array {
+	var size int
+	switch element {
+	case oid.T_int4:
+		size = 4
+	case oid.T_int8:
+		size = 8
+	case oid.T_uuid:
+		size = 16
+	default:
+		size = usualText
 	}
-	a.b = a.b[:arrayHeader]
-	clear(a.b)
+	a := &array{b: make([]byte, arrayHeader, arrayHeader+n*(4+size))}
 	binary.BigEndian.PutUint32(a.b[0:], 1)
 	binary.BigEndian.PutUint32(a.b[8:], uint32(element))
 	binary.BigEndian.PutUint32(a.b[16:], 1)
-	a.n = 0
+	return a
 }
 
-// bytes returns the array, valid until the next reset.
+// bytes returns the array, to which nothing may be added any more.
 func (a *array) bytes() []byte {
 	binary.BigEndian.PutUint32(a.b[12:], a.n)
 	return a.b

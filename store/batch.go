@@ -13,6 +13,7 @@ type batch struct {
 	commands []Command
 	outcomes []Outcome
 	topics   []int32    // of each command; 0: no origin
+	fit      []bool     // whether a command's texts may be stored; false of creations
 	fresh    []identity // of each creation, in the order of the commands
 
 	accounts  bank.Accounts
@@ -76,13 +77,18 @@ type creation struct {
 }
 
 func newBatch(commands []Command, outcomes []Outcome) *batch {
-	return &batch{
+	b := &batch{
 		commands: commands, outcomes: outcomes,
 		topics:    make([]int32, len(commands)),
+		fit:       make([]bool, len(commands)),
 		accounts:  make(bank.Accounts, 2*len(commands)),
 		transfers: make(map[bank.ID]*transfer, len(commands)),
 		creations: make(map[bank.ID]*creation),
 	}
+	for i := range commands {
+		b.fit[i] = commands[i].Transfer != nil && commands[i].Transfer.TextReason() == ""
+	}
+	return b
 }
 
 // drawIdentities draws candidates for every creation, before the locks: they are looked up along with the accounts, so

@@ -17,7 +17,7 @@ func (b *batch) decide() {
 		at := origin{topic: b.topics[i], partition: c.Origin.Partition, offset: c.Origin.Offset}
 		seq := b.seq + int64(i)
 		if c.Transfer != nil {
-			b.outcomes[i] = b.transfer(c, at, seq)
+			b.outcomes[i] = b.transfer(c, at, seq, b.fit[i])
 			continue
 		}
 		b.outcomes[i] = b.create(c, at, seq, &fresh[0])
@@ -25,7 +25,7 @@ func (b *batch) decide() {
 	}
 }
 
-func (b *batch) transfer(c *Command, at origin, seq int64) Outcome {
+func (b *batch) transfer(c *Command, at origin, seq int64, fit bool) Outcome {
 	cmd := c.Transfer
 	print := fingerprint(cmd)
 	row, handled := b.transfers[cmd.ID]
@@ -39,7 +39,7 @@ func (b *batch) transfer(c *Command, at origin, seq int64) Outcome {
 			amount: cmd.Amount, outcome: b.accounts.Transfer(cmd),
 		})
 		row = &b.transferSlab[len(b.transferSlab)-1]
-		if cmd.TextReason() == "" {
+		if fit {
 			row.hasTexts, row.from, row.to, row.text = true, cmd.From, cmd.To, cmd.Description
 		} else {
 			row.outcome.From, row.outcome.To = bank.Side{}, bank.Side{} // its accounts were not read, but perhaps for another command

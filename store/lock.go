@@ -11,8 +11,7 @@ import (
 // lock reads and locks the accounts that the batch may name. Names that are no account here lock nothing, and neither
 // do unfit texts, which never go to Postgres: one would fail the whole batch.
 func (t transaction) lock(b *batch) error {
-	var names array
-	names.reset(oid.T_text)
+	names := newArray(oid.T_text, 2*len(b.commands))
 	seen := make(map[string]struct{}, 2*len(b.commands))
 	add := func(name string) {
 		if _, ok := seen[name]; !ok {
@@ -21,7 +20,7 @@ func (t transaction) lock(b *batch) error {
 		}
 	}
 	for i := range b.commands {
-		if c := b.commands[i].Transfer; c != nil && c.TextReason() == "" {
+		if c := b.commands[i].Transfer; c != nil && b.fit[i] {
 			add(c.From)
 			add(c.To)
 		}

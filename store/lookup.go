@@ -12,9 +12,7 @@ import (
 // while the accounts are locked: what another session did to them is committed and visible now, and what it will do
 // gets higher numbers.
 func (t transaction) lookUp(b *batch) error {
-	var transfers, creations array
-	transfers.reset(oid.T_uuid)
-	creations.reset(oid.T_uuid)
+	transfers, creations := newArray(oid.T_uuid, len(b.commands)), newArray(oid.T_uuid, len(b.fresh))
 	for i := range b.commands {
 		if c := b.commands[i].Transfer; c != nil {
 			transfers.uuid(c.ID)

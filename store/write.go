@@ -37,10 +37,8 @@ func (t transaction) write(b *batch) error {
 
 // changedBalances are the arguments of updateBalancesSQL.
 func (b *batch) changedBalances() (rows int, args []any) {
-	var id, amount, version array
-	id.reset(oid.T_int4)
-	amount.reset(oid.T_int8)
-	version.reset(oid.T_int8)
+	n := len(b.locked)
+	id, amount, version := newArray(oid.T_int4, n), newArray(oid.T_int8, n), newArray(oid.T_int8, n)
 	for i := range b.locked { // in the order in which they were locked: by IBAN
 		if a := &b.locked[i]; a.Version != a.before {
 			id.int4(a.id)
@@ -63,13 +61,9 @@ func (b *batch) newBalances() (rows int, args []any) {
 		return 0, nil
 	}
 	slices.Sort(made)
-	var iban, token, kind, amount, limit, version array
-	for _, a := range []*array{&iban, &token, &kind} {
-		a.reset(oid.T_text)
-	}
-	for _, a := range []*array{&amount, &limit, &version} {
-		a.reset(oid.T_int8)
-	}
+	n := len(made)
+	iban, token, kind := newArray(oid.T_text, n), newArray(oid.T_text, n), newArray(oid.T_text, n)
+	amount, limit, version := newArray(oid.T_int8, n), newArray(oid.T_int8, n), newArray(oid.T_int8, n)
 	for _, name := range made {
 		a := b.accounts[name] // as the commands after its creation left it
 		iban.text(a.IBAN)
@@ -79,22 +73,20 @@ func (b *batch) newBalances() (rows int, args []any) {
 		limit.int8(a.Limit)
 		version.int8(a.Version)
 	}
-	return len(made), []any{iban.bytes(), token.bytes(), kind.bytes(), amount.bytes(), limit.bytes(), version.bytes()}
+	return n, []any{iban.bytes(), token.bytes(), kind.bytes(), amount.bytes(), limit.bytes(), version.bytes()}
 }
 
 // rowArrays are the columns that creations and transfers have in common.
 type rowArrays struct {
-	id, reason, seq          array
-	topic, partition, offset array
+	id, reason, seq          *array
+	topic, partition, offset *array
 }
 
-func (r *rowArrays) reset() {
-	r.id.reset(oid.T_uuid)
-	r.reason.reset(oid.T_text)
-	r.seq.reset(oid.T_int8)
-	r.topic.reset(oid.T_int4)
-	r.partition.reset(oid.T_int4)
-	r.offset.reset(oid.T_int8)
+func newRowArrays(n int) rowArrays {
+	return rowArrays{
+		id: newArray(oid.T_uuid, n), reason: newArray(oid.T_text, n), seq: newArray(oid.T_int8, n),
+		topic: newArray(oid.T_int4, n), partition: newArray(oid.T_int4, n), offset: newArray(oid.T_int8, n),
+	}
 }
 
 func (r *rowArrays) add(reason string, seq int64, from origin) {
@@ -121,12 +113,9 @@ func (b *batch) creationRows() (rows int, args []any) {
 		return 0, nil
 	}
 	slices.SortFunc(b.newCreations, func(x, y *creation) int { return bytes.Compare(x.id[:], y.id[:]) })
-	var r rowArrays
-	var iban, token, kind array
-	r.reset()
-	iban.reset(oid.T_text)
-	token.reset(oid.T_text)
-	kind.reset(oid.T_text)
+	n := len(b.newCreations)
+	r := newRowArrays(n)
+	iban, token, kind := newArray(oid.T_text, n), newArray(oid.T_text, n), newArray(oid.T_text, n)
 	for _, c := range b.newCreations {
 		r.id.uuid(c.id)
 		r.add(c.outcome.Reason, c.seq, c.origin)
@@ -138,7 +127,7 @@ func (b *batch) creationRows() (rows int, args []any) {
 			kind.null()
 		}
 	}
-	return len(b.newCreations), []any{
+	return n, []any{
 		r.id.bytes(), r.reason.bytes(), r.seq.bytes(), r.topic.bytes(), r.partition.bytes(), r.offset.bytes(),
 		iban.bytes(), token.bytes(), kind.bytes(),
 	}
@@ -150,15 +139,12 @@ func (b *batch) transferRows() (rows int, args []any) {
 		return 0, nil
 	}
 	slices.SortFunc(b.newTransfers, func(x, y *transfer) int { return bytes.Compare(x.id[:], y.id[:]) })
-	var r rowArrays
-	var print, from, to, description, amount, fromBalance, fromVersion, toBalance, toVersion array
-	r.reset()
-	for _, a := range []*array{&print, &amount, &fromBalance, &fromVersion, &toBalance, &toVersion} {
-		a.reset(oid.T_int8)
-	}
-	for _, a := range []*array{&from, &to, &description} {
-		a.reset(oid.T_text)
-	}
+	n := len(b.newTransfers)
+	r := newRowArrays(n)
+	from, to, description := newArray(oid.T_text, n), newArray(oid.T_text, n), newArray(oid.T_text, n)
+	print, amount := newArray(oid.T_int8, n), newArray(oid.T_int8, n)
+	fromBalance, fromVersion := newArray(oid.T_int8, n), newArray(oid.T_int8, n)
+	toBalance, toVersion := newArray(oid.T_int8, n), newArray(oid.T_int8, n)
 	for _, c := range b.newTransfers {
 		r.id.uuid(c.id)
 		r.add(c.outcome.Reason, c.seq, c.origin)
@@ -188,7 +174,7 @@ func (b *batch) transferRows() (rows int, args []any) {
 			toVersion.null()
 		}
 	}
-	return len(b.newTransfers), []any{
+	return n, []any{
 		r.id.bytes(), r.reason.bytes(), r.seq.bytes(), r.topic.bytes(), r.partition.bytes(), r.offset.bytes(),
 		print.bytes(), from.bytes(), to.bytes(), description.bytes(), amount.bytes(),
 		fromBalance.bytes(), fromVersion.bytes(), toBalance.bytes(), toVersion.bytes(),
@@ -201,12 +187,9 @@ func (t transaction) saveProgress(progress []Progress) error {
 		return nil
 	}
 	sorted := merge(progress)
-	var topic, topicID, partition, executed, published array
-	topic.reset(oid.T_text)
-	topicID.reset(oid.T_uuid)
-	partition.reset(oid.T_int4)
-	executed.reset(oid.T_int8)
-	published.reset(oid.T_int8)
+	n := len(sorted)
+	topic, topicID, partition := newArray(oid.T_text, n), newArray(oid.T_uuid, n), newArray(oid.T_int4, n)
+	executed, published := newArray(oid.T_int8, n), newArray(oid.T_int8, n)
 	for _, p := range sorted {
 		topic.text(p.Topic)
 		topicID.uuid(p.TopicID)
@@ -214,7 +197,7 @@ func (t transaction) saveProgress(progress []Progress) error {
 		executed.int8(p.ExecutedTo)
 		published.int8(p.PublishedTo)
 	}
-	if err := t.exec(len(sorted), t.prepared.saveProgress,
+	if err := t.exec(n, t.prepared.saveProgress,
 		topic.bytes(), topicID.bytes(), partition.bytes(), executed.bytes(), published.bytes()); err != nil {
 		return fmt.Errorf("saving the progress: %w", err)
 	}
