@@ -42,8 +42,9 @@ lint: tools .tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## gofmt, vet, golangc
 	mv .tools/golangci-lint $@
 
 .PHONY: bench
-bench: tools ## what the store does in a second, beside pgbench and the bare writes; and the codecs
-	CGO_ENABLED=1 go test -run '^$$' -bench . -benchmem -timeout 60m ./schemas ./store
+bench: tools ## what the store does in a second, beside pgbench and the bare writes (5 min); the codecs' allocations
+	go test -run '^$$' -bench . -benchmem ./bank ./schemas
+	go test -run '^$$' -bench BenchmarkStore -benchtime 1x -timeout 60m ./store
 
 .PHONY: certs
 certs: build ## a development CA and certificates for brokers and clients, into dev-certs/
