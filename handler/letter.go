@@ -52,20 +52,16 @@ func (d *letters) create(ctx context.Context) error {
 		return nil
 	}
 	d.partitions.Store(0)
-	client, err := d.h.producer.admin()
-	if err != nil {
+	err = d.h.producer.admin(ctx, func(ctx context.Context, client *kafka.AdminClient) error {
+		made, err := client.CreateTopics(ctx, []kafka.TopicSpecification{{
+			Topic: d.topic, NumPartitions: d.source.partitions, ReplicationFactor: d.source.replicas,
+			Config: map[string]string{"retention.ms": strconv.FormatInt(letterRetention.Milliseconds(), 10)},
+		}}, kafka.SetAdminRequestTimeout(adminTimeout))
+		if err == nil && made[0].Error.Code() != kafka.ErrNoError && made[0].Error.Code() != kafka.ErrTopicAlreadyExists {
+			err = made[0].Error
+		}
 		return err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
-	made, err := client.CreateTopics(ctx, []kafka.TopicSpecification{{
-		Topic: d.topic, NumPartitions: d.source.partitions, ReplicationFactor: d.source.replicas,
-		Config: map[string]string{"retention.ms": strconv.FormatInt(letterRetention.Milliseconds(), 10)},
-	}}, kafka.SetAdminRequestTimeout(adminTimeout))
-	if err == nil && made[0].Error.Code() != kafka.ErrNoError && made[0].Error.Code() != kafka.ErrTopicAlreadyExists {
-		err = made[0].Error
-	}
+	})
 	if err != nil {
 		return fmt.Errorf("topic %s is missing and could not be created (%w): create it with %d partitions, or allow the handler to", d.topic, err, d.source.partitions)
 	}

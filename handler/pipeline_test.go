@@ -374,3 +374,31 @@ func TestAStopUnderLoadLeavesNothingHalfDone(t *testing.T) {
 	}
 	b.stop(h)
 }
+
+// More waits than the queue may hold: the partitions are paused, memory stays bounded, and everything is answered in the end,
+// once and in order.
+func TestABacklogBeyondTheQueuePausesThePartitions(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	h := b.start("MAX_BATCH=5") // a queue of 10
+	w := b.watch(creationAnswers, transferAnswers)
+	l := &load{b: b, random: rand.New(rand.NewPCG(4, 4))}
+	l.open(w, 10)
+	if err := b.bank.Postgres.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	records := make([]*kgo.Record, 3000)
+	for i := range records {
+		records[i] = l.next()
+	}
+	b.send(records...)
+	b.eventually("the lanes pause", reasonableTimeout, h.says("the queue is full"))
+	if err := b.bank.Postgres.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if report := b.answered(2*reasonableTimeout, false); report.Deliveries != len(records)+10 {
+		t.Errorf("%d records were handled of %d", report.Deliveries, len(records)+10)
+	}
+	b.stop(h)
+}

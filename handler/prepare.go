@@ -40,14 +40,11 @@ func (h *Handler) prepare(ctx context.Context) (map[string]topic, error) {
 
 // describe asks the brokers for topics that must all be there.
 func (h *Handler) describe(ctx context.Context, names []string) (map[string]topic, error) {
-	client, err := h.producer.admin()
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
-	described, err := client.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames(names), kafka.SetAdminRequestTimeout(adminTimeout))
+	var described kafka.DescribeTopicsResult
+	err := h.producer.admin(ctx, func(ctx context.Context, client *kafka.AdminClient) (err error) {
+		described, err = client.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames(names), kafka.SetAdminRequestTimeout(adminTimeout))
+		return err
+	})
 	if err != nil {
 		if reason := h.producer.link.latest(); reason != "" {
 			return nil, fmt.Errorf("no answer from Kafka at %s: %s", h.cfg.Kafka.Brokers, reason)

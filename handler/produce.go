@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
-	"openbank/bank"
-	"openbank/schemas"
 	"openbank/store"
 )
 
@@ -25,6 +22,7 @@ type producer struct {
 	h      *Handler
 	link   *link
 	client *kafka.Producer
+	inUse  sync.RWMutex // held to write by whoever replaces client
 	drain  sync.WaitGroup
 
 	arena []byte     // keys and values of the publication at hand; librdkafka copies them
@@ -96,13 +94,25 @@ func (p *producer) close() {
 
 // renew replaces a client that had a fatal error.
 func (p *producer) renew() error {
+	p.inUse.Lock()
+	defer p.inUse.Unlock()
 	p.client.Close()
 	p.drain.Wait()
 	return p.open()
 }
 
-func (p *producer) admin() (*kafka.AdminClient, error) {
-	return kafka.NewAdminClientFromProducer(p.client)
+// admin asks the brokers something over the producer's connections, for at most adminTimeout.
+func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.AdminClient) error) error {
+	p.inUse.RLock()
+	defer p.inUse.RUnlock()
+	client, err := kafka.NewAdminClientFromProducer(p.client)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	return ask(ctx, client)
 }
 
 // deliveries reads the reports of one client until it closes.
@@ -194,94 +204,6 @@ func (p *producer) leaveOut(b executed) executed {
 	}
 	b.records, b.outcomes = kept, outcomes
 	return b
-}
-
-// compose appends the records that answer a batch to p.out: a transfer's events, the debited account's first, and then its
-// answer.
-func (p *producer) compose(b executed) error {
-	e, c, next := &p.h.encoders, &p.h.Counts, 0
-	for i := range b.records {
-		r := &b.records[i]
-		if r.command == nil {
-			p.deadLetter(b.lane, r, r.unreadable)
-			continue
-		}
-		o := &b.outcomes[next]
-		next++
-		switch o.Disposition {
-		case store.DeadLetter:
-			p.deadLetter(b.lane, r, o.Reason)
-			continue
-		case store.Executed:
-			c.Executed.Add(1)
-		case store.Unfinished:
-			c.Unfinished.Add(1)
-		case store.Duplicate:
-			c.Duplicates.Add(1)
-		}
-		var err error
-		switch command := r.command.(type) {
-		case *bank.ConfirmAccountCreation:
-			if o.Reason == "" {
-				err = p.add(&e.creationConfirmed, command.ID, &bank.AccountCreationConfirmed{ID: command.ID, IBAN: o.IBAN, Token: o.Token, Type: o.Type}, b.lane, r)
-			} else {
-				err = p.add(&e.creationFailed, command.ID, &bank.AccountCreationFailed{ID: command.ID, Reason: o.Reason}, b.lane, r)
-			}
-		case *bank.ConfirmMoneyTransfer:
-			for j := range o.Events {
-				err = errors.Join(err, p.addEvent(&o.Events[j], b.lane, r))
-			}
-			if o.Reason == "" {
-				err = errors.Join(err, p.add(&e.transferConfirmed, command.ID, &bank.MoneyTransferConfirmed{ID: command.ID}, b.lane, r))
-			} else {
-				err = errors.Join(err, p.add(&e.transferFailed, command.ID, &bank.MoneyTransferFailed{ID: command.ID, Reason: o.Reason}, b.lane, r))
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *producer) add(o *output, id bank.ID, message any, l *lane, r *record) error {
-	from := len(p.arena)
-	p.arena, _ = id.AppendText(p.arena) // never fails
-	return p.append(o, from, message, l, traceHeaders(r.message.Headers, nil))
-}
-
-func (p *producer) addEvent(event *bank.BalanceChanged, l *lane, r *record) error {
-	from := len(p.arena)
-	p.arena = append(p.arena, event.IBAN...)
-	version := kafka.Header{Key: "account-version", Value: strconv.AppendInt(nil, event.Version, 10)}
-	return p.append(&p.h.encoders.balanceChanged, from, event, l, traceHeaders(r.message.Headers, []kafka.Header{version}))
-}
-
-// append adds one record whose key stands in the arena from the given place on.
-func (p *producer) append(o *output, from int, message any, l *lane, headers []kafka.Header) error {
-	middle := len(p.arena)
-	arena, err := o.encoder.Load().Append(p.arena, message)
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", schemas.Name(message), err)
-	}
-	p.arena = arena
-	p.out = append(p.out, outgoing{lane: l, message: kafka.Message{
-		TopicPartition: kafka.TopicPartition{Topic: &o.topic, Partition: kafka.PartitionAny},
-		Key:            arena[from:middle:middle],
-		Value:          arena[middle:len(arena):len(arena)],
-		Headers:        headers,
-	}})
-	return nil
-}
-
-// traceHeaders appends to to the headers of a command that its answers, events and dead letters carry on.
-func traceHeaders(of, to []kafka.Header) []kafka.Header {
-	for _, h := range of {
-		if h.Key == "traceparent" || h.Key == "correlation-id" {
-			to = append(to, h)
-		}
-	}
-	return to
 }
 
 // send produces p.out and waits until all of it is delivered. What a broker refuses is sent again, for as long as it takes.

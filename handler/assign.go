@@ -1,0 +1,172 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/store"
+)
+
+const (
+	// revokeWait bounds how long a partition that is taken from us waits for its work in flight.
+	revokeWait = 5 * time.Second
+	// askTimeout bounds a question to the brokers, in milliseconds. It is asked again, and a stop waits for it.
+	askTimeout = 2000
+)
+
+// rebalance is called back from Poll and Close.
+func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
+	return func(c *kafka.Consumer, event kafka.Event) error {
+		var err error
+		switch e := event.(type) {
+		case kafka.AssignedPartitions:
+			err = l.assigned(e.Partitions)
+		case kafka.RevokedPartitions:
+			err = l.revoked(work, e.Partitions, c.AssignmentLost())
+		}
+		if err != nil {
+			l.h.fail(fmt.Errorf("taking part in group %s: %w", l.h.cfg.Group, err))
+		}
+		return nil // the library ignores it
+	}
+}
+
+// assigned begins an epoch for each partition. Where it starts is asked of Kafka and Postgres, which may be away: so the
+// partitions are assigned paused, and sought when the answer is there.
+func (l *lane) assigned(partitions []kafka.TopicPartition) error {
+	l.link.ok()
+	if len(partitions) == 0 {
+		return l.consumer.IncrementalAssign(partitions)
+	}
+	epochs := make([]*epoch, len(partitions))
+	for i := range partitions {
+		partitions[i].Offset = 0 // any: it is sought before it is resumed
+		epochs[i] = l.newEpoch(partitions[i].Partition)
+		l.epochs[epochs[i].partition] = epochs[i]
+	}
+	if err := l.consumer.IncrementalAssign(partitions); err != nil {
+		return err
+	}
+	l.log.Info("partitions assigned", "partitions", numbers(partitions))
+	l.hold(epochs, func(ctx context.Context) ([]int64, error) { return l.starts(ctx, epochs) })
+	return nil
+}
+
+// revoked ends the epochs of partitions that go to another member. Unless they are lost already, their work in flight is
+// finished first, for at most revokeWait.
+func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, lost bool) error {
+	var ending []*epoch
+	for _, p := range partitions {
+		if e := l.epochs[p.Partition]; e != nil {
+			e.running = false
+			ending = append(ending, e)
+		}
+	}
+	if !lost {
+		l.awaitDrained(work, ending)
+	}
+	l.h.owned.Lock()
+	for _, e := range ending {
+		e.retire()
+		delete(l.epochs, e.partition)
+	}
+	l.h.owned.Unlock()
+	if len(partitions) > 0 {
+		l.log.Info("partitions revoked", "partitions", numbers(partitions), "lost", lost)
+	}
+	return l.consumer.IncrementalUnassign(partitions)
+}
+
+func (l *lane) awaitDrained(work context.Context, epochs []*epoch) {
+	timeout := time.NewTimer(revokeWait)
+	defer timeout.Stop()
+	for _, e := range epochs {
+		for e.inflight.Load() > 0 {
+			select {
+			case <-l.drained:
+			case <-timeout.C:
+				l.log.Warn("a partition was taken from us with work in flight: another handler repeats it", "partition", e.partition)
+				return
+			case <-work.Done():
+				return
+			}
+		}
+	}
+}
+
+// starts finds where each epoch begins to read: at the group's committed offset, or at the beginning when there is none.
+func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
+	asked := make([]kafka.TopicPartition, len(epochs))
+	for i, e := range epochs {
+		asked[i] = l.at(e.partition, kafka.OffsetInvalid)
+	}
+	var committed []kafka.TopicPartition
+	err := until(ctx, l.log, "reading the group's committed offsets", func() (err error) {
+		committed, err = l.consumer.Committed(asked, askTimeout)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	progress, err := l.h.store.ReadProgress(ctx, l.topic.name)
+	if err != nil {
+		return nil, err
+	}
+	published := map[int32]store.Progress{}
+	for _, p := range progress {
+		if p.TopicID == l.topic.id {
+			published[p.Partition] = p
+		}
+	}
+	offsets := make([]int64, len(epochs))
+	for i, e := range epochs {
+		offset := int64(committed[i].Offset)
+		if offset < 0 {
+			offset = int64(kafka.OffsetBeginning)
+		}
+		offsets[i] = offset
+		to := max(offset, 0)
+		if p, ok := published[e.partition]; ok {
+			e.saved = p.PublishedTo
+			to = max(to, p.PublishedTo)
+		}
+		e.published.Store(to)
+	}
+	return offsets, nil
+}
+
+// checkRetention ends the handler when records were deleted before they were read: to go on would skip commands unseen.
+func (l *lane) checkRetention(cause error) {
+	type position struct {
+		e    *epoch
+		next int64
+	}
+	var positions []position
+	for _, e := range l.epochs {
+		if e.running {
+			positions = append(positions, position{e, e.next})
+		}
+	}
+	l.background.Go(func() {
+		for _, p := range positions {
+			low, _, err := l.consumer.QueryWatermarkOffsets(l.topic.name, p.e.partition, askTimeout)
+			if err != nil || low <= p.next || !p.e.current.Load() {
+				continue
+			}
+			l.h.fail(fmt.Errorf("partition %d of %s: the next record to handle is at offset %d, but the log begins at %d: retention has deleted commands that were never handled (%w). "+
+				"Set the offset of group %s to %d to go on without them", p.e.partition, l.topic.name, p.next, low, cause, l.h.cfg.Group, low))
+			return
+		}
+	})
+}
+
+func numbers(partitions []kafka.TopicPartition) []int32 {
+	n := make([]int32, len(partitions))
+	for i, p := range partitions {
+		n[i] = p.Partition
+	}
+	return n
+}
