@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,7 +44,9 @@ func (l *lane) assigned(partitions []kafka.TopicPartition) error {
 	}
 	epochs := make([]*epoch, len(partitions))
 	for i := range partitions {
-		partitions[i].Offset = 0 // any: it is sought before it is resumed
+		// Any offset would do, since it is sought before it is resumed. But a fetch may go out before the pause, and one from below
+		// the log's beginning would stop the fetcher for good.
+		partitions[i].Offset = kafka.OffsetEnd
 		epochs[i] = l.newEpoch(partitions[i].Partition)
 		l.epochs[epochs[i].partition] = epochs[i]
 	}
@@ -106,6 +109,11 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	var committed []kafka.TopicPartition
 	err := until(ctx, l.log, "reading the group's committed offsets", func() (err error) {
 		committed, err = l.consumer.Committed(asked, askTimeout)
+		for _, c := range committed {
+			if c.Error != nil {
+				err = errors.Join(err, fmt.Errorf("partition %d: %w", c.Partition, c.Error))
+			}
+		}
 		return err
 	})
 	if err != nil {
@@ -138,29 +146,56 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	return offsets, nil
 }
 
-// checkRetention ends the handler when records were deleted before they were read: to go on would skip commands unseen.
-func (l *lane) checkRetention(cause error) {
-	type position struct {
-		e    *epoch
-		next int64
-	}
-	var positions []position
+// checkOffsets asks, after the client found no record where it wanted to read, what became of the log. When records were
+// deleted before they were read, or the log ends before them, the handler ends: to go on would skip commands unseen. Otherwise
+// the partition is assigned once more, since the client has given it up.
+func (l *lane) checkOffsets(cause error) {
+	l.log.Warn("the log does not have the next record: looking for the reason", "error", cause)
 	for _, e := range l.epochs {
-		if e.running {
-			positions = append(positions, position{e, e.next})
+		if !e.running {
+			continue
 		}
-	}
-	l.background.Go(func() {
-		for _, p := range positions {
-			low, _, err := l.consumer.QueryWatermarkOffsets(l.topic.name, p.e.partition, askTimeout)
-			if err != nil || low <= p.next || !p.e.current.Load() {
-				continue
+		next := e.next
+		l.background.Go(func() {
+			var low, high int64
+			err := until(e.ctx, l.log, "reading the bounds of the log", func() (err error) {
+				low, high, err = l.consumer.QueryWatermarkOffsets(l.topic.name, e.partition, askTimeout)
+				return err
+			})
+			if err != nil {
+				return
 			}
-			l.h.fail(fmt.Errorf("partition %d of %s: the next record to handle is at offset %d, but the log begins at %d: retention has deleted commands that were never handled (%w). "+
-				"Set the offset of group %s to %d to go on without them", p.e.partition, l.topic.name, p.next, low, cause, l.h.cfg.Group, low))
-			return
-		}
-	})
+			at := fmt.Sprintf("partition %d of %s: the next record to handle is at offset %d, but the log ", e.partition, l.topic.name, next)
+			switch {
+			case next < low:
+				l.h.fail(fmt.Errorf("%sbegins at %d: retention has deleted commands that were never handled. Set the offset of group %s to %d to go on without them",
+					at, low, l.h.cfg.Group, low))
+			case next > high:
+				l.h.fail(fmt.Errorf("%sends at %d: it has lost records, or the offset of group %s was set by mistake. Set it to %d to go on with what comes",
+					at, high, l.h.cfg.Group, high))
+			default:
+				l.post(func() { l.assignAgain(e) })
+			}
+		})
+	}
+}
+
+// assignAgain takes a partition out of the client and puts it back at the record that is expected next.
+func (l *lane) assignAgain(e *epoch) {
+	if !e.current.Load() {
+		return
+	}
+	at := []kafka.TopicPartition{l.at(e.partition, kafka.Offset(e.next))}
+	err := l.consumer.IncrementalUnassign(at)
+	if err == nil {
+		err = l.consumer.IncrementalAssign(at)
+	}
+	if err == nil && (l.paused || !e.running) {
+		err = l.consumer.Pause(at)
+	}
+	if err != nil {
+		l.log.Warn("assigning a partition once more", "partition", e.partition, "error", err)
+	}
 }
 
 func numbers(partitions []kafka.TopicPartition) []int32 {

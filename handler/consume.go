@@ -15,6 +15,9 @@ const (
 	// roomWait bounds how long the Poll goroutine waits for the queue before it pauses the partitions: Pause throws away what
 	// was prefetched, and Poll must be called for the group to go on.
 	roomWait = 200 * time.Millisecond
+	// seekPause is the time between two tries to seek, and seekTries how many there are until the partition is assigned once more.
+	seekPause = 20 * time.Millisecond
+	seekTries = 50
 	// queueBytes is the queue's high-water mark in bytes, for records of unusual size.
 	queueBytes = 16 << 20
 )
@@ -125,9 +128,7 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 		case kafka.Error:
 			l.clientError(e)
 		case kafka.OffsetsCommitted:
-			if e.Error != nil {
-				l.log.Debug("committing offsets", "error", e.Error)
-			}
+			l.committed(e.Error)
 		}
 		l.relieve()
 	}
@@ -255,15 +256,21 @@ func (l *lane) release(e *epoch, offset int64) {
 	}
 	if err != nil {
 		// The fetcher of a new assignment starts in the background and can't be sought before: once more, soon.
+		e.sought++
 		l.log.Debug("seeking", "partition", e.partition, "offset", offset, "error", err)
+		if e.sought%seekTries == 0 {
+			l.log.Warn("a partition does not start: assigning it once more", "partition", e.partition, "error", err)
+			e.next = offset
+			l.assignAgain(e)
+		}
 		l.held++
-		time.AfterFunc(20*time.Millisecond, func() {
+		time.AfterFunc(seekPause, func() {
 			l.post(func() { l.held--; l.release(e, offset) })
 		})
 		return
 	}
 	e.next = max(offset, 0)
-	e.running = true
+	e.running, e.sought = true, 0
 	if !l.paused {
 		if err := l.consumer.Resume(at); err != nil {
 			l.log.Debug("resuming", "error", err)
@@ -282,13 +289,24 @@ func (l *lane) reopen(old *epoch, offset int64, wait func(context.Context) error
 	l.hold([]*epoch{e}, func(ctx context.Context) ([]int64, error) { return []int64{offset}, wait(ctx) })
 }
 
+// committed takes the report of a commit. What a rebalance refuses is ordinary: whoever has the partition now commits.
+func (l *lane) committed(err error) {
+	if err == nil || isKafka(err, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress, kafka.ErrNoOffset) {
+		return
+	}
+	if text := err.Error(); text != l.said {
+		l.said = text
+		l.log.Warn("offsets can't be committed: after a restart work would be repeated", "error", text)
+	}
+}
+
 // clientError takes an error event of the consumer.
 func (l *lane) clientError(err kafka.Error) {
 	switch {
 	case err.IsFatal():
 		l.h.fail(fmt.Errorf("the Kafka consumer of %s can't go on: %w", l.topic.name, err))
 	case err.Code() == kafka.ErrAutoOffsetReset || err.Code() == kafka.ErrOffsetOutOfRange:
-		l.checkRetention(err)
+		l.checkOffsets(err)
 	case err.Code() == kafka.ErrAllBrokersDown || err.Code() == kafka.ErrTransport || err.Code() == kafka.ErrSsl || err.Code() == kafka.ErrResolve:
 		l.link.lost(err)
 	default:

@@ -64,6 +64,8 @@ func (h *Handler) learn(ctx context.Context, id int) error {
 	return until(ctx, h.log, "learning a schema", func() error {
 		text, err := h.registry.SchemaByID(ctx, id)
 		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case errors.Is(err, registry.ErrUnknownSchema):
 			h.log.Warn("the registry does not know a schema id", "schema_id", id)
 			h.refused.add(id, refusedFor)

@@ -123,6 +123,16 @@ func (l *lane) saved(list []store.Progress) {
 	}
 }
 
+// lastProgressWait bounds the last writing of the published offsets.
+const lastProgressWait = 2 * time.Second
+
+// lastProgress writes the published offsets at a clean stop, if Postgres is there to take them.
+func (l *lane) lastProgress(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastProgressWait)
+	defer cancel()
+	l.saveProgress(ctx)
+}
+
 // saveProgress writes the published offsets when no batch takes them along: when idle and at a clean stop. A failure costs
 // nothing but a few answers sent twice after a crash.
 func (l *lane) saveProgress(ctx context.Context) {

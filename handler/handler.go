@@ -119,6 +119,8 @@ type Handler struct {
 	owned sync.Mutex
 
 	fail context.CancelCauseFunc // ends Run with an error
+	// abandoned says that a stage did not end in time: what it uses stays open.
+	abandoned bool
 
 	Counts Counts
 }
@@ -134,14 +136,14 @@ func New(cfg Config, s *store.Store, r *registry.Client) (*Handler, error) {
 	if cfg.MaxBatch < 1 || cfg.MaxBatch > store.MaxBatch {
 		return nil, fmt.Errorf("max batch is %d, it must be 1 to %d", cfg.MaxBatch, store.MaxBatch)
 	}
-	if cfg.MaxPollInterval < minPollInterval {
-		return nil, fmt.Errorf("max poll interval is %s, it must be at least %s", cfg.MaxPollInterval, minPollInterval)
+	if cfg.MaxPollInterval < MinPollInterval {
+		return nil, fmt.Errorf("max poll interval is %s, it must be at least %s", cfg.MaxPollInterval, MinPollInterval)
 	}
 	return &Handler{cfg: cfg, log: cfg.Logger, store: s, registry: r, decoder: schemas.NewDecoder()}, nil
 }
 
-// minPollInterval is above revokeWait and the session time-out, which the client demands.
-const minPollInterval = 8 * time.Second
+// MinPollInterval is the least Config.MaxPollInterval: above the wait for work in flight and the session time-out.
+const MinPollInterval = 8 * time.Second
 
 // errStopped tells the stages that Run was asked to stop.
 var errStopped = errors.New("stopping")
@@ -159,7 +161,11 @@ func (h *Handler) Run(ctx context.Context) error {
 		return err
 	}
 	h.producer = p
-	defer p.close()
+	defer func() {
+		if !h.abandoned {
+			p.close()
+		}
+	}()
 
 	// Until the lanes run there is nothing in flight: a stop is a stop of the waiting.
 	preparing, cancel := context.WithCancel(work)
@@ -219,18 +225,29 @@ func (h *Handler) work(ctx, work context.Context) error {
 	})
 	defer deadline.Stop()
 
-	for _, l := range h.lanes {
-		l.stopTaking()
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		for _, l := range h.lanes {
+			l.stopTaking()
+		}
+		executing.Wait()
+		close(batches)
+		producing.Wait()
+		deadline.Stop()
+		for _, l := range h.lanes {
+			l.lastProgress(work)
+		}
+		stopRefresh()
+		refreshing.Wait()
+	}()
+	select {
+	case <-finished:
+	case <-time.After(time.Until(end) + lastProgressWait + time.Second):
+		// A server that stands still with its connection open holds its caller for longer than we have.
+		h.abandoned = true
+		return context.Cause(work)
 	}
-	executing.Wait()
-	close(batches)
-	producing.Wait()
-	for _, l := range h.lanes {
-		l.saveProgress(work)
-	}
-	deadline.Stop()
-	stopRefresh()
-	refreshing.Wait()
 
 	// All is done; what is left is to leave the group. The broker hears of it only after it has answered what we asked before,
 	// and that may be a rebalance that waits for others.

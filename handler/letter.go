@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +32,11 @@ type letters struct {
 	h          *Handler
 	source     topic
 	topic      string
-	partitions atomic.Int32 // 0: the topic is not there (yet)
+	partitions atomic.Int32 // 0: the topic is not there (yet), or does not take what it is sent
+
+	mu      sync.Mutex
+	refusal error // why it did not take a dead letter; nil when that was not tried
+	said    string
 }
 
 func newLetters(h *Handler, source topic) *letters {
@@ -39,19 +45,44 @@ func newLetters(h *Handler, source topic) *letters {
 
 func (d *letters) ready() bool { return d.partitions.Load() > 0 }
 
-// await waits until the topic is there.
+// refusedWait is the time between two tries to write to a dead letter topic that refuses.
+const refusedWait = 5 * time.Second
+
+// refuse notes that the topic did not take a dead letter: nothing is sent to it until await is over.
+func (d *letters) refuse(err error) {
+	d.partitions.Store(0)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refusal = err
+	if text := err.Error(); text != d.said {
+		d.said = text
+		d.h.log.Warn("a dead letter is refused: its partition waits", "dead_letter_topic", d.topic, "reason", text)
+	}
+}
+
+// await waits until the topic is there, and for a while when it has just refused a dead letter.
 func (d *letters) await(ctx context.Context) error {
+	d.mu.Lock()
+	refused := d.refusal != nil
+	d.refusal = nil
+	d.mu.Unlock()
+	if refused && !pause(ctx, refusedWait) {
+		return context.Cause(ctx)
+	}
 	return until(ctx, d.h.log, "a dead letter waits for its topic", func() error { return d.create(ctx) })
 }
 
 // create makes the topic if it is missing, with as many partitions and replicas as its source.
 func (d *letters) create(ctx context.Context) error {
 	there, err := d.h.describe(ctx, []string{d.topic})
-	if err == nil {
+	var missing *missingTopics
+	switch {
+	case err == nil:
 		d.partitions.Store(int32(there[d.topic].partitions))
 		return nil
+	case !errors.As(err, &missing):
+		return err
 	}
-	d.partitions.Store(0)
 	err = d.h.producer.admin(ctx, func(ctx context.Context, client *kafka.AdminClient) error {
 		made, err := client.CreateTopics(ctx, []kafka.TopicSpecification{{
 			Topic: d.topic, NumPartitions: d.source.partitions, ReplicationFactor: d.source.replicas,
@@ -79,15 +110,20 @@ func (d *letters) partition(r *record) int32 {
 	return r.message.TopicPartition.Partition % max(d.partitions.Load(), 1)
 }
 
-// deadLetter adds the dead letter of r to what is published: the original key, value and headers, and why and whence.
-func (p *producer) deadLetter(l *lane, r *record, reason string) {
+// buried counts and logs a dead letter that is delivered.
+func (p *producer) buried(o *outgoing) {
 	p.h.Counts.DeadLetters.Add(1)
-	m := r.message
-	attributes := []any{"reason", reason, "partition", m.TopicPartition.Partition, "offset", r.offset()}
+	r := o.letter
+	attributes := []any{"reason", o.reason, "partition", r.message.TopicPartition.Partition, "offset", r.offset()}
 	if id, ok := commandID(r.command); ok {
 		attributes = append(attributes, "command", id.String())
 	}
-	l.log.Warn("dead letter", attributes...)
+	o.lane.log.Warn("dead letter", attributes...)
+}
+
+// deadLetter adds the dead letter of r to what is published: the original key, value and headers, and why and whence.
+func (p *producer) deadLetter(l *lane, r *record, reason string) {
+	m := r.message
 	headers := make([]kafka.Header, len(m.Headers), len(m.Headers)+5)
 	copy(headers, m.Headers)
 	add := func(key, value string) { headers = append(headers, kafka.Header{Key: key, Value: []byte(value)}) }
@@ -103,7 +139,7 @@ func (p *producer) deadLetter(l *lane, r *record, reason string) {
 	if size(&letter) > maxLetter {
 		cut(&letter, maxLetter)
 	}
-	p.out = append(p.out, outgoing{lane: l, letter: r, message: letter})
+	p.out = append(p.out, outgoing{lane: l, letter: r, reason: reason, message: letter})
 }
 
 func commandID(command any) (bank.ID, bool) {

@@ -66,9 +66,16 @@ func (h *Handler) describe(ctx context.Context, names []string) (map[string]topi
 		}
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("topics are missing: %v: run the synchronizer, or create them", missing)
+		return nil, &missingTopics{missing}
 	}
 	return topics, nil
+}
+
+// missingTopics says which topics the brokers do not have.
+type missingTopics struct{ names []string }
+
+func (e *missingTopics) Error() string {
+	return fmt.Sprintf("topics are missing: %v: run the synchronizer, or create them", e.names)
 }
 
 func topicID(u kafka.UUID) (id [16]byte) {

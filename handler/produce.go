@@ -22,7 +22,8 @@ type producer struct {
 	h      *Handler
 	link   *link
 	client *kafka.Producer
-	inUse  sync.RWMutex // held to write by whoever replaces client
+	inUse  sync.RWMutex // held to write by whoever replaces or closes client
+	closed bool
 	drain  sync.WaitGroup
 
 	arena []byte     // keys and values of the publication at hand; librdkafka copies them
@@ -33,6 +34,7 @@ type producer struct {
 type outgoing struct {
 	message kafka.Message
 	letter  *record // the record that this is the dead letter of
+	reason  string  // of the dead letter
 	lane    *lane
 	flight  *flight
 	err     error // of the delivery
@@ -69,6 +71,7 @@ func (p *producer) open() error {
 		"linger.ms":                    0,
 		"partitioner":                  "murmur2_random", // as the JVM clients: one key stays on one partition, whoever writes
 		"message.max.bytes":            maxRecord,
+		"batch.size":                   128 << 10, // a topic that takes less than a full batch would refuse it for ever
 		"queue.buffering.max.kbytes":   65536,
 		"queue.buffering.max.messages": 100000,
 		"go.events.channel.size":       10000,
@@ -87,6 +90,9 @@ func (p *producer) open() error {
 }
 
 func (p *producer) close() {
+	p.inUse.Lock()
+	defer p.inUse.Unlock()
+	p.closed = true
 	p.client.Close()
 	p.drain.Wait()
 	p.link.close()
@@ -105,6 +111,9 @@ func (p *producer) renew() error {
 func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.AdminClient) error) error {
 	p.inUse.RLock()
 	defer p.inUse.RUnlock()
+	if p.closed {
+		return errStopped
+	}
 	client, err := kafka.NewAdminClientFromProducer(p.client)
 	if err != nil {
 		return err
@@ -168,6 +177,11 @@ func (p *producer) publish(ctx context.Context, batches []executed) error {
 	if err := p.send(ctx); err != nil {
 		return err
 	}
+	for i := range p.out {
+		if o := &p.out[i]; o.letter != nil && o.err == nil {
+			p.buried(o)
+		}
+	}
 	p.h.owned.Lock()
 	defer p.h.owned.Unlock()
 	for _, b := range batches {
@@ -187,11 +201,7 @@ func (p *producer) leaveOut(b executed) executed {
 			next++
 		}
 		if r.epoch.current.Load() && !b.lane.letters.ready() && (o == nil || o.Disposition == store.DeadLetter) {
-			r.epoch.retire()
-			// In the background: the Poll goroutine may be waiting for the lock that we hold.
-			b.lane.background.Go(func() {
-				b.lane.post(func() { b.lane.reopen(r.epoch, r.offset(), b.lane.letters.await) })
-			})
+			p.reopen(b.lane, &r)
 		}
 		if !r.epoch.current.Load() {
 			r.epoch.done(1)
@@ -225,12 +235,13 @@ func (p *producer) send(ctx context.Context) error {
 				failed = append(failed, o)
 			}
 		}
-		open = failed
-		if len(open) == 0 {
+		if open = failed; len(open) == 0 {
 			p.link.ok()
 			return nil
 		}
-		return p.recover(ctx, open)
+		var err error
+		open, err = p.recover(open)
+		return err
 	})
 }
 
@@ -261,30 +272,54 @@ func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 	}
 }
 
-// recover does what it takes for the next attempt to go better, and returns what went wrong for the log.
-func (p *producer) recover(ctx context.Context, failed []*outgoing) error {
+// recover does what it takes for the next attempt to go better. It returns what is to be attempted again, and what went wrong
+// for the log.
+func (p *producer) recover(failed []*outgoing) ([]*outgoing, error) {
 	if fatal := p.client.GetFatalError(); fatal != nil {
 		if err := p.renew(); err != nil {
-			return fmt.Errorf("making a new Kafka producer after %w: %w", fatal, err)
+			return failed, fmt.Errorf("making a new Kafka producer after %w: %w", fatal, err)
 		}
-		return fmt.Errorf("the producer failed, a new one goes on: %w", fatal)
+		return failed, fmt.Errorf("the producer failed, a new one goes on: %w", fatal)
 	}
+	open := failed[:0]
 	for _, o := range failed {
-		if o.letter == nil {
-			continue
-		}
 		switch {
-		case isKafka(o.err, kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidMsgSize):
+		case o.letter == nil:
+			open = append(open, o)
+		case isKafka(o.err, kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidMsgSize) && len(o.message.Value) > 0:
 			shorten(&o.message)
-		case isKafka(o.err, kafka.ErrUnknownTopic, kafka.ErrUnknownTopicOrPart, kafka.ErrUnknownPartition):
-			if err := o.lane.letters.create(ctx); err != nil {
-				return err
-			}
-			o.message.TopicPartition.Partition = o.lane.letters.partition(o.letter)
+			open = append(open, o)
+		default:
+			p.strand(o)
 		}
 	}
-	first := failed[0]
-	return fmt.Errorf("producing to %s (%d records wait): %w", *first.message.TopicPartition.Topic, len(failed), first.err)
+	if len(open) == 0 {
+		return nil, nil
+	}
+	first := open[0]
+	return open, fmt.Errorf("producing to %s (%d records wait): %w", *first.message.TopicPartition.Topic, len(open), first.err)
+}
+
+// strand gives up a dead letter that its topic does not take. The partition it came from waits at that record; the other partitions,
+// and the other lane, have nothing to do with it.
+func (p *producer) strand(o *outgoing) {
+	p.h.owned.Lock()
+	defer p.h.owned.Unlock()
+	o.lane.letters.refuse(o.err)
+	if o.letter.epoch.current.Load() {
+		p.reopen(o.lane, o.letter)
+	}
+}
+
+// reopen ends the epoch of a record whose dead letter has nowhere to go, and has the next one begin there when it has. The caller
+// holds Handler.owned.
+func (p *producer) reopen(l *lane, r *record) {
+	r.epoch.retire()
+	e, offset := r.epoch, r.offset()
+	// In the background: the Poll goroutine may be waiting for the lock that is held here.
+	l.background.Go(func() {
+		l.post(func() { l.reopen(e, offset, l.letters.await) })
+	})
 }
 
 // finish stores the offsets of a batch that is published. Each batch holds a contiguous run of each partition, and batches
@@ -301,7 +336,7 @@ func (p *producer) finish(b executed) {
 	var offsets []kafka.TopicPartition
 	for e, next := range last {
 		if e.current.Load() {
-			e.published.Store(next)
+			e.published.Store(max(next, e.published.Load())) // offsets that were set back do not unpublish
 			offsets = append(offsets, b.lane.at(e.partition, kafka.Offset(next)))
 		}
 	}

@@ -415,3 +415,13 @@ func TestAnUnknownSchemaIsBelievedAfterAWhile(t *testing.T) {
 		})
 	}
 }
+
+func TestAnUnknownSchemaIsNotBelievedByACallerWhoLeaves(t *testing.T) {
+	t.Parallel()
+	client := open(t, registry.Config{URLs: []string{serve(t, fake().Handler())}, UnknownAfter: time.Minute})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := client.SchemaByID(ctx, 999); errors.Is(err, registry.ErrUnknownSchema) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -20,7 +20,7 @@ var (
 
 var (
 	errClosed     = errors.New("the schema registry's client is closed")
-	errAskAgain   = fmt.Errorf("%w so far", ErrUnknownSchema)
+	errAskAgain   = errors.New("the schema registry knows no such schema so far") // does not wrap ErrUnknownSchema: it is not believed yet
 	errNoRegistry = errors.New("the answer is not a schema registry's")
 )
 

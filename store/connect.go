@@ -61,7 +61,8 @@ const silence = 75 * time.Second
 // and nothing is said about it, as the reference's URL says nothing and its server has none; and arrays go out binary.
 func settings(url string) (pq.Config, error) {
 	cfg, err := pq.NewConfig(url)
-	if err != nil {
+	// An @ behind the host is the end of a password with a slash in it.
+	if err != nil || !strings.Contains(url, "=") && !strings.Contains(url, "://") || strings.Contains(cfg.Database, "@") {
 		// A URL that cannot be parsed is quoted in the error, password and all.
 		return pq.Config{}, &FatalError{Sentence: "DATABASE_URL is not a Postgres URL; it should look like postgres://user:password@host:5432/database"}
 	}
@@ -76,6 +77,13 @@ func settings(url string) (pq.Config, error) {
 	}
 	cfg.BinaryParameters = true
 	return cfg, nil
+}
+
+// CheckURL says what is wrong with a DATABASE_URL, as far as that shows without a connection. The error is a *FatalError that holds
+// no password.
+func CheckURL(database string) error {
+	_, err := settings(database)
+	return err
 }
 
 // pool opens a pool of at most size sessions with the given settings.

@@ -11,37 +11,43 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// surroundings tells the log once when Postgres enters a state that has to be waited out, and once when it is over,
-// however many callers wait and however often they try.
+// surroundings tells the log once when Postgres enters a state that has to be waited out, and once when nobody waits any
+// more, however many callers wait and however often they try.
 type surroundings struct {
 	log *slog.Logger
 
-	mu    sync.Mutex
-	state string // "" is well
-	since time.Time
+	mu      sync.Mutex
+	waiting map[string]int // how many callers wait, by state
+	since   time.Time
 }
 
-func (s *surroundings) enter(state string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state == state {
+// move takes a caller from one state to another, "" being well. Only the first caller in a state is news, and the end of
+// all waiting.
+func (s *surroundings) move(from, to string, err error) {
+	if from == to {
 		return
 	}
-	if s.state == "" {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting == nil {
+		s.waiting = map[string]int{}
+	}
+	if len(s.waiting) == 0 {
 		s.since = time.Now()
 	}
-	s.state = state
-	s.log.Warn(state+"; waiting", "error", err)
-}
-
-func (s *surroundings) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state == "" {
-		return
+	if to != "" {
+		if s.waiting[to]++; s.waiting[to] == 1 {
+			s.log.Warn(to+"; waiting", "error", err)
+		}
 	}
-	s.log.Info("Postgres works again", "after", time.Since(s.since).Round(time.Millisecond), "was", s.state)
-	s.state = ""
+	if from != "" {
+		if s.waiting[from]--; s.waiting[from] == 0 {
+			delete(s.waiting, from)
+		}
+		if len(s.waiting) == 0 && err == nil {
+			s.log.Info("Postgres works again", "after", time.Since(s.since).Round(time.Millisecond), "was", from)
+		}
+	}
 }
 
 // The waits between tries. Two sessions that met try again at once, the first times; then they back off as well. What
@@ -61,12 +67,17 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 	pause.Reset()
 	met := 0
 	var err error
+	state := ""
+	enter := func(now string) {
+		s.surroundings.move(state, now, err)
+		state = now
+	}
+	defer func() { s.surroundings.move(state, "", err) }()
 	for {
 		if ctx.Err() != nil {
 			return gaveUp(ctx, err)
 		}
 		if err = try(ctx); err == nil {
-			s.surroundings.leave()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -81,7 +92,7 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 		case again:
 			met++
 			if met > unusual {
-				s.surroundings.enter(stateMeeting, err)
+				enter(stateMeeting)
 			}
 			s.surroundings.log.Debug("running the batch again", "error", err)
 			if met <= atOnce {
@@ -91,7 +102,7 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 			if v.state == stateReadOnly || v.state == stateFailing {
 				s.renew() // another server may answer at the same address by now
 			}
-			s.surroundings.enter(v.state, err)
+			enter(v.state)
 		}
 		sleep(ctx, pause.NextBackOff())
 	}

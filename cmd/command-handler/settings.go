@@ -140,6 +140,10 @@ func (v *values) configure() (config, error) {
 	if err != nil || maxBatch < 1 || maxBatch > store.MaxBatch {
 		fault("max-batch", "%q is not a number from 1 to %d", v.value["max-batch"], store.MaxBatch)
 	}
+	pollInterval := duration("kafka-max-poll-interval")
+	if pollInterval > 0 && pollInterval < handler.MinPollInterval {
+		fault("kafka-max-poll-interval", "%s is too short, it must be at least %s", pollInterval, handler.MinPollInterval)
+	}
 	c.handler = handler.Config{
 		Kafka: handler.Kafka{Brokers: brokers, TLS: handler.TLS{
 			CA: files.CA, Cert: files.Cert, Key: files.Key, KeyPassword: files.Password, SkipHostnameCheck: files.SkipHostname,
@@ -152,7 +156,7 @@ func (v *values) configure() (config, error) {
 			BalanceChanged:          v.value["balance-changed-topic"],
 		},
 		Group:           v.value["kafka-group"],
-		MaxPollInterval: duration("kafka-max-poll-interval"),
+		MaxPollInterval: pollInterval,
 		MaxBatch:        maxBatch,
 		RefreshSchemas:  duration("refresh-schemas"),
 		StopTimeout:     duration("stop-timeout"),
@@ -166,9 +170,15 @@ func (v *values) configure() (config, error) {
 		}
 		c.registry.URLs = append(c.registry.URLs, u)
 	}
-	if ca, cert := v.value["schema-registry-ca-location"], v.value["schema-registry-cert-location"]; ca != "" || cert != "" {
+	if (v.value["schema-registry-username"] == "") != (v.value["schema-registry-password"] == "") {
+		fault("schema-registry-username", "user and password belong together: set both or none")
+	}
+	ca, cert, key := v.value["schema-registry-ca-location"], v.value["schema-registry-cert-location"], v.value["schema-registry-key-location"]
+	if (cert == "") != (key == "") {
+		fault("schema-registry-cert-location", "certificate and key belong together: set both or none")
+	} else if ca != "" || cert != "" {
 		tls, err := certs.ClientTLS(certs.Files{
-			CA: ca, Cert: cert, Key: v.value["schema-registry-key-location"], Password: v.value["schema-registry-key-password"],
+			CA: ca, Cert: cert, Key: key, Password: v.value["schema-registry-key-password"],
 		})
 		if err != nil {
 			faults = append(faults, fmt.Errorf("SCHEMA_REGISTRY_*_LOCATION: %w", err))
@@ -177,6 +187,9 @@ func (v *values) configure() (config, error) {
 	}
 
 	c.store = store.Config{URL: v.value["database-url"]}
+	if err := store.CheckURL(c.store.URL); err != nil {
+		faults = append(faults, err)
+	}
 	switch v.value["log-format"] {
 	case "text":
 	case "json":
@@ -242,19 +255,22 @@ func (v *values) print(w io.Writer) error {
 	return t.Flush()
 }
 
-// redactURL masks the passwords of URLs separated by commas. What is no URL might be one with a typing error: it is masked whole.
+// redactURL masks the passwords of URLs separated by commas. What is no URL, or has an @ where none belongs, might be one with a
+// typing error: it is masked whole.
 func redactURL(text string) string {
 	parts := strings.Split(text, ",")
 	for i, p := range parts {
 		u, err := url.Parse(strings.TrimSpace(p))
-		if err != nil || u.Scheme == "" {
+		if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Path, "@") {
 			parts[i] = "xxxxx"
 			continue
 		}
 		query := u.Query()
-		if query.Has("password") {
-			query.Set("password", "xxxxx")
-			u.RawQuery = query.Encode()
+		for key := range query {
+			if strings.Contains(key, "password") {
+				query.Set(key, "xxxxx")
+				u.RawQuery = query.Encode()
+			}
 		}
 		parts[i] = u.Redacted()
 	}

@@ -73,6 +73,11 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 		"several faults":                      {args: []string{"--max-batch=0", "--stop-timeout=soon", "--log-format=xml", "--log-level=loud"}, want: []string{"MAX_BATCH", `"0"`, "STOP_TIMEOUT", `"soon"`, "LOG_FORMAT", "LOG_LEVEL", "max-batch"}},
 		"a broker without a port":             {env: []string{"KAFKA_BROKERS=kafka-1:19093,kafka-2"}, want: []string{"KAFKA_BROKERS", `"kafka-2"`, "host:port"}},
 		"a registry that is no URL":           {env: []string{"SCHEMA_REGISTRY_URL=localhost:8081"}, want: []string{"SCHEMA_REGISTRY_URL", "http://localhost:8081"}},
+		"a registry user without password":    {env: []string{"SCHEMA_REGISTRY_USERNAME=me"}, want: []string{"SCHEMA_REGISTRY_USERNAME", "set both or none"}},
+		"a registry key without certificate":  {env: []string{"SCHEMA_REGISTRY_KEY_LOCATION=/nowhere"}, want: []string{"SCHEMA_REGISTRY_CERT_LOCATION"}},
+		"a poll interval below the least":     {env: []string{"KAFKA_MAX_POLL_INTERVAL=5s"}, want: []string{"KAFKA_MAX_POLL_INTERVAL", "5s", "at least"}},
+		"a database that is no URL":           {env: []string{"DATABASE_URL=nonsense"}, want: []string{"DATABASE_URL", "postgres://"}},
+		"a password with a slash in it":       {env: []string{"DATABASE_URL=postgres://u:12/34@h/db"}, want: []string{"DATABASE_URL", "postgres://"}},
 		"a host name check neither on or off": {env: []string{"KAFKA_SSL_VERIFY_HOSTNAME=maybe"}, want: []string{"KAFKA_SSL_VERIFY_HOSTNAME", `"maybe"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,8 +102,8 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 func TestCheckConfigMasksSecrets(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	err := run(t.Context(), []string{"--check-config", "--schema-registry-password=hush1", "--schema-registry-url=http://u:hush2@registry:8081"},
-		environment("DATABASE_URL=postgres://bank:hush3@db:25432/balancedb?password=hush4"), &out, &out)
+	err := run(t.Context(), []string{"--check-config", "--schema-registry-username=u", "--schema-registry-password=hush1", "--schema-registry-url=http://u:hush2@registry:8081"},
+		environment("DATABASE_URL=postgres://bank:hush3@db:25432/balancedb?sslpassword=hush4"), &out, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
