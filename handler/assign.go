@@ -36,22 +36,16 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 }
 
 // assigned begins an epoch for each partition. Where it starts is asked of Kafka and Postgres, which may be away: so the
-// partitions are assigned paused, and sought when the answer is there.
+// client gets a partition only when the answer is there. The group is told that the assignment is taken.
 func (l *lane) assigned(partitions []kafka.TopicPartition) error {
 	l.link.ok()
-	if len(partitions) == 0 {
-		return l.consumer.IncrementalAssign(partitions)
+	if err := l.consumer.IncrementalAssign(nil); err != nil || len(partitions) == 0 {
+		return err
 	}
 	epochs := make([]*epoch, len(partitions))
 	for i := range partitions {
-		// Any offset would do, since it is sought before it is resumed. But a fetch may go out before the pause, and one from below
-		// the log's beginning would stop the fetcher for good.
-		partitions[i].Offset = kafka.OffsetEnd
 		epochs[i] = l.newEpoch(partitions[i].Partition)
 		l.epochs[epochs[i].partition] = epochs[i]
-	}
-	if err := l.consumer.IncrementalAssign(partitions); err != nil {
-		return err
 	}
 	l.log.Info("partitions assigned", "partitions", numbers(partitions))
 	l.hold(epochs, func(ctx context.Context) ([]int64, error) { return l.starts(ctx, epochs) })
@@ -71,16 +65,20 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 	if !lost {
 		l.awaitDrained(work, ending)
 	}
+	var fetched []kafka.TopicPartition
 	l.h.owned.Lock()
 	for _, e := range ending {
 		e.retire()
 		delete(l.epochs, e.partition)
+		if e.assigned {
+			fetched = append(fetched, l.at(e.partition, kafka.OffsetInvalid))
+		}
 	}
 	l.h.owned.Unlock()
 	if len(partitions) > 0 {
 		l.log.Info("partitions revoked", "partitions", numbers(partitions), "lost", lost)
 	}
-	return l.consumer.IncrementalUnassign(partitions)
+	return l.consumer.IncrementalUnassign(fetched)
 }
 
 func (l *lane) awaitDrained(work context.Context, epochs []*epoch) {
@@ -180,21 +178,19 @@ func (l *lane) checkOffsets(cause error) {
 	}
 }
 
-// assignAgain takes a partition out of the client and puts it back at the record that is expected next.
+// assignAgain takes a running partition out of the client and puts it back at the record that is expected next.
 func (l *lane) assignAgain(e *epoch) {
-	if !e.current.Load() {
+	if !e.current.Load() || !e.running {
 		return
 	}
 	at := []kafka.TopicPartition{l.at(e.partition, kafka.Offset(e.next))}
 	err := l.consumer.IncrementalUnassign(at)
 	if err == nil {
-		err = l.consumer.IncrementalAssign(at)
-	}
-	if err == nil && (l.paused || !e.running) {
-		err = l.consumer.Pause(at)
+		e.assigned = false
+		err = l.position(e, at)
 	}
 	if err != nil {
-		l.log.Warn("assigning a partition once more", "partition", e.partition, "error", err)
+		l.h.fail(fmt.Errorf("reading partition %d of %s from offset %d once more: %w", e.partition, l.topic.name, e.next, err))
 	}
 }
 

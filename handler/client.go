@@ -2,7 +2,7 @@ package handler
 
 import (
 	"log/slog"
-	"strings"
+	"regexp"
 	"sync"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -53,6 +53,9 @@ func (k Kafka) config(clientID string, logs chan kafka.LogEvent) kafka.ConfigMap
 	return c
 }
 
+// threadName is what librdkafka puts before its messages.
+var threadName = regexp.MustCompile(`^\[thrd:[^\]]*\]: `)
+
 // link turns the many errors and log lines of a Kafka client into one line when its brokers go away and one when they
 // are back.
 type link struct {
@@ -60,18 +63,23 @@ type link struct {
 	logs chan kafka.LogEvent
 	done sync.WaitGroup
 
+	unexplained string // what to say when the client gives no reason
+
 	mu     sync.Mutex
 	away   bool
 	reason string // the latest error, for the line that says that Kafka is away
 }
 
-func newLink(log *slog.Logger) *link {
-	l := &link{log: log, logs: make(chan kafka.LogEvent, 256)}
+func newLink(log *slog.Logger, k Kafka) *link {
+	l := &link{log: log, unexplained: "no broker answers", logs: make(chan kafka.LogEvent, 256)}
+	if k.TLS.CA == "" {
+		l.unexplained = "the brokers do not answer in plaintext: if they want TLS, set all four KAFKA_SSL_*"
+	}
 	l.done.Go(func() {
 		for e := range l.logs {
 			l.log.Debug("librdkafka", "fac", e.Tag, "client", e.Name, "message", e.Message)
-			if e.Level <= 3 && (strings.Contains(e.Message, "SSL") || strings.Contains(e.Message, "Connect")) {
-				l.note(e.Message)
+			if e.Level <= 3 { // what failed and why: more than the error events say
+				l.note(threadName.ReplaceAllString(e.Message, ""))
 			}
 		}
 	})
@@ -90,22 +98,31 @@ func (l *link) note(reason string) {
 	l.mu.Unlock()
 }
 
+// latest is why the brokers do not answer, as far as is known.
 func (l *link) latest() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.reason
+	return l.why()
 }
 
-// lost takes an error event of the client.
+func (l *link) why() string {
+	if l.reason != "" {
+		return l.reason
+	}
+	return l.unexplained
+}
+
+// lost takes an error event of the client. That all brokers are down is what one sees; the reason is an earlier error.
 func (l *link) lost(err kafka.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err.Code() != kafka.ErrAllBrokersDown || l.reason == "" {
+	if err.Code() != kafka.ErrAllBrokersDown {
 		l.reason = err.Error()
+		return
 	}
-	if err.Code() == kafka.ErrAllBrokersDown && !l.away {
+	if !l.away {
 		l.away = true
-		l.log.Warn("Kafka is away: waiting for it", "error", l.reason)
+		l.log.Warn("no connection to Kafka: waiting for it", "reason", l.why())
 	}
 }
 
@@ -115,6 +132,6 @@ func (l *link) ok() {
 	defer l.mu.Unlock()
 	if l.away {
 		l.away, l.reason = false, ""
-		l.log.Info("Kafka is back")
+		l.log.Info("connected to Kafka again")
 	}
 }

@@ -15,9 +15,6 @@ const (
 	// roomWait bounds how long the Poll goroutine waits for the queue before it pauses the partitions: Pause throws away what
 	// was prefetched, and Poll must be called for the group to go on.
 	roomWait = 200 * time.Millisecond
-	// seekPause is the time between two tries to seek, and seekTries how many there are until the partition is assigned once more.
-	seekPause = 20 * time.Millisecond
-	seekTries = 50
 	// queueBytes is the queue's high-water mark in bytes, for records of unusual size.
 	queueBytes = 16 << 20
 )
@@ -52,7 +49,7 @@ type lane struct {
 
 func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 	log := h.log.With("topic", t.name)
-	link := newLink(log)
+	link := newLink(log, h.cfg.Kafka)
 	cfg := h.cfg.Kafka.config(h.cfg.ClientID+"-"+suffix, link.logs)
 	for k, v := range (kafka.ConfigMap{
 		"group.id":                      h.cfg.Group,
@@ -214,12 +211,14 @@ func (l *lane) at(partition int32, offset kafka.Offset) kafka.TopicPartition {
 // hold stops the epochs' partitions until wait, off the Poll goroutine, has found where each goes on. An error of wait is fatal
 // unless its context ended.
 func (l *lane) hold(epochs []*epoch, wait func(context.Context) ([]int64, error)) {
-	partitions := make([]kafka.TopicPartition, len(epochs))
-	for i, e := range epochs {
+	var fetched []kafka.TopicPartition
+	for _, e := range epochs {
 		e.running = false
-		partitions[i] = l.at(e.partition, kafka.OffsetInvalid)
+		if e.assigned {
+			fetched = append(fetched, l.at(e.partition, kafka.OffsetInvalid))
+		}
 	}
-	if err := l.consumer.Pause(partitions); err != nil {
+	if err := l.consumer.Pause(fetched); err != nil {
 		l.log.Debug("pausing", "error", err)
 	}
 	l.held++
@@ -244,38 +243,48 @@ func (l *lane) hold(epochs []*epoch, wait func(context.Context) ([]int64, error)
 	})
 }
 
-// release lets a held partition go on at offset.
+// release lets a held partition go on at offset, which may be kafka.OffsetBeginning.
 func (l *lane) release(e *epoch, offset int64) {
 	if !e.current.Load() {
 		return
 	}
 	at := []kafka.TopicPartition{l.at(e.partition, kafka.Offset(offset))}
-	sought, err := l.consumer.SeekPartitions(at)
-	if err == nil && sought[0].Error != nil {
-		err = sought[0].Error
-	}
-	if err != nil {
-		// The fetcher of a new assignment starts in the background and can't be sought before: once more, soon.
-		e.sought++
-		l.log.Debug("seeking", "partition", e.partition, "offset", offset, "error", err)
-		if e.sought%seekTries == 0 {
-			l.log.Warn("a partition does not start: assigning it once more", "partition", e.partition, "error", err)
-			e.next = offset
-			l.assignAgain(e)
-		}
-		l.held++
-		time.AfterFunc(seekPause, func() {
-			l.post(func() { l.held--; l.release(e, offset) })
-		})
+	if err := l.position(e, at); err != nil {
+		l.h.fail(fmt.Errorf("reading partition %d of %s from offset %d: %w", e.partition, l.topic.name, offset, err))
 		return
 	}
 	e.next = max(offset, 0)
-	e.running, e.sought = true, 0
-	if !l.paused {
-		if err := l.consumer.Resume(at); err != nil {
-			l.log.Debug("resuming", "error", err)
-		}
+	e.running = true
+	if l.paused {
+		return
 	}
+	if err := l.consumer.Resume(at); err != nil {
+		l.log.Debug("resuming", "error", err)
+	}
+}
+
+// position has the client fetch a partition from an offset. A partition that it does not fetch yet is assigned to it there: to
+// assign it elsewhere and seek would be a race with the fetch, or with the question where the log begins or ends.
+func (l *lane) position(e *epoch, at []kafka.TopicPartition) error {
+	if e.assigned {
+		sought, err := l.consumer.SeekPartitions(at)
+		if err == nil && sought[0].Error == nil {
+			return nil
+		}
+		// The client has given the partition up.
+		if err := l.consumer.IncrementalUnassign(at); err != nil {
+			return err
+		}
+		e.assigned = false
+	}
+	if err := l.consumer.IncrementalAssign(at); err != nil {
+		return err
+	}
+	e.assigned = true
+	if l.paused {
+		return l.consumer.Pause(at)
+	}
+	return nil
 }
 
 // reopen begins a new epoch of a partition at offset after the old one was retired while the partition stayed ours.
@@ -284,6 +293,7 @@ func (l *lane) reopen(old *epoch, offset int64, wait func(context.Context) error
 		return // lost meanwhile
 	}
 	e := l.newEpoch(old.partition)
+	e.assigned = old.assigned
 	e.published.Store(old.published.Load())
 	l.epochs[e.partition] = e
 	l.hold([]*epoch{e}, func(ctx context.Context) ([]int64, error) { return []int64{offset}, wait(ctx) })

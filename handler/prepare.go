@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -46,10 +47,11 @@ func (h *Handler) describe(ctx context.Context, names []string) (map[string]topi
 		return err
 	})
 	if err != nil {
-		if reason := h.producer.link.latest(); reason != "" {
-			return nil, fmt.Errorf("no answer from Kafka at %s: %s", h.cfg.Kafka.Brokers, reason)
+		var k kafka.Error
+		if errors.As(err, &k) && k.IsTimeout() || errors.Is(err, context.DeadlineExceeded) {
+			return nil, fmt.Errorf("no answer from Kafka at %s: %s", h.cfg.Kafka.Brokers, h.producer.link.latest())
 		}
-		return nil, fmt.Errorf("no answer from Kafka at %s: %w", h.cfg.Kafka.Brokers, err)
+		return nil, fmt.Errorf("asking Kafka at %s for the topics: %w", h.cfg.Kafka.Brokers, err)
 	}
 	topics := map[string]topic{}
 	var missing []string

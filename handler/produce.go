@@ -53,7 +53,7 @@ func (f *flight) done(n int64) {
 }
 
 func newProducer(h *Handler) (*producer, error) {
-	p := &producer{h: h, link: newLink(h.log)}
+	p := &producer{h: h, link: newLink(h.log, h.cfg.Kafka)}
 	if err := p.open(); err != nil {
 		p.link.close()
 		return nil, fmt.Errorf("making a Kafka producer: %w", err)
