@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	barWidth   = 30
+	widestBar  = 15
 	barPeriod  = 200 * time.Millisecond
 	linePeriod = 3 * time.Second
 )
@@ -19,6 +19,7 @@ const (
 type progress struct {
 	out      io.Writer
 	terminal bool
+	columns  func() int // of the terminal
 	period   time.Duration
 
 	mu    sync.Mutex
@@ -34,6 +35,7 @@ func newProgress(out io.Writer) *progress {
 	if file, ok := out.(*os.File); ok {
 		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb" {
 			p.terminal, p.period = true, barPeriod
+			p.columns = func() int { return columns(file) }
 		}
 	}
 	return p
@@ -46,14 +48,23 @@ func (p *progress) step(title string) {
 	now := time.Now()
 	p.title, p.start, p.shown, p.count, p.rate = title, now, now, 0, 0
 	if p.terminal {
-		p.printf("\r\033[K%s", title)
+		p.frame(title)
 		return
 	}
 	p.printf("%s\n", title)
 }
 
-// at tells how far the step is. It may be called as often as one likes.
+// frame replaces the line by text, as much of it as there is room for: what a terminal wraps can't be replaced.
+func (p *progress) frame(text string) {
+	shown := []rune(text)
+	p.printf("\r\033[K%s", string(shown[:min(len(shown), max(0, p.columns()-1))]))
+}
+
+// at tells how far the step is. It may be called as often as one likes. A step of one thing has no way to be shown.
 func (p *progress) at(count, all int64) {
+	if all <= 1 {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -64,23 +75,25 @@ func (p *progress) at(count, all int64) {
 	p.rate = float64(count-p.count) / since.Seconds()
 	p.shown, p.count = now, count
 	if p.terminal {
-		p.printf("\r\033[K%s %s", p.title, p.bar(count, all))
+		p.frame(p.title + " " + p.bar(count, all))
 		return
 	}
 	p.printf("  %s\n", p.bar(count, all))
 }
 
 func (p *progress) bar(count, all int64) string {
-	share := 0.0
-	if all > 0 {
-		share = min(1, float64(count)/float64(all))
-	}
+	share := min(1, float64(count)/float64(all))
 	text := fmt.Sprintf("%3.0f%%  %s of %s  %s/s", share*100, grouped(count), grouped(all), grouped(int64(p.rate)))
 	if !p.terminal {
 		return text
 	}
-	full := int(share * barWidth)
-	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", barWidth-full) + "] " + text
+	// The numbers say more than the bar: it has what they leave.
+	width := min(widestBar, p.columns()-1-len(p.title)-len(" [] ")-len(text))
+	if width < 5 {
+		return text
+	}
+	full := int(share * float64(width))
+	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", width-full) + "] " + text
 }
 
 // done ends the step with what came of it.
