@@ -27,28 +27,28 @@ import (
 // Kafka says where the brokers are and how to be let in. TLS is on when the four KAFKA_SSL_* files and password are all set,
 // off when none is; anything between is a fault, because it is mostly a typing error and would silently be plaintext.
 type Kafka struct {
-	Brokers           []string `name:"kafka-brokers" environment:"KAFKA_BROKERS" default:"localhost:9092" placeholder:"HOST:PORT" help:"Brokers to start from, with commas between."`
-	SSLCA             string   `name:"kafka-ssl-ca-location" environment:"KAFKA_SSL_CA_LOCATION" placeholder:"FILE" help:"Certificates (PEM) that broker certificates are checked against."`
-	SSLCert           string   `name:"kafka-ssl-cert-location" environment:"KAFKA_SSL_CERT_LOCATION" placeholder:"FILE" help:"Own certificate (PEM)."`
-	SSLKey            string   `name:"kafka-ssl-key-location" environment:"KAFKA_SSL_KEY_LOCATION" placeholder:"FILE" help:"Own private key (PEM, encrypted or not)."`
-	SSLKeyPassword    string   `name:"kafka-ssl-key-password" environment:"KAFKA_SSL_KEY_PASSWORD" placeholder:"PASSWORD" help:"Password of the private key; better in the environment than here."`
-	SSLVerifyHostname bool     `name:"kafka-ssl-verify-hostname" environment:"KAFKA_SSL_VERIFY_HOSTNAME" default:"true" negatable:"" help:"Check that a broker's certificate is for the host that was dialled (its CN counts when it has no alternative names)."`
+	Brokers           []string `name:"kafka-brokers" environment:"KAFKA_BROKERS" default:"localhost:9092" placeholder:"HOST:PORT" group:"Where the bank is:" help:"Brokers to start from, with commas between."`
+	SSLCA             string   `name:"kafka-ssl-ca-location" environment:"KAFKA_SSL_CA_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Certificates (PEM) that broker certificates are checked against."`
+	SSLCert           string   `name:"kafka-ssl-cert-location" environment:"KAFKA_SSL_CERT_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Own certificate (PEM)."`
+	SSLKey            string   `name:"kafka-ssl-key-location" environment:"KAFKA_SSL_KEY_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Own private key (PEM, encrypted or not)."`
+	SSLKeyPassword    string   `name:"kafka-ssl-key-password" environment:"KAFKA_SSL_KEY_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password of the private key; better in the environment than here."`
+	SSLVerifyHostname bool     `name:"kafka-ssl-verify-hostname" environment:"KAFKA_SSL_VERIFY_HOSTNAME" default:"true" negatable:"" group:"Where the bank is:" help:"Check that a broker's certificate is for the host that was dialled (its CN counts when it has no alternative names)."`
 }
 
 // Registry says where the Schema Registry is. For https it is checked against the system's authorities unless it names its own.
 type Registry struct {
-	URLs        []string `name:"schema-registry-url" environment:"SCHEMA_REGISTRY_URL" default:"http://localhost:8081" placeholder:"URL" help:"Schema Registry; several are tried in turn."`
-	Username    string   `name:"schema-registry-username" environment:"SCHEMA_REGISTRY_USERNAME" placeholder:"NAME" help:"User for basic authentication."`
-	Password    string   `name:"schema-registry-password" environment:"SCHEMA_REGISTRY_PASSWORD" placeholder:"PASSWORD" help:"Password for basic authentication; better in the environment than here."`
-	CA          string   `name:"schema-registry-ca-location" environment:"SCHEMA_REGISTRY_CA_LOCATION" placeholder:"FILE" help:"Certificates (PEM) that the registry's is checked against."`
-	Cert        string   `name:"schema-registry-cert-location" environment:"SCHEMA_REGISTRY_CERT_LOCATION" placeholder:"FILE" help:"Own certificate (PEM) for the registry."`
-	Key         string   `name:"schema-registry-key-location" environment:"SCHEMA_REGISTRY_KEY_LOCATION" placeholder:"FILE" help:"Private key (PEM) of that certificate."`
-	KeyPassword string   `name:"schema-registry-key-password" environment:"SCHEMA_REGISTRY_KEY_PASSWORD" placeholder:"PASSWORD" help:"Password of that key; better in the environment than here."`
+	URLs        []string `name:"schema-registry-url" environment:"SCHEMA_REGISTRY_URL" default:"http://localhost:8081" placeholder:"URL" group:"Where the bank is:" help:"Schema Registry; several are tried in turn."`
+	Username    string   `name:"schema-registry-username" environment:"SCHEMA_REGISTRY_USERNAME" placeholder:"NAME" group:"Where the bank is:" help:"User for basic authentication."`
+	Password    string   `name:"schema-registry-password" environment:"SCHEMA_REGISTRY_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password for basic authentication; better in the environment than here."`
+	CA          string   `name:"schema-registry-ca-location" environment:"SCHEMA_REGISTRY_CA_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Certificates (PEM) that the registry's is checked against."`
+	Cert        string   `name:"schema-registry-cert-location" environment:"SCHEMA_REGISTRY_CERT_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Own certificate (PEM) for the registry."`
+	Key         string   `name:"schema-registry-key-location" environment:"SCHEMA_REGISTRY_KEY_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Private key (PEM) of that certificate."`
+	KeyPassword string   `name:"schema-registry-key-password" environment:"SCHEMA_REGISTRY_KEY_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password of that key; better in the environment than here."`
 }
 
 // Database says where the handler's Postgres is.
 type Database struct {
-	URL string `name:"database-url" environment:"DATABASE_URL" placeholder:"URL" help:"The handler's database, postgres://USER:PASSWORD@HOST:PORT/balancedb."`
+	URL string `name:"database-url" environment:"DATABASE_URL" placeholder:"URL" group:"Where the bank is:" help:"The handler's database, postgres://USER:PASSWORD@HOST:PORT/balancedb."`
 }
 
 // Part is one part of the settings. The method is not called Validate because kong would call that one itself, part by part.
@@ -95,25 +95,23 @@ func (k Kafka) tlsFaults() []error {
 		{"KAFKA_SSL_KEY_PASSWORD", "--kafka-ssl-key-password", k.SSLKeyPassword},
 	}
 	var missing []string
-	var faults []error
-	for i, s := range settings {
+	for _, s := range settings {
 		if s.value == "" {
 			missing = append(missing, s.name)
-			continue
 		}
-		isFile := i < 3
-		if !isFile {
-			continue
-		}
+	}
+	switch len(missing) {
+	case 0:
+	case len(settings):
+		return nil
+	default: // before the files: they may not be the ones that are meant
+		return []error{fmt.Errorf("%s missing: set all four KAFKA_SSL_* for TLS, or none of them for plaintext", strings.Join(missing, " and "))}
+	}
+	var faults []error
+	for _, s := range settings[:3] {
 		if _, err := os.Stat(s.value); err != nil {
 			faults = append(faults, fmt.Errorf("%s (%s): %w", s.name, s.flag, err))
 		}
-	}
-	if len(missing) == len(settings) {
-		return nil
-	}
-	if len(missing) > 0 {
-		faults = append(faults, fmt.Errorf("of the four KAFKA_SSL_* settings %s is missing: set all four for TLS, or none for plaintext", strings.Join(missing, " and ")))
 	}
 	return faults
 }

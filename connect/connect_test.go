@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -62,8 +63,8 @@ func TestFaultsAreReportedTogetherAndNameTheSetting(t *testing.T) {
 	}{
 		"plaintext is fine":      {map[string]string{"DATABASE_URL": "postgres://u:p@h/d"}, nil},
 		"a database is missing":  {nil, []string{"DATABASE_URL (--database-url) is not set"}},
-		"some of four are set":   {map[string]string{"KAFKA_SSL_CA_LOCATION": file}, []string{"KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION and KAFKA_SSL_KEY_PASSWORD is missing"}},
-		"a file is not there":    {map[string]string{"KAFKA_SSL_KEY_LOCATION": "/nowhere/x.key"}, []string{"KAFKA_SSL_KEY_LOCATION (--kafka-ssl-key-location): stat /nowhere/x.key"}},
+		"some of four are set":   {map[string]string{"KAFKA_SSL_CA_LOCATION": file}, []string{"KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION and KAFKA_SSL_KEY_PASSWORD missing: set all four KAFKA_SSL_* for TLS, or none of them for plaintext"}},
+		"a file is not there":    {map[string]string{"KAFKA_SSL_CA_LOCATION": file, "KAFKA_SSL_CERT_LOCATION": file, "KAFKA_SSL_KEY_LOCATION": "/nowhere/x.key", "KAFKA_SSL_KEY_PASSWORD": "hush"}, []string{"KAFKA_SSL_KEY_LOCATION (--kafka-ssl-key-location): stat /nowhere/x.key"}},
 		"several things are bad": {map[string]string{"KAFKA_BROKERS": "nowhere", "SCHEMA_REGISTRY_URL": "ftp://x", "DATABASE_URL": "mysql://x"}, []string{`"nowhere" is not HOST:PORT`, "SCHEMA_REGISTRY_URL", "DATABASE_URL"}},
 		"half of basic auth":     {map[string]string{"SCHEMA_REGISTRY_USERNAME": "u"}, []string{"SCHEMA_REGISTRY_PASSWORD"}},
 	} {
@@ -116,5 +117,28 @@ func TestHelpNamesTheVariables(t *testing.T) {
 		if !strings.Contains(out.String(), "$"+name) {
 			t.Errorf("the help doesn't name %s", name)
 		}
+	}
+}
+
+func TestHelpShowsOwnFlagsFirstAndDefaults(t *testing.T) {
+	t.Parallel()
+	var own struct {
+		settings
+		Count int           `default:"7" help:"How many."`
+		Wait  time.Duration `default:"5m" placeholder:"LONG" help:"How long."`
+		Force bool          `help:"Whatever happens."`
+	}
+	var out bytes.Buffer
+	if _, err := (connect.Program{Name: "tool"}).Parse(&own, []string{"--help"}, func(string) string { return "" }, &out, &out); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{"--count=7 How many.", "How long. Default: 5m.", "Whatever happens.", "Default: localhost:9092."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in %s", want, &out)
+		}
+	}
+	if strings.Contains(text, "Whatever happens. Default") || strings.Index(text, "--count") > strings.Index(text, "Where the bank is:") {
+		t.Errorf("%s", &out)
 	}
 }

@@ -11,7 +11,7 @@ import (
 const tag = "environment"
 
 // Environment lets getenv set the flags that carry an `environment` tag, below the command line and above the defaults, and
-// shows the variable in the help. A variable that is set to nothing counts as not set.
+// shows variable and default in the help. A variable that is set to nothing counts as not set.
 func Environment(getenv func(string) string) kong.Option {
 	resolve := kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		name := flag.Tag.Get(tag)
@@ -24,7 +24,7 @@ func Environment(getenv func(string) string) kong.Option {
 		return nil, nil // as above
 	})
 	return kong.OptionFunc(func(k *kong.Kong) error {
-		for _, option := range []kong.Option{kong.Resolvers(resolve), kong.ValueFormatter(helpWithEnvironment)} {
+		for _, option := range []kong.Option{kong.Resolvers(resolve), kong.ValueFormatter(helpWithMore)} {
 			if err := option.Apply(k); err != nil {
 				return err
 			}
@@ -33,12 +33,16 @@ func Environment(getenv func(string) string) kong.Option {
 	})
 }
 
-func helpWithEnvironment(value *kong.Value) string {
-	name := value.Tag.Get(tag)
-	if name == "" {
-		return value.Help
+// helpWithMore adds to a flag's help its variable, and the default where a placeholder hides it.
+func helpWithMore(value *kong.Value) string {
+	help := value.Help
+	if name := value.Tag.Get(tag); name != "" {
+		help = strings.TrimSuffix(help, ".") + " ($" + name + ")."
 	}
-	return strings.TrimSuffix(value.Help, ".") + " ($" + name + ")."
+	if value.HasDefault && value.Tag.PlaceHolder != "" {
+		help += " Default: " + value.Default + "."
+	}
+	return help
 }
 
 // VariableNames are the environment variables of settings, a pointer to a kong struct, in the order of its fields.
