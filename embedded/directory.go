@@ -154,6 +154,22 @@ func (l *directoryLock) free() error {
 	return l.file.Close()
 }
 
+// InUse says whether a bank's surroundings, in any process, run in dir.
+func InUse(dir string) (bool, error) {
+	path := filepath.Join(dir, lockName)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return false, nil // and none is made
+	}
+	lock, err := tryLock(path)
+	if errors.Is(err, errLocked) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, lock.free()
+}
+
 const (
 	temporaryPattern = "openbank-*"
 	lockName         = "in-use"

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -60,9 +62,25 @@ type transferCommand struct {
 	asking
 	From        string `required:"" help:"IBAN of the account to debit, or cash for a deposit."`
 	To          string `required:"" help:"IBAN of the account to credit, or any other party: cash, a shop."`
-	Amount      int64  `required:"" placeholder:"CENTS" help:"How much, in euro cents: 1250 is 12.50 euro."`
+	Amount      cents  `required:"" placeholder:"CENTS" help:"How much, in euro cents: 1250 is 12.50 euro."`
 	Token       string `help:"Token of the account to debit; a deposit needs none."`
 	Description string `help:"What it is for."`
+}
+
+// cents is an amount. Whether a bank moves it is the bank's to say.
+type cents int64
+
+// UnmarshalText wants a whole number.
+func (c *cents) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		return fmt.Errorf("%s is more than fits: 64 bits of cents", text)
+	}
+	if err != nil {
+		return errors.New("amounts are whole cents: 1250 is 12.50 euro")
+	}
+	*c = cents(n)
+	return nil
 }
 
 // Run prints the id of a confirmed transfer. A rejected one is an error.
@@ -72,7 +90,7 @@ func (c *transferCommand) Run(s *session) error {
 		return err
 	}
 	answer, err := c.ask(s, transfers, transferAnswers, id, &bank.ConfirmMoneyTransfer{
-		ID: id, Token: c.Token, Amount: c.Amount, From: c.From, To: c.To, Description: c.Description,
+		ID: id, Token: c.Token, Amount: int64(c.Amount), From: c.From, To: c.To, Description: c.Description,
 	})
 	if err != nil {
 		return err
@@ -82,6 +100,9 @@ func (c *transferCommand) Run(s *session) error {
 		_, err = fmt.Fprintf(s.stdout, "id=%s\nconfirmed\n", a.ID)
 		return err
 	case *bank.MoneyTransferFailed:
+		if a.Reason == bank.ReasonInvalidToken && c.Token == "" {
+			return fmt.Errorf("transfer %s was rejected: %s (no --token given)", a.ID, a.Reason)
+		}
 		return fmt.Errorf("transfer %s was rejected: %s", a.ID, a.Reason)
 	default:
 		return fmt.Errorf("transfer %s was answered by a %s", id, schemas.Name(answer))
@@ -110,6 +131,9 @@ func newID() bank.ID {
 
 // ask sends command and waits for the first answer to it.
 func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any) (any, error) {
+	if err := s.bank.check(kafkaPart, registryPart); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, a.Timeout)
 	defer cancel()
 	r, err := reachBank(a.Kafka, a.Registry, slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
@@ -117,14 +141,29 @@ func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any)
 		return nil, err
 	}
 	defer r.close()
-	answer, err := r.ask(ctx, topic, answers, id, command)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, fmt.Errorf("no answer to %s within %s: is a command handler running? The command may still be carried out; ask again with --id %s (%w)", id, a.Timeout, id, err)
+	record, err := r.prepare(ctx, topic, answers, id, command)
+	switch {
+	case err != nil && s.ctx.Err() != nil:
+		return nil, errors.New("interrupted; nothing was sent")
+	case err != nil && ctx.Err() != nil:
+		return nil, fmt.Errorf("nothing was sent within %s: %w", a.Timeout, err)
+	case err != nil:
+		return nil, fmt.Errorf("nothing was sent: %w", err)
 	}
-	return answer, err
+	answer, err := r.exchange(ctx, record)
+	switch {
+	case err != nil && s.ctx.Err() != nil:
+		return nil, fmt.Errorf("interrupted; the command may still be carried out: ask again with --id %s", id)
+	case err != nil && ctx.Err() != nil:
+		return nil, fmt.Errorf("no answer to %s within %s: is a command handler running? The command may still be carried out; ask again with --id %s (%w)", id, a.Timeout, id, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: the command may still be carried out; ask again with --id %s", err, id)
+	}
+	return answer, nil
 }
 
-func (r *reach) ask(ctx context.Context, topic, answers string, id bank.ID, command any) (any, error) {
+// prepare makes the record, and follows the topic of the answers from here on.
+func (r *reach) prepare(ctx context.Context, topic, answers string, id bank.ID, command any) (*kgo.Record, error) {
 	value, err := r.codec.Encode(ctx, topic, command)
 	if err != nil {
 		return nil, err
@@ -132,7 +171,11 @@ func (r *reach) ask(ctx context.Context, topic, answers string, id bank.ID, comm
 	if err := r.follow(ctx, false, answers); err != nil {
 		return nil, err
 	}
-	record := &kgo.Record{Topic: topic, Key: []byte(id.String()), Value: value}
+	return &kgo.Record{Topic: topic, Key: []byte(id.String()), Value: value}, nil
+}
+
+// exchange sends record and waits for its answer: they have the same key.
+func (r *reach) exchange(ctx context.Context, record *kgo.Record) (any, error) {
 	if err := r.kafka.ProduceSync(ctx, record).FirstErr(); err != nil {
 		return nil, fmt.Errorf("sending the command: %w", err)
 	}
@@ -141,15 +184,15 @@ func (r *reach) ask(ctx context.Context, topic, answers string, id bank.ID, comm
 		if err != nil {
 			return nil, err
 		}
-		for _, record := range records {
-			if string(record.Key) != id.String() {
+		for _, answer := range records {
+			if !bytes.Equal(answer.Key, record.Key) {
 				continue
 			}
-			answer, err := r.codec.Decode(ctx, record.Value)
+			message, err := r.codec.Decode(ctx, answer.Value)
 			if err != nil {
 				return nil, fmt.Errorf("decoding the answer: %w", err)
 			}
-			return answer, nil
+			return message, nil
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lib/pq"
@@ -20,6 +22,9 @@ type balanceCommand struct {
 
 // Run prints the account; one that isn't there is an error.
 func (c *balanceCommand) Run(s *session) (err error) {
+	if err := s.bank.check(databasePart); err != nil {
+		return err
+	}
 	if err := c.Database.Check(); err != nil {
 		return err
 	}
@@ -37,13 +42,15 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("%s is no account of this bank", c.IBAN)
 	case isUndefinedTable(err):
-		return errors.New("the database has no tables yet: a command handler makes them when it starts")
+		return errNoTables
 	case err != nil:
 		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
 	}
-	_, err = fmt.Fprintf(s.stdout, "balance %s euro, limit %s euro, type %s, changed %d times\n", euro(amount), euro(limit), kind, changes)
+	_, err = fmt.Fprintf(s.stdout, "balance %s euro, limit %s euro, type %s, changed %s\n", euro(amount), euro(limit), kind, counted(changes, "time"))
 	return err
 }
+
+var errNoTables = errors.New("the database has no tables yet: a command handler makes them when it starts")
 
 func isUndefinedTable(err error) bool {
 	var refused *pq.Error
@@ -51,11 +58,22 @@ func isUndefinedTable(err error) bool {
 }
 
 // euro writes cents as euro: -1250 is -12.50.
-func euro(cents int64) string {
-	sign := ""
-	whole, rest := cents/100, cents%100
-	if cents < 0 {
-		sign, whole, rest = "-", -whole, -rest
+func euro(cents int64) string { return euroText(strconv.FormatInt(cents, 10)) }
+
+// euroText is euro for cents in decimal digits, any number of them.
+func euroText(cents string) string {
+	sign, digits := "", cents
+	if rest, negative := strings.CutPrefix(cents, "-"); negative {
+		sign, digits = "-", rest
 	}
-	return fmt.Sprintf("%s%d.%02d", sign, whole, rest)
+	digits = strings.Repeat("0", max(0, 3-len(digits))) + digits
+	return sign + digits[:len(digits)-2] + "." + digits[len(digits)-2:]
+}
+
+// counted is a number of things: 1 time, 1,000 times.
+func counted[N int | int64](n N, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return grouped(int64(n)) + " " + what
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"openbank/connect"
+	"openbank/embedded"
 )
 
 const (
@@ -26,36 +27,78 @@ type connection struct {
 	Database connect.Database `embed:""`
 }
 
+// prefixes are what the flags of a connection begin with, by its part.
+var prefixes = map[part]string{kafkaPart: "kafka-", registryPart: "schema-registry-", databasePart: "database-"}
+
+// part is one part of a connection.
+type part string
+
+const (
+	kafkaPart    part = "KAFKA_BROKERS" // named after the one variable that no other can stand in for
+	registryPart part = "SCHEMA_REGISTRY_URL"
+	databasePart part = "DATABASE_URL"
+)
+
+// named is what the command line and the environment say about where a bank is.
+type named struct {
+	parts    map[part]bool // those that a flag or variable is about
+	bankFile bool          // none, and the bank of the default directory counts
+}
+
 // withBankFile lets the variables of the bank in the default directory count where nothing else says where a bank is. It is all
 // or nothing: the brokers of one bank with the certificates of another would be a riddle.
-func withBankFile(args []string, getenv func(string) string) (func(string) string, error) {
+func withBankFile(args []string, getenv func(string) string) (func(string) string, named, error) {
+	found := named{parts: map[part]bool{}}
 	names, err := connect.VariableNames(&connection{})
 	if err != nil {
-		return nil, err
+		return nil, found, err
 	}
-	if slices.ContainsFunc(names, func(name string) bool { return getenv(name) != "" }) {
-		return getenv, nil
+	for part, prefix := range prefixes {
+		variables := strings.ToUpper(strings.ReplaceAll(prefix, "-", "_"))
+		found.parts[part] = slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, variables) && getenv(name) != "" }) ||
+			slices.ContainsFunc(args, func(arg string) bool {
+				return strings.HasPrefix(arg, "--"+prefix) || strings.HasPrefix(arg, "--no-"+prefix)
+			})
 	}
-	for _, arg := range args {
-		for _, prefix := range []string{"--kafka-", "--no-kafka-", "--schema-registry-", "--database-"} {
-			if strings.HasPrefix(arg, prefix) {
-				return getenv, nil
-			}
-		}
+	if found.parts[kafkaPart] || found.parts[registryPart] || found.parts[databasePart] {
+		return getenv, found, nil
 	}
 	bank, err := readBankFile(filepath.Join(defaultDirectory, bankFileName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return getenv, nil
+		return getenv, found, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, found, err
 	}
+	found.bankFile = true
 	return func(name string) string {
 		if value := getenv(name); value != "" {
 			return value
 		}
 		return bank[name]
-	}, nil
+	}, found, nil
+}
+
+// check fails when nothing says where the bank is that a command needs these parts of, or when it is known to have gone.
+func (n named) check(needed ...part) error {
+	if n.bankFile {
+		running, err := embedded.InUse(defaultDirectory)
+		if err != nil {
+			return fmt.Errorf("looking at the bank in %s: %w", defaultDirectory, err)
+		}
+		if !running {
+			return fmt.Errorf("the bank that %s tells of is not running any more: start open-bank run again", filepath.Join(defaultDirectory, bankFileName))
+		}
+		return nil
+	}
+	variables := make([]string, len(needed))
+	for i, part := range needed {
+		if n.parts[part] {
+			return nil
+		}
+		variables[i] = string(part)
+	}
+	return fmt.Errorf("no bank is running in this directory: start open-bank run, source its bank.env, or set %s", strings.Join(variables, " and "))
 }
 
 // writeBankFile writes variables, KEY=value each, so that a shell can source them. Only the owner may read it: it has

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -35,7 +38,8 @@ func TestABankThatRunsIsJoinedAndKeptFromRunToRun(t *testing.T) {
 		stderr string
 	}{
 		"a deposit":          {[]string{"--from=cash", "--to=" + first["iban"], "--amount=1250", "--description=first"}, 0, "confirmed", ""},
-		"a wrong token":      {[]string{"--from=" + first["iban"], "--to=cash", "--amount=1", "--token=1"}, 1, "", "was rejected: invalid token"},
+		"a wrong token":      {[]string{"--from=" + first["iban"], "--to=cash", "--amount=1", "--token=1"}, 1, "", "was rejected: invalid token\n"},
+		"no token":           {[]string{"--from=" + first["iban"], "--to=cash", "--amount=1"}, 1, "", "was rejected: invalid token (no --token given)"},
 		"a negative amount":  {[]string{"--from=cash", "--to=" + first["iban"], "--amount=-1"}, 1, "", "was rejected: amount must be positive"},
 		"an id that is none": {[]string{"--from=cash", "--to=x", "--amount=1", "--id=7"}, 1, "", "--id: parsing id"},
 	} {
@@ -44,14 +48,14 @@ func TestABankThatRunsIsJoinedAndKeptFromRunToRun(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if got := execute(t, dir, nil, "balance", first["iban"]); got.stdout != "balance 12.50 euro, limit -500.00 euro, type MANUAL, changed 1 times\n" {
+	if got := execute(t, dir, nil, "balance", first["iban"]); got.stdout != "balance 12.50 euro, limit -500.00 euro, type MANUAL, changed 1 time\n" {
 		t.Errorf("balance: %+v", got)
 	}
 	if got := execute(t, dir, nil, "balance", "NL00"); got.code != 1 || !strings.Contains(got.stderr, "NL00 is no account of this bank") {
 		t.Errorf("balance of nobody: %+v", got)
 	}
 	checkTail(t, dir, first["iban"])
-	if got := execute(t, dir, nil, "verify"); got.code != 0 || !strings.HasPrefix(got.stdout, "2 accounts, 1 creations, 3 transfers, 2 of them rejected, 1 changes") {
+	if got := execute(t, dir, nil, "verify"); got.code != 0 || got.stdout != "2 accounts, 1 creation and 5 transfers (4 of them rejected), 1 change of balances\nopenings 1000000000000000.00 + in 12.50 - out 0.00 = balances 1000000000000012.50 euro\nthe books add up\n" {
 		t.Errorf("verify: %+v", got)
 	}
 	checkBankFile(t, dir)
@@ -87,8 +91,38 @@ func checkTail(t *testing.T, dir, iban string) {
 	if got := execute(t, dir, nil, "tail", "money_transfer_feedback", "--from-beginning", "-n", "2"); got.code != 0 || strings.Count(got.stdout, "\n") != 2 {
 		t.Errorf("tail of two: %+v", got)
 	}
-	if got := execute(t, dir, nil, "tail", "nothing"); got.code != 1 || !strings.Contains(got.stderr, "looking at the topics") {
+	if got := execute(t, dir, nil, "tail", "nothing"); got.code != 1 || !strings.Contains(got.stderr, "there is no topic nothing; there are: account_creation_feedback, ") {
 		t.Errorf("tail of nothing: %+v", got)
+	}
+	if got := execute(t, dir, nil, "tail", "balance_changed", "--until-end"); got.code != 0 || got.stdout != "" {
+		t.Errorf("tail from the end to the end: %+v", got)
+	}
+	checkTailOfWhatComes(t, dir, iban)
+}
+
+func checkTailOfWhatComes(t *testing.T, dir, iban string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var stdout bytes.Buffer
+	said, tell, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = said.Close() }()
+	tail := command(ctx, dir, nil, "tail", "money_transfer_feedback", "-n", "1")
+	tail.Stdout, tail.Stderr = &stdout, tell
+	if err := tail.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = tell.Close()
+	line, err := bufio.NewReader(said).ReadString('\n')
+	if line != "waiting for new records on money_transfer_feedback; --from-beginning shows those that are there\n" {
+		t.Errorf("it says %q (%v)", line, err)
+	}
+	sent := execute(t, dir, nil, "transfer", "--from=cash", "--to="+iban, "--amount=0")
+	if err := tail.Wait(); err != nil || !strings.Contains(stdout.String(), "amount must be positive") {
+		t.Errorf("%v %s after %+v", err, &stdout, sent)
 	}
 }
 
@@ -119,13 +153,19 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 		"no handler":             {nil, []string{"demo", "--handler=/nowhere/command-handler"}, []string{"/nowhere/command-handler", "make build", "--handler"}},
 		"no handler to run":      {nil, []string{"run", "--handler=/nowhere/command-handler"}, []string{"make build"}},
 		"nonsense numbers":       {nil, []string{"demo", "--accounts=1", "--transfers=0", "--rate=-1"}, []string{"--accounts", "--transfers", "--rate"}},
-		"no database":            {nil, []string{"balance", "NL66OPEN0000000000"}, []string{"DATABASE_URL (--database-url) is not set"}},
-		"no database to verify":  {nil, []string{"verify"}, []string{"DATABASE_URL (--database-url) is not set"}},
+		"no bank to ask":         {nil, []string{"account"}, []string{"no bank is running in this directory: start open-bank run, source its bank.env, or set KAFKA_BROKERS and SCHEMA_REGISTRY_URL\n"}},
+		"no bank to tail":        {nil, []string{"tail", "x"}, []string{"set KAFKA_BROKERS and SCHEMA_REGISTRY_URL\n"}},
+		"no bank but a database": {[]string{"DATABASE_URL=postgres://u:hush@h/d"}, []string{"account"}, []string{"set KAFKA_BROKERS and SCHEMA_REGISTRY_URL\n"}},
+		"no database":            {nil, []string{"balance", "NL66OPEN0000000000"}, []string{"no bank is running in this directory", "or set DATABASE_URL\n"}},
+		"no database to verify":  {nil, []string{"verify"}, []string{"no bank is running in this directory", "or set DATABASE_URL\n"}},
+		"nobody at the registry": {nil, []string{"account", "--schema-registry-url=http://127.0.0.1:1", "--timeout=1s"}, []string{"nothing was sent within 1s: fetching the"}},
 		"a database of another":  {nil, []string{"balance", "x", "--database-url=mysql://u:hush@h/d"}, []string{"DATABASE_URL"}},
 		"nobody at the database": {nil, []string{"balance", "x", "--database-url=postgres://u:hush@127.0.0.1:1/d"}, []string{"looking x up", "refused"}},
 		"half of TLS":            {[]string{"KAFKA_SSL_KEY_PASSWORD=hush"}, []string{"account"}, []string{"KAFKA_SSL_CA_LOCATION"}},
 		"no amount":              {nil, []string{"transfer", "--from=cash", "--to=x"}, []string{"missing flags: --amount=CENTS"}},
 		"an amount of letters":   {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=ten"}, []string{"--amount"}},
+		"an amount in euro":      {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=12.50"}, []string{"--amount: amounts are whole cents: 1250 is 12.50 euro"}},
+		"more than there is":     {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=99999999999999999999"}, []string{"64 bits"}},
 		"no such account type":   {nil, []string{"account", "--type=ROBOT"}, []string{"--type", "AUTO"}},
 		"no brokers":             {nil, []string{"tail", "x", "--kafka-brokers=nowhere"}, []string{`"nowhere" is not HOST:PORT`}},
 	} {
@@ -144,6 +184,23 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 				t.Errorf("a password in %s", got.stderr)
 			}
 		})
+	}
+}
+
+func TestABankThatWasKilledIsKnownToBeGone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, defaultDirectory), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	variables := []string{"KAFKA_BROKERS=127.0.0.1:1", "SCHEMA_REGISTRY_URL=http://127.0.0.1:1", "DATABASE_URL=postgres://u:p@127.0.0.1:1/d"}
+	if err := writeBankFile(filepath.Join(dir, defaultDirectory, bankFileName), variables); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"account"}, {"transfer", "--from=cash", "--to=x", "--amount=1"}, {"balance", "x"}, {"verify"}, {"tail", "x"}} {
+		if got := execute(t, dir, nil, args...); got.code != 1 || !strings.Contains(got.stderr, "is not running any more: start open-bank run again") {
+			t.Errorf("%q: %+v", args, got)
+		}
 	}
 }
 
@@ -242,6 +299,11 @@ func TestNumbersAreWrittenForPeople(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567"} {
 		if got := grouped(n); got != want {
 			t.Errorf("%d: %s", n, got)
+		}
+	}
+	for cents, want := range map[string]string{"7": "0.07", "-123456789012345678901234": "-1234567890123456789012.34"} {
+		if got := euroText(cents); got != want {
+			t.Errorf("%s: %s", cents, got)
 		}
 	}
 	for cents, want := range map[int64]string{0: "0.00", 5: "0.05", -1250: "-12.50", -9: "-0.09"} {

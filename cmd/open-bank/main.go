@@ -45,12 +45,12 @@ type commands struct {
 type session struct {
 	// A context in a struct: kong hands a command one value of each type, and a session is the length of one call.
 	ctx            context.Context
-	getenv         func(string) string
+	bank           named
 	stdout, stderr io.Writer
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	getenv, err := withBankFile(args, getenv)
+	getenv, bank, err := withBankFile(args, getenv)
 	if err != nil {
 		return err
 	}
@@ -63,5 +63,5 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil || parsed == nil {
 		return err
 	}
-	return parsed.Run(&session{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr})
+	return parsed.Run(&session{ctx: ctx, bank: bank, stdout: stdout, stderr: stderr})
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -40,11 +42,20 @@ type tailed struct {
 
 // Run prints until it has printed enough or is interrupted, which is an orderly end.
 func (c *tailCommand) Run(s *session) error {
+	if err := s.bank.check(kafkaPart, registryPart); err != nil {
+		return err
+	}
 	r, err := reachBank(c.Kafka, c.Registry, slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), kgo.KeepControlRecords())
 	if err != nil {
 		return err
 	}
 	defer r.close()
+	if err := r.knows(s.ctx, c.Topic); err != nil {
+		if s.ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	left := map[int32]int64{} // partitions that are to be read, and to where; with --until-end
 	if c.UntilEnd {
 		if left, err = r.unread(s, c.Topic, c.FromBeginning); err != nil || len(left) == 0 {
@@ -53,6 +64,9 @@ func (c *tailCommand) Run(s *session) error {
 	}
 	if err := r.follow(s.ctx, c.FromBeginning, c.Topic); err != nil {
 		return err
+	}
+	if !c.FromBeginning {
+		fmt.Fprintf(s.stderr, "waiting for new records on %s; --from-beginning shows those that are there\n", c.Topic)
 	}
 	out := json.NewEncoder(s.stdout)
 	for printed := 0; ; {
@@ -86,6 +100,22 @@ func (c *tailCommand) Run(s *session) error {
 			}
 		}
 	}
+}
+
+// knows fails when there is no such topic.
+func (r *reach) knows(ctx context.Context, topic string) error {
+	topics, err := kadm.NewClient(r.kafka).ListTopicsWithInternal(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the topics: %w", err)
+	}
+	if topics.Has(topic) {
+		return nil
+	}
+	topics.FilterInternal()
+	if len(topics) == 0 {
+		return fmt.Errorf("there is no topic %s; there are none at all", topic)
+	}
+	return fmt.Errorf("there is no topic %s; there are: %s", topic, strings.Join(topics.Names(), ", "))
 }
 
 func (r *reach) unread(s *session, topic string, fromBeginning bool) (map[int32]int64, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"openbank/connect"
@@ -19,12 +20,18 @@ type verifyCommand struct {
 
 // Run prints the totals. Books that don't add up are an error, after a line for each thing that is wrong.
 func (c *verifyCommand) Run(s *session) error {
+	if err := s.bank.check(databasePart); err != nil {
+		return err
+	}
 	if err := c.Database.Check(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
 	books, err := readBooks(ctx, c.Database.URL, slog.New(slog.NewTextHandler(s.stderr, nil)))
+	if isUndefinedTable(err) {
+		return errNoTables
+	}
 	if err != nil {
 		return err
 	}
@@ -32,9 +39,10 @@ func (c *verifyCommand) Run(s *session) error {
 		return err
 	}
 	if !books.OK() {
-		return fmt.Errorf("the books don't add up: %d violations", books.Count)
+		return fmt.Errorf("the books don't add up: %s", counted(books.Count, "violation"))
 	}
-	return nil
+	_, err = fmt.Fprintln(s.stdout, "the books add up")
+	return err
 }
 
 func readBooks(ctx context.Context, url string, logger *slog.Logger) (_ *store.Report, err error) {
@@ -47,12 +55,22 @@ func readBooks(ctx context.Context, url string, logger *slog.Logger) (_ *store.R
 }
 
 func printBooks(out io.Writer, r *store.Report) error {
-	_, err := fmt.Fprintf(out, "%s accounts, %s creations, %s transfers, %s of them rejected, %s changes of balances\nopenings %s + in %s - out %s = balances %s (cents)\n",
-		grouped(r.Accounts), grouped(r.Creations), grouped(r.Transfers), grouped(r.Rejected), grouped(r.Events), r.Openings, r.Inflow, r.Outflow, r.Balances)
+	_, err := fmt.Fprintf(out, "%s, %s and %s (%s of them rejected), %s of balances\nopenings %s + in %s - out %s = balances %s euro\n",
+		counted(r.Accounts, "account"), counted(r.Creations, "creation"), counted(r.Transfers, "transfer"), grouped(r.Rejected), counted(r.Events, "change"),
+		euroText(r.Openings), euroText(r.Inflow), euroText(r.Outflow), euroText(r.Balances))
 	for _, v := range r.Violations {
 		if err == nil {
-			_, err = fmt.Fprintf(out, "violated: %s: %s%s: %s\n", v.Rule, v.IBAN, v.ID, v.Detail)
+			_, err = fmt.Fprintf(out, "violated: %s: %s\n", v.Rule, found(v))
 		}
 	}
 	return err
+}
+
+// found is a violation without its rule: IBAN id: detail.
+func found(v store.Violation) string {
+	about := strings.TrimSpace(v.IBAN + " " + v.ID)
+	if about == "" {
+		return v.Detail
+	}
+	return about + ": " + v.Detail
 }
