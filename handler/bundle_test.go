@@ -159,6 +159,7 @@ func (b *bundle) start(more ...string) *handler {
 // stop ends a handler as an operator would, and wants it to end well.
 func (b *bundle) stop(h *handler) {
 	b.t.Helper()
+	b.eventually("it takes signals", reasonableTimeout, h.says("msg=starting"))
 	if !h.Stop(b.t.Context(), syscall.SIGTERM, 30*time.Second) {
 		b.t.Fatalf("%s does not stop", filepath.Base(h.log))
 	}
