@@ -25,7 +25,9 @@ const reasonReused = "id reused with other content"
 func Check(e *Evidence, options Options) *Report {
 	c := &checker{
 		evidence: e, options: options,
-		report:    &Report{Deliveries: len(e.Deliveries), Answers: len(e.Answers), Accounts: len(e.Accounts)},
+		report: &Report{
+			Deliveries: len(e.Deliveries), Answers: len(e.Answers), Accounts: len(e.Accounts), Violations: []Violation{}, Found: map[Rule]int{},
+		},
 		histories: map[Key]*history{},
 		accounts:  map[string]*Account{},
 		opened:    map[string]time.Time{},

@@ -1,6 +1,10 @@
 package audit
 
-import "openbank/bank"
+import (
+	"fmt"
+
+	"openbank/bank"
+)
 
 // checkReplay runs the commands through the bank's rules, one after the other in the order of execution that the database
 // gives, from the openings on. events are those that were published.
@@ -31,7 +35,8 @@ func (c *checker) checkReplay(events map[eventKey]Event) {
 			continue
 		}
 		if result.From != outcome.From || result.To != outcome.To {
-			c.report.violate(ReplayAgrees, outcome.Command, "replayed, it leaves %+v and %+v; recorded: %+v and %+v", result.From, result.To, outcome.From, outcome.To)
+			c.report.violate(ReplayAgrees, outcome.Command, "replayed, it leaves its debtor %s and its creditor %s; recorded: %s and %s",
+				sideText(result.From), sideText(result.To), sideText(outcome.From), sideText(outcome.To))
 		}
 		c.flow(command.Amount, result)
 		for _, event := range command.AppendEvents(nil, result.From, result.To) {
@@ -44,7 +49,7 @@ func (c *checker) checkReplay(events map[eventKey]Event) {
 		case !ok:
 			c.report.violate(EventsReplayed, named(key.iban), "version %d was never published", key.version)
 		case published.Event != event:
-			c.report.violate(EventsReplayed, named(key.iban), "version %d was published as %+v, replayed it is %+v", key.version, published.Event, event)
+			c.report.violate(EventsReplayed, named(key.iban), "version %d was published as %s, replayed it is %s", key.version, eventText(published.Event), eventText(event))
 		}
 	}
 	for key := range events {
@@ -125,4 +130,15 @@ func verdict(reason string) string {
 		return "confirmed"
 	}
 	return "rejected (" + reason + ")"
+}
+
+func sideText(side bank.Side) string {
+	if !side.Known {
+		return "without an account"
+	}
+	return fmt.Sprintf("%d cents at version %d", side.Balance, side.Version)
+}
+
+func eventText(event bank.BalanceChanged) string {
+	return fmt.Sprintf("%d cents by %d, with %q for %q", event.NewBalance, event.ChangedBy, event.FromTo, event.Description)
 }

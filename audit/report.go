@@ -49,9 +49,10 @@ type Report struct {
 	DeadLetters int `json:"dead_letters"` // different ones
 	Accounts    int `json:"accounts"`
 
-	Balances int64 `json:"balances"` // cents; the sum of all accounts
-	Openings int64 `json:"openings"` // cents
-	Flows    int64 `json:"flows"`    // cents; what came in from outside the bank less what went out
+	// Strings in JSON, whose readers mostly lose what exceeds 2^53.
+	Balances int64 `json:"balances,string"` // cents; the sum of all accounts
+	Openings int64 `json:"openings,string"` // cents
+	Flows    int64 `json:"flows,string"`    // cents; what came in from outside the bank less what went out
 
 	Violations []Violation  `json:"violations"` // at most 20 of a rule
 	Found      map[Rule]int `json:"found"`      // how many there are of each
@@ -61,9 +62,6 @@ type Report struct {
 func (r *Report) OK() bool { return len(r.Found) == 0 }
 
 func (r *Report) violate(rule Rule, subject fmt.Stringer, format string, args ...any) {
-	if r.Found == nil {
-		r.Found = map[Rule]int{}
-	}
 	r.Found[rule]++
 	if r.Found[rule] <= maxPerRule {
 		r.Violations = append(r.Violations, Violation{rule, subject.String(), fmt.Sprintf(format, args...)})

@@ -13,27 +13,27 @@ const MaxViolations = 20
 
 // Violation is one thing in the books that does not add up.
 type Violation struct {
-	Rule   string // which of the rules it breaks
-	IBAN   string // the account, if it is about one
-	ID     string // the command, if it is about one
-	Detail string // what was found
+	Rule   string `json:"rule"`           // which of the rules it breaks
+	IBAN   string `json:"iban,omitempty"` // the account, if it is about one
+	ID     string `json:"id,omitempty"`   // the command, if it is about one
+	Detail string `json:"detail"`         // what was found
 }
 
 // Report is what Verify found. Sums are decimal text in cents: they may exceed an int64.
 type Report struct {
-	Accounts  int64
-	Creations int64 // rows, rejected ones included
-	Transfers int64 // rows, rejected ones included
-	Rejected  int64 // of both
-	Events    int64 // changes of accounts
+	Accounts  int64 `json:"accounts"`
+	Creations int64 `json:"creations"` // rows, rejected ones included
+	Transfers int64 `json:"transfers"` // rows, rejected ones included
+	Rejected  int64 `json:"rejected"`  // of both
+	Events    int64 `json:"events"`    // changes of accounts
 
-	Openings string // what the accounts started with
-	Inflow   string // what came from parties outside the bank
-	Outflow  string // what went to parties outside the bank
-	Balances string // what the accounts hold: Openings + Inflow - Outflow
+	Openings string `json:"openings"` // what the accounts started with
+	Inflow   string `json:"inflow"`   // what came from parties outside the bank
+	Outflow  string `json:"outflow"`  // what went to parties outside the bank
+	Balances string `json:"balances"` // what the accounts hold: Openings + Inflow - Outflow
 
-	Count      int64       // how many violations there are
-	Violations []Violation // at most MaxViolations of each rule
+	Count      int64       `json:"count"`      // how many violations there are
+	Violations []Violation `json:"violations"` // at most MaxViolations of each rule
 }
 
 // OK reports whether the books add up.
