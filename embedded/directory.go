@@ -220,6 +220,15 @@ func (h *home) release() error {
 	return err
 }
 
+// keep makes a temporary directory the caller's, out of the reach of sweep.
+func (h *home) keep() error {
+	if !h.temporary {
+		return nil
+	}
+	h.temporary = false
+	return os.Remove(filepath.Join(h.dir, lockName))
+}
+
 // leave is release, and the end of a temporary directory.
 func (h *home) leave() error {
 	if !h.temporary || h.lock == nil {

@@ -31,7 +31,10 @@ import (
 )
 
 const (
-	portsName = "ports.json"
+	kafkaName    = "kafka"
+	registryName = "registry"
+	postgresName = "postgres"
+	portsName    = "ports.json"
 	// renewBefore is how long before the certificates end new ones are made.
 	renewBefore = 30 * 24 * time.Hour
 	// client is whose certificate Environment names: the stack gives its handlers one and the same.
@@ -108,6 +111,20 @@ func Start(ctx context.Context, config Config) (_ *Bank, err error) {
 	return b, nil
 }
 
+// Holds says whether dir has what a bank left there.
+func Holds(dir string) (bool, error) {
+	for _, name := range []string{kafkaName, registryName, postgresName} {
+		_, err := os.Stat(filepath.Join(dir, name))
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
 // certify makes the certificates, unless there are some that are valid for a while.
 func (b *Bank) certify(logger *slog.Logger) error {
 	if _, err := os.Stat(b.certs.Dir); !errors.Is(err, fs.ErrNotExist) {
@@ -137,9 +154,9 @@ func (b *Bank) complete(config *Config) error {
 		logger **slog.Logger
 		name   string
 	}{
-		{&config.Kafka.Dir, &config.Kafka.Logger, "kafka"},
-		{&config.Registry.Dir, &config.Registry.Logger, "registry"},
-		{&config.Postgres.Dir, &config.Postgres.Logger, "postgres"},
+		{&config.Kafka.Dir, &config.Kafka.Logger, kafkaName},
+		{&config.Registry.Dir, &config.Registry.Logger, registryName},
+		{&config.Postgres.Dir, &config.Postgres.Logger, postgresName},
 	} {
 		if *part.dir == "" {
 			*part.dir = filepath.Join(b.home.dir, part.name)
@@ -197,6 +214,9 @@ func (b *Bank) notePorts() error {
 
 // Dir is the directory that everything is in.
 func (b *Bank) Dir() string { return b.home.dir }
+
+// Keep makes a temporary directory stay, for whoever wants to look into it: neither Stop nor a later bank removes it.
+func (b *Bank) Keep() error { return b.home.keep() }
 
 // Certificate is a client's or server's identity, by its name in the stack, such as command-generator.
 func (b *Bank) Certificate(name string) certs.Files { return b.certs.Files(name) }

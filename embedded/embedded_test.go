@@ -138,6 +138,67 @@ func TestTwoProcessesCannotShareADirectory(t *testing.T) {
 	}
 }
 
+func TestADirectoryTellsWhetherABankIsThereAndRuns(t *testing.T) {
+	t.Parallel()
+	dir := directory(t)
+	check := func(when string, held, running bool) {
+		t.Helper()
+		if got, err := embedded.Holds(dir); got != held || err != nil {
+			t.Errorf("%s: it holds a bank: %v %v", when, got, err)
+		}
+		if got, err := embedded.InUse(dir); got != running || err != nil {
+			t.Errorf("%s: it is in use: %v %v", when, got, err)
+		}
+	}
+	check("before", false, false)
+	b, err := embedded.Start(t.Context(), embedded.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("meanwhile", true, true)
+	if err := b.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	check("afterwards", true, false)
+}
+
+func TestATemporaryDirectoryGoesUnlessItIsKept(t *testing.T) {
+	t.Parallel()
+	for _, keep := range []bool{false, true} {
+		b, err := embedded.Start(t.Context(), embedded.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := b.Dir()
+		if keep {
+			if err := b.Keep(); err != nil {
+				t.Error(err)
+			}
+		}
+		ended := b.Postgres.Ended()
+		if err := b.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-ended
+		if b.Postgres.Ended() != nil {
+			t.Error("a stopped Postgres still has an end to come")
+		}
+		other, err := embedded.Start(t.Context(), embedded.Config{}) // it sweeps
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(dir); keep != (err == nil) {
+			t.Errorf("keep %v: %v", keep, err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAStoppedBankLeavesItsAddressesAndStateToTheNext(t *testing.T) {
 	t.Parallel()
 	dir := directory(t)

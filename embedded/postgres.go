@@ -277,7 +277,11 @@ func (p *Postgres) Stop(ctx context.Context) error {
 		return nil
 	}
 	if !p.server.Running() {
-		err := fmt.Errorf("stopping Postgres: it had ended before, see %s: %w", filepath.Join(p.dir, "postgres.log"), p.server.Err())
+		ended := p.server.Err()
+		if ended == nil {
+			ended = errors.New("exit status 0")
+		}
+		err := fmt.Errorf("stopping Postgres: it had ended by itself, see %s: %w", filepath.Join(p.dir, "postgres.log"), ended)
 		p.server = nil
 		return errors.Join(err, p.home.release())
 	}
@@ -287,6 +291,16 @@ func (p *Postgres) Stop(ctx context.Context) error {
 	}
 	p.kill()
 	return errors.Join(errors.New("stopping Postgres: it did not end in time and was ended at once; it will recover at its next start"), p.home.release())
+}
+
+// Ended is closed when the server that runs now has ended, by itself or because it was stopped. It is nil when none runs.
+func (p *Postgres) Ended() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.server == nil {
+		return nil
+	}
+	return p.server.Exited()
 }
 
 // Kill ends the server at once, as by a crash: nothing is finished, and the next start recovers what was acknowledged.

@@ -200,14 +200,16 @@ func fetchInto(ctx context.Context, cache, home, version string) (err error) {
 func unpack(archive, into, version string) error {
 	server := filepath.Join(into, "bin", "postgres")
 	impossible := filepath.Join(server, "runtime")
-	err := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
+	database := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
 		Version(embeddedpostgres.PostgresVersion(version)).
 		Port(0). // it checks that the port is free; 0 always is
 		CachePath(archive).
 		BinariesPath(into).
 		RuntimePath(impossible).
-		Logger(io.Discard)).
-		Start()
+		Logger(io.Discard))
+	err := database.Start()
+	removeLibraryLogs()
+	runtime.KeepAlive(database) // until here: with it goes the open log, which tells that the log is ours
 	http.DefaultClient.CloseIdleConnections()
 	if err == nil || !strings.Contains(err.Error(), impossible) {
 		return fmt.Errorf("unpacking the archive: %w", err)
@@ -218,6 +220,18 @@ func unpack(archive, into, version string) error {
 		}
 	}
 	return nil
+}
+
+// removeLibraryLogs removes the logs that the library makes in the directory for temporary files and leaves there. Those of this
+// process are known by its having them open, which only Linux tells; elsewhere an empty file stays.
+func removeLibraryLogs() {
+	open, _ := filepath.Glob("/proc/self/fd/*") // the pattern is well formed
+	for _, link := range open {
+		path, err := os.Readlink(link)
+		if err == nil && filepath.Dir(path) == filepath.Clean(os.TempDir()) && strings.HasPrefix(filepath.Base(path), "embedded_postgres_log") {
+			_ = os.Remove(path) // it is only tidying
+		}
+	}
 }
 
 // openToAll lets every user read what is in dir, and run what its owner may run, whatever the umask was.
