@@ -16,6 +16,7 @@ import (
 
 	"openbank/audit"
 	"openbank/bank"
+	"openbank/embedded"
 )
 
 // patience is how long nothing may come while something is waited for.
@@ -65,6 +66,7 @@ type demo struct {
 	watch    *watch
 	work     *workload
 	result   summary
+	kept     bool // the directory stays, for who wants to look into it
 
 	answers, letters int64              // what must have come by now
 	expected         map[bank.ID]string // reasons, by command
@@ -82,55 +84,80 @@ func (c *demoCommand) Run(s *session) (err error) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, c.Timeout, fmt.Errorf("the demo took longer than %s (--timeout)", c.Timeout))
 	defer cancel()
 	d := &demo{demoCommand: c, session: s, progress: newProgress(s.stderr), expected: map[bank.ID]string{}}
-	remove, err := d.makeDirectory()
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err == nil || s.ctx.Err() != nil {
-			err = errors.Join(err, remove())
-			return
+	if c.Dir != "" {
+		if err := d.makeDirectory(); err != nil {
+			return err
 		}
-		err = fmt.Errorf("%w\n(everything is in %s)", err, d.dir)
-	}()
+	}
 	if err := d.run(ctx, path); err != nil {
 		d.progress.abandon()
+		if d.kept {
+			return fmt.Errorf("%w\n(everything is in %s)", err, d.dir)
+		}
 		return err
-	}
-	if err := d.result.print(s.stdout, c.JSON); err != nil {
-		return err
-	}
-	if !d.result.Held {
-		return errors.New("something did not hold, see above")
 	}
 	return nil
 }
 
-func (d *demo) makeDirectory() (remove func() error, err error) {
-	if d.Dir == "" {
-		d.dir, err = os.MkdirTemp("", "open-bank-demo-*")
-		if err == nil {
-			err = os.Chmod(d.dir, 0o711) // Postgres' user, another one under root, has to pass it
-		}
-		return func() error { return os.RemoveAll(d.dir) }, err
+// makeDirectory makes --dir. What the demo checks holds for a bank that nobody used before.
+func (d *demo) makeDirectory() (err error) {
+	if d.dir, err = filepath.Abs(d.Dir); err != nil {
+		return fmt.Errorf("making --dir: %w", err)
 	}
-	if d.dir, err = filepath.Abs(d.Dir); err == nil {
-		err = os.MkdirAll(d.dir, 0o711) // as above
-	}
+	held, err := embedded.Holds(d.dir)
 	if err != nil {
-		return nil, fmt.Errorf("making --dir: %w", err)
+		return fmt.Errorf("looking into --dir: %w", err)
 	}
-	return func() error { return nil }, nil
+	if held {
+		return fmt.Errorf("there is a bank in %s already, and a demo needs a fresh one: remove it, or name another directory with --dir", d.Dir)
+	}
+	if err := os.MkdirAll(d.dir, 0o711); err != nil { // Postgres' user, another one under root, has to pass it
+		return fmt.Errorf("making --dir: %w", err)
+	}
+	return nil
 }
 
-// run starts everything, sends everything, stops the handlers and judges.
+// errInterrupted is all that there is to say after Ctrl-C.
+var errInterrupted = errors.New("interrupted")
+
+// why is the reason of err: when ctx has ended, that of ctx, and not what went wrong everywhere because of it.
+func (d *demo) why(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case d.session.ctx.Err() != nil:
+		return errInterrupted
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// run starts everything, sends everything, stops the handlers, judges and prints. Unless all was well or it was interrupted, the
+// directory stays.
 func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
 	logger := slog.New(slog.NewTextHandler(d.session.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	d.progress.step("starting Kafka, the registry and Postgres")
 	if d.around, err = startSurroundings(ctx, d.dir, logger); err != nil {
-		return err
+		return d.why(ctx, err)
 	}
-	defer func() { err = errors.Join(err, d.around.stop()) }()
+	d.dir = d.around.bank.Dir()
+	defer func() {
+		if err != nil && !errors.Is(err, errInterrupted) {
+			d.kept = true
+			err = errors.Join(err, d.around.bank.Keep())
+		}
+		err = errors.Join(err, d.around.stop())
+	}()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-d.around.bank.Postgres.Ended():
+			cancel(errors.New("the Postgres server ended by itself"))
+		case <-ctx.Done():
+		}
+	}()
 	bankFile := filepath.Join(d.dir, bankFileName)
 	if err := writeBankFile(bankFile, d.around.bank.Environment()); err != nil {
 		return err
@@ -147,14 +174,38 @@ func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
 			err = errors.Join(err, d.handlers.stop())
 		}
 	}()
-	d.progress.done("ready, over mutual TLS; %d command-handler started", d.Handlers)
+	d.progress.done("ready, over mutual TLS; %s started", counted(d.Handlers, "command-handler"))
+	defer func() {
+		if d.client != nil {
+			d.client.close()
+		}
+	}()
+	if err := d.converse(ctx, logger); err != nil {
+		return d.why(ctx, err)
+	}
+	stopped = true
+	if err := d.handlers.stop(); err != nil {
+		return err
+	}
+	if err := d.judge(ctx, logger); err != nil {
+		return d.why(ctx, err)
+	}
+	if err := d.result.print(d.session.stdout, d.JSON); err != nil {
+		return err
+	}
+	if !d.result.Held {
+		return errors.New("something did not hold, see above")
+	}
+	return nil
+}
 
+// converse sends everything and follows what comes back.
+func (d *demo) converse(ctx context.Context, logger *slog.Logger) error {
 	watching, endWatching := context.WithCancel(ctx)
 	defer endWatching()
 	if err := d.reach(watching, logger); err != nil {
 		return err
 	}
-	defer d.client.close()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -164,16 +215,7 @@ func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
 		endWatching()
 		<-ended
 	}()
-	if err := d.sendAll(ctx); err != nil {
-		return err
-	}
-	endWatching()
-	<-ended
-	stopped = true
-	if err := d.handlers.stop(); err != nil {
-		return err
-	}
-	return d.judge(ctx, logger)
+	return d.sendAll(ctx)
 }
 
 func (d *demo) reach(ctx context.Context, logger *slog.Logger) (err error) {
@@ -183,7 +225,6 @@ func (d *demo) reach(ctx context.Context, logger *slog.Logger) (err error) {
 		return err
 	}
 	if d.watch, err = newWatch(ctx, d.client); err != nil {
-		d.client.close()
 		return err
 	}
 	if d.Seed == 0 {
@@ -231,7 +272,9 @@ func (d *demo) sendAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.result.Drain = drain{Records: len(records), Seconds: took.Seconds(), PerSecond: float64(len(records)) / took.Seconds()}
+		if took > 0 {
+			d.result.Drain = &drain{Records: len(records), Seconds: took.Seconds(), PerSecond: float64(len(records)) / took.Seconds()}
+		}
 	}
 	_, err = d.lot(ctx, "a schema id that no registry has", []sending{d.work.unknownSchema()}, 0)
 	return err
@@ -250,8 +293,12 @@ func (d *demo) lot(ctx context.Context, title string, records []sending, rate in
 	err := d.watch.until(ctx, d.handlers, d.progress, d.answers, d.letters, patience)
 	if err != nil {
 		cancel()
+		if unsent := <-sent; !errors.Is(unsent, context.Canceled) { // canceled here: what stands in err is the reason
+			err = errors.Join(err, unsent)
+		}
+		return 0, err
 	}
-	if err := errors.Join(err, <-sent); err != nil {
+	if err := <-sent; err != nil {
 		return 0, err
 	}
 	took := d.watch.lastAt().Sub(begin)

@@ -6,13 +6,17 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"openbank/audit"
+	"openbank/store"
 )
 
 func TestADemoHoldsAndSaysSo(t *testing.T) {
@@ -32,10 +36,10 @@ func TestADemoHoldsAndSaysSo(t *testing.T) {
 	if a.Duplicates == 0 || a.Reused == 0 || a.Rejected == 0 || a.Confirmed == 0 || a.Events < a.Confirmed-40 {
 		t.Errorf("not everything was tried: %s", got.stdout)
 	}
-	if s.Latency.Count == 0 || s.Latency.P50 <= 0 || s.Latency.P99 < s.Latency.P50 || s.Drain.PerSecond <= 0 {
+	if s.Latency == nil || s.Drain == nil || s.Latency.Count == 0 || s.Latency.P50 <= 0 || s.Latency.P99 < s.Latency.P50 || s.Drain.PerSecond <= 0 {
 		t.Errorf("nothing was measured: %+v %+v", s.Latency, s.Drain)
 	}
-	for _, step := range []string{"opening accounts", "latency at 500 records/s", "checking"} {
+	for _, step := range []string{"opening accounts", "latency at 500 records/s", "checking", "; 2 command-handlers started"} {
 		if !strings.Contains(got.stderr, step) {
 			t.Errorf("%q is not in %s", step, got.stderr)
 		}
@@ -110,52 +114,143 @@ func TestAHandlerThatEndsIsReportedWithItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := execute(t, dir, nil, "demo", "--accounts=2", "--transfers=10", "--handler", fake)
-	if got.code != 1 || !strings.Contains(got.stderr, "exit status 3") || !strings.Contains(got.stderr, "this handler is not well") {
+	if got.code != 1 || !strings.Contains(got.stderr, "exit status 3") || strings.Count(got.stderr, "this handler is not well") != 1 || strings.Contains(got.stderr, "canceled") {
 		t.Errorf("%+v", got)
 	}
 	_, kept, _ := strings.Cut(got.stderr, "(everything is in ")
 	kept, _, _ = strings.Cut(kept, ")")
+	if _, err := os.Stat(filepath.Join(kept, "command-handler.log")); err != nil {
+		t.Error(err)
+	}
+	if got := execute(t, dir, nil, "demo", "--dir", kept); got.code != 1 || !strings.Contains(got.stderr, "there is a bank in "+kept+" already") {
+		t.Errorf("a demo in a bank that was used: %+v", got)
+	}
 	if err := os.RemoveAll(kept); err != nil || kept == "" {
 		t.Errorf("removing %q: %v", kept, err)
 	}
 }
 
-func TestAnInterruptedDemoStopsEverythingAndLeavesNothing(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
+// testDemo is a demo that goes on for as long as a test looks at it.
+type testDemo struct {
+	cmd       *exec.Cmd
+	temporary string // its directory for temporary files
+	said      func() string
+}
+
+// startDemo starts one with temporary files in dir and waits until it sends.
+func startDemo(ctx context.Context, t *testing.T, dir string) testDemo {
+	t.Helper()
 	temporary := filepath.Join(dir, "tmp")
-	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Mkdir(temporary, 0o755)); err != nil { // Postgres' user has to pass them
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.MkdirAll(temporary, 0o755)); err != nil { // Postgres' user has to pass them
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	output, err := os.Create(filepath.Join(dir, "output"))
+	output, err := os.CreateTemp(dir, "output")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = output.Close() }()
-	demo := command(ctx, dir, []string{"TMPDIR=" + temporary}, "demo", "--accounts=20", "--steady=60s")
-	demo.Stdout, demo.Stderr = output, output
-	if err := demo.Start(); err != nil {
+	t.Cleanup(func() { _ = output.Close() })
+	cmd := command(ctx, dir, []string{"TMPDIR=" + temporary}, "demo", "--accounts=20", "--steady=60s")
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	said := func() string {
+	d := testDemo{cmd, temporary, func() string {
 		text, err := os.ReadFile(output.Name())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return string(text)
-	}
-	await(t, "the demo to send", func() bool { return strings.Contains(said(), "latency at") })
-	if err := demo.Process.Signal(os.Interrupt); err != nil {
+	}}
+	await(t, "the demo to send", func() bool { return strings.Contains(d.said(), "latency at") })
+	return d
+}
+
+func (d testDemo) left(t *testing.T) []string {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(d.temporary, "open*"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	_ = demo.Wait() // the code says it
-	if code := demo.ProcessState.ExitCode(); code != 1 || !strings.Contains(said(), "open-bank: ") {
-		t.Errorf("exit code %d: %s", code, said())
+	return left
+}
+
+func TestAKilledDemosDirectoryGoesWithTheNextOne(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	killed := startDemo(ctx, t, dir)
+	if err := killed.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
 	}
-	left, err := filepath.Glob(filepath.Join(temporary, "open*"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %q %v", left, err)
+	_ = killed.cmd.Wait() // it was killed
+	before := killed.left(t)
+	kept := filepath.Join(killed.temporary, "openbank-kept")
+	if err := os.Mkdir(kept, 0o755); err != nil { // as a demo that failed leaves it
+		t.Fatal(err)
+	}
+	next := startDemo(ctx, t, dir)
+	if after := next.left(t); len(before) != 1 || len(after) != 2 || slices.Contains(after, before[0]) {
+		t.Errorf("before %q, after %q", before, after)
+	}
+	if err := next.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = next.cmd.Wait() // it was interrupted
+	if left := next.left(t); len(left) != 1 || left[0] != kept {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestAnInterruptedDemoStopsEverythingAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	demo := startDemo(ctx, t, t.TempDir())
+	if err := demo.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = demo.cmd.Wait() // the code says it
+	if code := demo.cmd.ProcessState.ExitCode(); code != 1 || !strings.HasSuffix(demo.said(), "\nopen-bank: interrupted\n") {
+		t.Errorf("exit code %d: %s", code, demo.said())
+	}
+	if left := demo.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestASummaryOfWhatDidNotHoldIsShortInTextAndWholeInJSON(t *testing.T) {
+	t.Parallel()
+	report := &audit.Report{Balances: 1 << 60, Violations: []audit.Violation{}, Found: map[audit.Rule]int{audit.Answered: 25, audit.Chained: 1}}
+	for i := range 20 {
+		report.Violations = append(report.Violations, audit.Violation{Rule: audit.Answered, Subject: fmt.Sprintf("command %d", i), Detail: "nothing came"})
+	}
+	report.Violations = append(report.Violations, audit.Violation{Rule: audit.Chained, Subject: "NL1", Detail: "a gap"})
+	var s summary
+	s.judge(report, &store.Report{Count: 1, Violations: []store.Violation{{Rule: "it adds up", IBAN: "NL1", ID: "an-id", Detail: "one cent"}}}, nil)
+	var text, inJSON strings.Builder
+	if err := errors.Join(s.print(&text, false), s.print(&inJSON, true)); err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(text.String(), "\nthis did not hold (seed 0; --json has more):\n")
+	want := "  books: it adds up (1)\n    NL1 an-id: one cent\n" +
+		"  every command is answered (25)\n    command 0: nothing came\n    command 1: nothing came\n    command 2: nothing came\n" +
+		"  the events of an account form a chain that ends in its balance (1)\n    NL1: a gap\n"
+	if shown != want {
+		t.Errorf("%s", &text)
+	}
+	for _, want := range []string{"rate         not measured", "latency      not measured"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in %s", want, &text)
+		}
+	}
+	for _, want := range []string{`"latency": null`, `"drain": null`, `"surprises": []`, `"balances": "1152921504606846976"`, `"command 19"`, `"inflow": ""`, `"held": false`} {
+		if !strings.Contains(inJSON.String(), want) {
+			t.Errorf("%q is not in %s", want, &inJSON)
+		}
+	}
+	var decoded summary
+	if err := json.Unmarshal([]byte(inJSON.String()), &decoded); err != nil || len(decoded.Failures) != 22 {
+		t.Errorf("%v: %q", err, decoded.Failures)
 	}
 }

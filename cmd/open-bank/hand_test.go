@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -187,6 +190,71 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 	}
 }
 
+func TestABankWhosePostgresEndsStops(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // Postgres' user has to pass it
+		t.Fatal(err)
+	}
+	opened := openBank(t, dir, "--only=surroundings")
+	for _, args := range [][]string{{"verify"}, {"balance", "x"}} {
+		if got := execute(t, dir, nil, args...); got.code != 1 || got.stderr != "open-bank: the database has no tables yet: a command handler makes them when it starts\n" {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, defaultDirectory, "postgres", "data", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	var ended *exec.ExitError
+	if err := opened.child.Err(); !errors.As(err, &ended) || ended.ExitCode() != 1 {
+		t.Errorf("it ended with %v", err)
+	}
+	if said := opened.output(t); !strings.Contains(said, "Postgres ended by itself: stopping\n") || !strings.Contains(said, "postgres.log: exit status") {
+		t.Errorf("%s", said)
+	}
+}
+
+func TestABankThatIsInterruptedWhileItStartsEndsInOrder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // Postgres' user has to pass it
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	said, tell, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = said.Close() }()
+	run := command(ctx, dir, nil, "run", "--only=surroundings")
+	run.Stderr = tell
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = tell.Close()
+	lines := bufio.NewScanner(said)
+	lines.Scan() // it is starting
+	if err := run.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() { // or it can't write
+		t.Log(lines.Text())
+	}
+	if err := run.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestABankThatWasKilledIsKnownToBeGone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -221,8 +289,15 @@ func TestCertsAreMade(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	got := execute(t, dir, nil, "certs", "--dir=made", "--server=broker", "--client=me", "--host=broker.example", "--valid-for=24h")
-	if got.code != 0 || got.stdout != "certificates are in made\n" {
+	if got.code != 0 || !strings.HasPrefix(got.stdout, "certificates are in made\n# for the client me:\n") {
 		t.Fatalf("%+v", got)
+	}
+	told := values(got.stdout)
+	if path := told["KAFKA_SSL_KEY_LOCATION"]; !filepath.IsAbs(path) || filepath.Base(path) != "me.key" || told["KAFKA_SSL_KEY_PASSWORD"] != "openbanksafe" {
+		t.Errorf("%q", told)
+	}
+	if got := execute(t, dir, nil, "certs", "--dir=other", "--password=hush"); got.code != 0 || strings.Contains(got.stdout, "hush") || !strings.Contains(got.stdout, "command-handler.key") {
+		t.Errorf("%+v", got)
 	}
 	for _, name := range []string{"ca-root.crt", "broker-signed.pem", "me-signed.pem", "me.key"} {
 		if _, err := os.Stat(filepath.Join(dir, "made", name)); err != nil {

@@ -20,9 +20,10 @@ const stopDeadline = 15 * time.Second
 
 // handlers are command-handler processes, children of this one.
 type handlers struct {
-	running []*process.Process
-	logs    []string
-	ended   chan int // the index of one that ended
+	running  []*process.Process
+	logs     []string
+	ended    chan int     // the index of one that ended
+	reported map[int]bool // those whose end was told
 }
 
 // findHandler is the command-handler to start: the one that was named, or that beside this program.
@@ -45,7 +46,7 @@ func findHandler(named string) (string, error) {
 // startHandlers starts count handlers with the environment of a bank, and nothing of our own that could lead them to another
 // one. Their logs go to files in dir.
 func startHandlers(path string, count int, dir string, environment, flags []string) (_ *handlers, err error) {
-	h := &handlers{ended: make(chan int, count)}
+	h := &handlers{ended: make(chan int, count), reported: map[int]bool{}}
 	defer func() {
 		if err != nil {
 			_ = h.stop()
@@ -92,6 +93,7 @@ func environmentWithoutBank() []string {
 
 // unexpected describes the handler with index i, which ended by itself, with the end of its log.
 func (h *handlers) unexpected(i int) error {
+	h.reported[i] = true
 	err := h.running[i].Err()
 	if err == nil {
 		err = errors.New("exit status 0")
@@ -104,6 +106,9 @@ func (h *handlers) stop() error {
 	failed := make([]error, len(h.running))
 	var all sync.WaitGroup
 	for i, child := range h.running {
+		if h.reported[i] {
+			continue
+		}
 		all.Go(func() {
 			if !child.Stop(context.Background(), syscall.SIGTERM, stopDeadline) {
 				child.Kill()

@@ -36,6 +36,9 @@ func (c *runCommand) Run(s *session) (err error) {
 	around, err := startSurroundings(s.ctx, dir, logger)
 	if err != nil {
 		progress.abandon()
+		if s.ctx.Err() != nil {
+			_, err = fmt.Fprintln(s.stderr, "stopped before it was open")
+		}
 		return err
 	}
 	defer func() { err = errors.Join(err, around.stop()) }()
@@ -64,6 +67,9 @@ func (c *runCommand) Run(s *session) (err error) {
 		return err
 	case i := <-children.ended:
 		return children.unexpected(i)
+	case <-around.bank.Postgres.Ended():
+		fmt.Fprintln(s.stderr, "Postgres ended by itself: stopping")
+		return nil // stopping it says how it ended
 	}
 }
 

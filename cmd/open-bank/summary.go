@@ -19,14 +19,14 @@ type summary struct {
 	SentAgain int `json:"sent_again"` // of them, exact repetitions
 	SentUnfit int `json:"sent_unfit"` // of them, what can't be handled, repetitions included
 
-	Latency latency `json:"latency"`
-	Drain   drain   `json:"drain"`
+	Latency *latency `json:"latency"` // null when it was not measured
+	Drain   *drain   `json:"drain"`   // as above
 
 	Audit audit.Report  `json:"audit"` // of topics and database together
 	Books *store.Report `json:"books"` // of the database alone
 
 	Surprises []string `json:"surprises"` // answers that are not what the sender asked for
-	Failures  []string `json:"failures"`  // everything that didn't hold
+	Failures  []string `json:"failures"`  // what didn't hold, as far as the reports and surprises list it
 }
 
 // latency is from the moment at which a command was due to be sent to the moment at which its answer was read, at a rate that
@@ -50,25 +50,67 @@ func (s *summary) takeLatency(rate int, w *watch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	milliseconds := func(quantile float64) float64 { return float64(w.latency.ValueAtQuantile(quantile)) / 1000 }
-	s.Latency = latency{
+	if w.latency.TotalCount() == 0 {
+		return
+	}
+	s.Latency = &latency{
 		Rate: rate, Count: w.latency.TotalCount(), P50: milliseconds(50), P99: milliseconds(99), Max: float64(w.latency.Max()) / 1000,
 	}
 }
 
 // judge takes the findings and decides.
 func (s *summary) judge(report *audit.Report, books *store.Report, surprises []string) {
-	s.Audit, s.Books, s.Surprises = *report, books, surprises
-	for _, violation := range report.Violations {
-		s.Failures = append(s.Failures, violation.String())
+	s.Audit, s.Books, s.Surprises = *report, books, append([]string{}, surprises...)
+	s.Books.Violations = append([]store.Violation{}, books.Violations...) // a list in JSON, also when it is empty
+	s.Failures = []string{}
+	for _, g := range s.groups() {
+		for _, example := range g.examples {
+			s.Failures = append(s.Failures, g.rule+": "+example)
+		}
 	}
-	for rule, n := range report.Found {
-		s.Failures = append(s.Failures, fmt.Sprintf("in all %d times: %s", n, rule))
-	}
-	for _, v := range books.Violations {
-		s.Failures = append(s.Failures, fmt.Sprintf("books: %s: %s%s: %s", v.Rule, v.IBAN, v.ID, v.Detail))
-	}
-	s.Failures = append(s.Failures, surprises[:min(len(surprises), 20)]...)
 	s.Held = report.OK() && books.OK() && len(surprises) == 0
+}
+
+// maxExamples is how many violations of a rule people are shown. The JSON has more.
+const maxExamples = 3
+
+// group is a rule that didn't hold.
+type group struct {
+	rule     string
+	examples []string
+	count    string
+}
+
+// groups are what didn't hold: the books first, being the ones that are worst to have wrong.
+func (s *summary) groups() []*group {
+	var all []*group
+	byRule := map[string]*group{}
+	add := func(rule, example string) {
+		g, ok := byRule[rule]
+		if !ok {
+			g = &group{rule: rule}
+			byRule[rule] = g
+			all = append(all, g)
+		}
+		g.examples = append(g.examples, example)
+		g.count = grouped(int64(len(g.examples)))
+	}
+	for _, v := range s.Books.Violations {
+		add("books: "+v.Rule, found(v))
+	}
+	for _, g := range all {
+		if len(g.examples) == store.MaxViolations {
+			g.count = "at least " + g.count
+		}
+	}
+	for _, v := range s.Audit.Violations {
+		add(string(v.Rule), v.Subject+": "+v.Detail)
+		byRule[string(v.Rule)].count = n(s.Audit.Found[v.Rule])
+	}
+	for _, surprise := range s.Surprises {
+		add("every answer is the one that the sender expects", surprise)
+	}
+	return all
 }
 
 func (s *summary) print(out io.Writer, asJSON bool) error {
@@ -89,21 +131,32 @@ func (s *summary) print(out io.Writer, asJSON bool) error {
 		fmt.Fprintf(&text, "  %-13s%s\n", name, fmt.Sprintf(format, args...))
 	}
 	text.WriteString("\n")
-	line("commands", "%s in %s records; %s confirmed, %s rejected", n(a.Commands), n(a.Deliveries), n(a.Confirmed), n(a.Rejected))
+	line("commands", "%s in %s; %s confirmed, %s rejected", n(a.Commands), counted(a.Deliveries, "record"), n(a.Confirmed), n(a.Rejected))
 	line("answers", "%s%s", n(a.Answers), claim("all to a command equal"))
 	line("duplicates", "%s%s", n(a.Duplicates), claim("answered again and not carried out again"))
 	line("dead letters", "%s, %s of them for an id that came again with other content", n(a.DeadLetters), n(a.Reused))
 	line("events", "%s%s", n(a.Events), claim("each account's a chain without gaps"))
-	line("rate", "%s records/s: a backlog of %s gone in %.1f s", n(int(s.Drain.PerSecond)), n(s.Drain.Records), s.Drain.Seconds)
-	line("latency", "p50 %.1f ms, p99 %.1f ms, max %.1f ms at %d records/s, from when it was due to the answer (%s commands)",
-		s.Latency.P50, s.Latency.P99, s.Latency.Max, s.Latency.Rate, n(int(s.Latency.Count)))
-	line("books", "%s accounts, openings %s + in and out %s = balances %s euro", n(a.Accounts), euro(a.Openings), euro(a.Flows), euro(a.Balances))
+	if d := s.Drain; d != nil {
+		line("rate", "%s records/s: a backlog of %s gone in %.1f s", n(int(d.PerSecond)), n(d.Records), d.Seconds)
+	} else {
+		line("rate", "not measured")
+	}
+	if l := s.Latency; l != nil {
+		line("latency", "p50 %.1f ms, p99 %.1f ms, max %.1f ms at %d records/s, from when it was due to the answer (%s)",
+			l.P50, l.P99, l.Max, l.Rate, counted(l.Count, "command"))
+	} else {
+		line("latency", "not measured")
+	}
+	line("books", "%s, openings %s + in and out %s = balances %s euro", counted(a.Accounts, "account"), euro(a.Openings), euro(a.Flows), euro(a.Balances))
 	if s.Held {
 		text.WriteString("\neverything held\n")
 	} else {
-		fmt.Fprintf(&text, "\nthis did not hold (seed %d):\n", s.Seed)
-		for _, failure := range s.Failures {
-			fmt.Fprintf(&text, "  %s\n", failure)
+		fmt.Fprintf(&text, "\nthis did not hold (seed %d; --json has more):\n", s.Seed)
+		for _, g := range s.groups() {
+			fmt.Fprintf(&text, "  %s (%s)\n", g.rule, g.count)
+			for _, example := range g.examples[:min(len(g.examples), maxExamples)] {
+				fmt.Fprintf(&text, "    %s\n", example)
+			}
 		}
 	}
 	_, err := io.WriteString(out, text.String())
