@@ -29,7 +29,7 @@ type demoCommand struct {
 	Steady    time.Duration `default:"10s" help:"How long latency is measured."`
 	Handlers  int           `default:"1" help:"How many command handlers share the work."`
 	Handler   string        `placeholder:"FILE" help:"The command-handler to start; the one beside this program when not given."`
-	Dir       string        `help:"Where everything is kept; a directory of its own that goes when all is well, when not given."`
+	Dir       string        `help:"Where everything is kept, without a bank in it so far; a directory of its own that goes when all is well, when not given."`
 	Seed      uint64        `help:"Repeats the commands of a run, ids included. Only in a fresh directory."`
 	JSON      bool          `name:"json" help:"Print the summary as JSON."`
 	Timeout   time.Duration `default:"15m" help:"How long all of it may take."`
@@ -117,8 +117,11 @@ func (d *demo) makeDirectory() (err error) {
 	return nil
 }
 
-// errInterrupted is all that there is to say after Ctrl-C.
-var errInterrupted = errors.New("interrupted")
+var (
+	// errInterrupted is all that there is to say after Ctrl-C.
+	errInterrupted   = errors.New("interrupted")
+	errPostgresEnded = errors.New("the Postgres server ended by itself")
+)
 
 // why is the reason of err: when ctx has ended, that of ctx, and not what went wrong everywhere because of it.
 func (d *demo) why(ctx context.Context, err error) error {
@@ -154,7 +157,7 @@ func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
 	go func() {
 		select {
 		case <-d.around.bank.Postgres.Ended():
-			cancel(errors.New("the Postgres server ended by itself"))
+			cancel(errPostgresEnded)
 		case <-ctx.Done():
 		}
 	}()
@@ -170,7 +173,11 @@ func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
 	}
 	stopped := false
 	defer func() {
-		if !stopped {
+		switch {
+		case stopped:
+		case errors.Is(err, errPostgresEnded):
+			d.handlers.kill()
+		default:
 			err = errors.Join(err, d.handlers.stop())
 		}
 	}()
@@ -302,7 +309,7 @@ func (d *demo) lot(ctx context.Context, title string, records []sending, rate in
 		return 0, err
 	}
 	took := d.watch.lastAt().Sub(begin)
-	d.progress.done("%s records, %s answers, %s dead letters", grouped(int64(len(records))), grouped(d.answers-answersBefore), grouped(d.letters-lettersBefore))
+	d.progress.done("%s, %s, %s", counted(len(records), "record"), counted(d.answers-answersBefore, "answer"), counted(d.letters-lettersBefore, "dead letter"))
 	return took, nil
 }
 

@@ -39,7 +39,7 @@ func TestADemoHoldsAndSaysSo(t *testing.T) {
 	if s.Latency == nil || s.Drain == nil || s.Latency.Count == 0 || s.Latency.P50 <= 0 || s.Latency.P99 < s.Latency.P50 || s.Drain.PerSecond <= 0 {
 		t.Errorf("nothing was measured: %+v %+v", s.Latency, s.Drain)
 	}
-	for _, step := range []string{"opening accounts", "latency at 500 records/s", "checking", "; 2 command-handlers started"} {
+	for _, step := range []string{"opening accounts", "latency at 500 records/s", "checking", "; 2 command-handlers started", "1 record, 0 answers, 1 dead letter ("} {
 		if !strings.Contains(got.stderr, step) {
 			t.Errorf("%q is not in %s", step, got.stderr)
 		}
@@ -127,6 +127,26 @@ func TestAHandlerThatEndsIsReportedWithItsLog(t *testing.T) {
 	}
 	if err := os.RemoveAll(kept); err != nil || kept == "" {
 		t.Errorf("removing %q: %v", kept, err)
+	}
+}
+
+func TestADemoWhosePostgresEndsSaysThatAndNothingElse(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	demo := startDemo(ctx, t, t.TempDir())
+	kept := demo.left(t)
+	if len(kept) != 1 {
+		t.Fatalf("%q", kept)
+	}
+	endPostgres(t, kept[0])
+	_ = demo.cmd.Wait() // the code says it
+	_, told, _ := strings.Cut(demo.said(), "open-bank: ")
+	if code := demo.cmd.ProcessState.ExitCode(); code != 1 || !strings.HasPrefix(told, "the Postgres server ended by itself\nstopping Postgres: it had ended by itself, see ") {
+		t.Errorf("exit code %d: %s", code, demo.said())
+	}
+	if !strings.HasSuffix(told, "\n(everything is in "+kept[0]+")\n") || strings.Contains(told, "command-handler") || len(demo.left(t)) != 1 {
+		t.Errorf("%s", told)
 	}
 }
 

@@ -202,7 +202,20 @@ func TestABankWhosePostgresEndsStops(t *testing.T) {
 			t.Errorf("%q: %+v", args, got)
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(dir, defaultDirectory, "postgres", "data", "postmaster.pid"))
+	endPostgres(t, filepath.Join(dir, defaultDirectory))
+	var ended *exec.ExitError
+	if err := opened.child.Err(); !errors.As(err, &ended) || ended.ExitCode() != 1 {
+		t.Errorf("it ended with %v", err)
+	}
+	if said := opened.output(t); !strings.Contains(said, "Postgres ended by itself: stopping\n") || !strings.Contains(said, "postgres.log: exit status") {
+		t.Errorf("%s", said)
+	}
+}
+
+// endPostgres ends the server of the bank in dir at once, as if it had done so itself.
+func endPostgres(t *testing.T, dir string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "postgres", "data", "postmaster.pid"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,13 +226,6 @@ func TestABankWhosePostgresEndsStops(t *testing.T) {
 	}
 	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
-	}
-	var ended *exec.ExitError
-	if err := opened.child.Err(); !errors.As(err, &ended) || ended.ExitCode() != 1 {
-		t.Errorf("it ended with %v", err)
-	}
-	if said := opened.output(t); !strings.Contains(said, "Postgres ended by itself: stopping\n") || !strings.Contains(said, "postgres.log: exit status") {
-		t.Errorf("%s", said)
 	}
 }
 

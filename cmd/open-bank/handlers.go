@@ -124,6 +124,14 @@ func (h *handlers) stop() error {
 	return errors.Join(failed...)
 }
 
+// kill ends them without their having anything to finish: what they need is gone, and waiting for it would take all their time.
+func (h *handlers) kill() {
+	for i, child := range h.running {
+		h.reported[i] = true
+		child.Kill()
+	}
+}
+
 // lastLines is the end of a file, as far as it can be read.
 func lastLines(path string, n int) string {
 	text, err := os.ReadFile(path) // a log of ours

@@ -44,8 +44,7 @@ func (c *runCommand) Run(s *session) (err error) {
 	defer func() { err = errors.Join(err, around.stop()) }()
 	progress.done("ready")
 
-	ended := make(chan int)
-	children := &handlers{ended: ended}
+	children := &handlers{reported: map[int]bool{}}
 	if c.Only == "all" {
 		children, err = startHandlers(handlerPath, 1, dir, around.bank.Environment(), nil)
 		if err != nil {
@@ -69,6 +68,7 @@ func (c *runCommand) Run(s *session) (err error) {
 		return children.unexpected(i)
 	case <-around.bank.Postgres.Ended():
 		fmt.Fprintln(s.stderr, "Postgres ended by itself: stopping")
+		children.kill()
 		return nil // stopping it says how it ended
 	}
 }
