@@ -38,7 +38,7 @@ func (c *Codec) Decode(ctx context.Context, value []byte) (any, error) {
 		return nil, &schemas.UnreadableError{Reason: fmt.Sprintf("the registry has no schema with id %d", unknown.ID)}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fetching schema %d: %w", unknown.ID, err)
+		return nil, err // it says what was fetched
 	}
 	c.decoder.Learn(unknown.ID, text)
 	return c.decoder.Decode(value)
@@ -65,7 +65,7 @@ func (c *Codec) encoder(ctx context.Context, topic, record string) (*schemas.Enc
 		return nil, fmt.Errorf("subject %s is not registered: run synchronizer apply first", subject)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fetching the schema of subject %s: %w", subject, err)
+		return nil, err // it says what was fetched
 	}
 	encoder, err := schemas.NewEncoder(record, latest.ID, latest.Text)
 	if err != nil {
