@@ -15,42 +15,38 @@ import (
 // compose appends the records that answer a batch to p.out: a transfer's events, the debited account's first, and then its
 // answer.
 func (p *producer) compose(b executed) error {
-	e, c, next := &p.h.encoders, &p.h.Counts, 0
+	e, c := &p.h.encoders, &p.h.Counts
 	for i := range b.records {
 		r := &b.records[i]
-		if r.command == nil {
-			p.deadLetter(b.lane, r, r.unreadable)
+		if _, buried := r.letter(); buried {
 			continue
 		}
-		o := &b.outcomes[next]
-		next++
+		o := r.outcome
 		switch o.Disposition {
-		case store.DeadLetter:
-			p.deadLetter(b.lane, r, o.Reason)
-			continue
 		case store.Executed:
 			c.Executed.Add(1)
 		case store.Unfinished:
 			c.Unfinished.Add(1)
 		case store.Duplicate:
 			c.Duplicates.Add(1)
+		case store.DeadLetter: // is sent before
 		}
 		var err error
 		switch command := r.command.(type) {
 		case *bank.ConfirmAccountCreation:
 			if o.Reason == "" {
-				err = p.add(&e.creationConfirmed, command.ID, &bank.AccountCreationConfirmed{ID: command.ID, IBAN: o.IBAN, Token: o.Token, Type: o.Type}, b.lane, r)
+				err = p.add(&e.creationConfirmed, command.ID, &bank.AccountCreationConfirmed{ID: command.ID, IBAN: o.IBAN, Token: o.Token, Type: o.Type}, r)
 			} else {
-				err = p.add(&e.creationFailed, command.ID, &bank.AccountCreationFailed{ID: command.ID, Reason: o.Reason}, b.lane, r)
+				err = p.add(&e.creationFailed, command.ID, &bank.AccountCreationFailed{ID: command.ID, Reason: o.Reason}, r)
 			}
 		case *bank.ConfirmMoneyTransfer:
 			for j := range o.Events {
-				err = errors.Join(err, p.addEvent(&o.Events[j], b.lane, r))
+				err = errors.Join(err, p.addEvent(&o.Events[j], r))
 			}
 			if o.Reason == "" {
-				err = errors.Join(err, p.add(&e.transferConfirmed, command.ID, &bank.MoneyTransferConfirmed{ID: command.ID}, b.lane, r))
+				err = errors.Join(err, p.add(&e.transferConfirmed, command.ID, &bank.MoneyTransferConfirmed{ID: command.ID}, r))
 			} else {
-				err = errors.Join(err, p.add(&e.transferFailed, command.ID, &bank.MoneyTransferFailed{ID: command.ID, Reason: o.Reason}, b.lane, r))
+				err = errors.Join(err, p.add(&e.transferFailed, command.ID, &bank.MoneyTransferFailed{ID: command.ID, Reason: o.Reason}, r))
 			}
 		}
 		if err != nil {
@@ -60,28 +56,28 @@ func (p *producer) compose(b executed) error {
 	return nil
 }
 
-func (p *producer) add(o *output, id bank.ID, message any, l *lane, r *record) error {
+func (p *producer) add(o *output, id bank.ID, message any, r *record) error {
 	from := len(p.arena)
 	p.arena, _ = id.AppendText(p.arena) // never fails
-	return p.append(o, from, message, l, traceHeaders(r.message.Headers, nil))
+	return p.append(o, from, message, traceHeaders(r.message.Headers, nil))
 }
 
-func (p *producer) addEvent(event *bank.BalanceChanged, l *lane, r *record) error {
+func (p *producer) addEvent(event *bank.BalanceChanged, r *record) error {
 	from := len(p.arena)
 	p.arena = append(p.arena, event.IBAN...)
 	version := kafka.Header{Key: "account-version", Value: strconv.AppendInt(nil, event.Version, 10)}
-	return p.append(&p.h.encoders.balanceChanged, from, event, l, traceHeaders(r.message.Headers, []kafka.Header{version}))
+	return p.append(&p.h.encoders.balanceChanged, from, event, traceHeaders(r.message.Headers, []kafka.Header{version}))
 }
 
 // append adds one record whose key stands in the arena from the given place on.
-func (p *producer) append(o *output, from int, message any, l *lane, headers []kafka.Header) error {
+func (p *producer) append(o *output, from int, message any, headers []kafka.Header) error {
 	middle := len(p.arena)
 	arena, err := o.encoder.Load().Append(p.arena, message)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", schemas.Name(message), err)
 	}
 	p.arena = arena
-	p.out = append(p.out, outgoing{lane: l, message: kafka.Message{
+	p.out = append(p.out, outgoing{message: kafka.Message{
 		TopicPartition: kafka.TopicPartition{Topic: &o.topic, Partition: kafka.PartitionAny},
 		Key:            arena[from:middle:middle],
 		Value:          arena[middle:len(arena):len(arena)],
@@ -90,7 +86,7 @@ func (p *producer) append(o *output, from int, message any, l *lane, headers []k
 	return nil
 }
 
-// traceHeaders appends to to the headers of a command that its answers, events and dead letters carry on.
+// traceHeaders appends to to the headers of a command that its answers and events carry on. (A dead letter carries all of them.)
 func traceHeaders(of, to []kafka.Header) []kafka.Header {
 	for _, h := range of {
 		if h.Key == "traceparent" || h.Key == "correlation-id" {

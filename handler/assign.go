@@ -39,8 +39,8 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 // client gets a partition only when the answer is there. The group is told that the assignment is taken.
 func (l *lane) assigned(partitions []kafka.TopicPartition) error {
 	l.link.ok()
-	if err := l.consumer.IncrementalAssign(nil); err != nil || len(partitions) == 0 {
-		return err
+	if err := l.consumer.IncrementalAssign(nil); err != nil || len(partitions) == 0 || l.ctx.Err() != nil {
+		return err // or the consumer is closing
 	}
 	epochs := make([]*epoch, len(partitions))
 	for i := range partitions {
@@ -153,7 +153,7 @@ func (l *lane) checkOffsets(cause error) {
 		if !e.running {
 			continue
 		}
-		next := e.next
+		next, beginning := e.next, e.beginning
 		l.background.Go(func() {
 			var low, high int64
 			err := until(e.ctx, l.log, "reading the bounds of the log", func() (err error) {
@@ -165,7 +165,7 @@ func (l *lane) checkOffsets(cause error) {
 			}
 			at := fmt.Sprintf("partition %d of %s: the next record to handle is at offset %d, but the log ", e.partition, l.topic.name, next)
 			switch {
-			case next < low:
+			case next < low && !beginning:
 				l.h.fail(fmt.Errorf("%sbegins at %d: retention has deleted commands that were never handled. Set the offset of group %s to %d to go on without them",
 					at, low, l.h.cfg.Group, low))
 			case next > high:
@@ -180,10 +180,13 @@ func (l *lane) checkOffsets(cause error) {
 
 // assignAgain takes a running partition out of the client and puts it back at the record that is expected next.
 func (l *lane) assignAgain(e *epoch) {
-	if !e.current.Load() || !e.running {
+	if !e.current.Load() || !e.running || l.consumer.AssignmentLost() {
 		return
 	}
 	at := []kafka.TopicPartition{l.at(e.partition, kafka.Offset(e.next))}
+	if e.beginning {
+		at[0].Offset = kafka.OffsetBeginning
+	}
 	err := l.consumer.IncrementalUnassign(at)
 	if err == nil {
 		e.assigned = false

@@ -362,7 +362,7 @@ func describe(r *audit.Report) string {
 	return text.String()
 }
 
-// newID makes command ids that are unique in a test and the same in each run.
+// ids makes command ids that are unique in a test and the same in each run.
 type ids struct {
 	mu   sync.Mutex
 	last uint64

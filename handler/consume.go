@@ -170,7 +170,7 @@ func (l *lane) take(m *kafka.Message) {
 		return
 	}
 	r.epoch = e
-	e.next = offset + 1
+	e.next, e.beginning = offset+1, false
 	full := !l.queue.hasRoom(roomWait)
 	e.inflight.Add(1)
 	if !l.queue.put(r) {
@@ -245,9 +245,10 @@ func (l *lane) hold(epochs []*epoch, wait func(context.Context) ([]int64, error)
 
 // release lets a held partition go on at offset, which may be kafka.OffsetBeginning.
 func (l *lane) release(e *epoch, offset int64) {
-	if !e.current.Load() {
-		return
+	if !e.current.Load() || l.consumer.AssignmentLost() {
+		return // or will be, when the client calls back
 	}
+	e.beginning = offset == int64(kafka.OffsetBeginning)
 	at := []kafka.TopicPartition{l.at(e.partition, kafka.Offset(offset))}
 	if err := l.position(e, at); err != nil {
 		l.h.fail(fmt.Errorf("reading partition %d of %s from offset %d: %w", e.partition, l.topic.name, offset, err))
@@ -267,9 +268,11 @@ func (l *lane) release(e *epoch, offset int64) {
 // assign it elsewhere and seek would be a race with the fetch, or with the question where the log begins or ends.
 func (l *lane) position(e *epoch, at []kafka.TopicPartition) error {
 	if e.assigned {
-		sought, err := l.consumer.SeekPartitions(at)
-		if err == nil && sought[0].Error == nil {
-			return nil
+		for range 2 { // a seek that something overtook is not the client's last word
+			sought, err := l.consumer.SeekPartitions(at) // waits for the fetcher, which answers from memory
+			if err == nil && sought[0].Error == nil {
+				return nil
+			}
 		}
 		// The client has given the partition up.
 		if err := l.consumer.IncrementalUnassign(at); err != nil {
@@ -301,7 +304,11 @@ func (l *lane) reopen(old *epoch, offset int64, wait func(context.Context) error
 
 // committed takes the report of a commit. What a rebalance refuses is ordinary: whoever has the partition now commits.
 func (l *lane) committed(err error) {
-	if err == nil || isKafka(err, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress, kafka.ErrNoOffset) {
+	if err == nil {
+		l.link.ok()
+		return
+	}
+	if isKafka(err, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress, kafka.ErrNoOffset) {
 		return
 	}
 	if text := err.Error(); text != l.said {

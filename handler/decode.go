@@ -85,16 +85,16 @@ const refusedFor = 10 * time.Second
 // refusals remembers for a while which schema ids the registry does not know, so that many records with such an id do not
 // each wait for the verdict.
 type refusals struct {
-	mu    sync.Mutex
-	until map[int]time.Time
+	mu      sync.Mutex
+	expires map[int]time.Time
 }
 
 func (r *refusals) has(id int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	until, ok := r.until[id]
-	if ok && time.Now().After(until) {
-		delete(r.until, id)
+	at, ok := r.expires[id]
+	if ok && time.Now().After(at) {
+		delete(r.expires, id)
 		return false
 	}
 	return ok
@@ -103,13 +103,13 @@ func (r *refusals) has(id int) bool {
 func (r *refusals) add(id int, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.until == nil {
-		r.until = map[int]time.Time{}
+	if r.expires == nil {
+		r.expires = map[int]time.Time{}
 	}
-	for other, until := range r.until {
-		if time.Now().After(until) {
-			delete(r.until, other)
+	for other, at := range r.expires {
+		if time.Now().After(at) {
+			delete(r.expires, other)
 		}
 	}
-	r.until[id] = time.Now().Add(d)
+	r.expires[id] = time.Now().Add(d)
 }

@@ -26,9 +26,10 @@ type epoch struct {
 	saved int64
 
 	// The rest belongs to the Poll goroutine.
-	assigned bool  // to the client, which fetches it
-	running  bool  // false while held: its start is looked up, or something it needs is away
-	next     int64 // the offset expected next; older records are leftovers from before a seek
+	beginning bool  // it starts at the log's beginning, wherever that is, and nothing was read yet
+	assigned  bool  // to the client, which fetches it
+	running   bool  // false while held: its start is looked up, or something it needs is away
+	next      int64 // the offset expected next; older records are leftovers from before a seek
 }
 
 // noOffset stands for an offset that is not known yet.

@@ -13,9 +13,8 @@ const idleTick = 500 * time.Millisecond
 
 // executed is a batch after Postgres: what the producer publishes, and whose offsets it finishes.
 type executed struct {
-	lane     *lane
-	records  []record
-	outcomes []store.Outcome // one for each record with a command, in their order
+	lane    *lane
+	records []record
 }
 
 // execute takes all that waits, executes it in one Postgres transaction and hands it to the producer, until the queue is
@@ -43,8 +42,13 @@ func (l *lane) execute(ctx context.Context, out chan<- executed) {
 			return
 		}
 		l.saved(batch.Progress)
+		for i := range records {
+			if records[i].command != nil {
+				records[i].outcome, outcomes = &outcomes[0], outcomes[1:]
+			}
+		}
 		select {
-		case out <- executed{lane: l, records: records, outcomes: outcomes}:
+		case out <- executed{lane: l, records: records}:
 		case <-ctx.Done():
 			return
 		}
@@ -133,8 +137,8 @@ func (l *lane) lastProgress(ctx context.Context) {
 	l.saveProgress(ctx)
 }
 
-// saveProgress writes the published offsets when no batch takes them along: when idle and at a clean stop. A failure costs
-// nothing but a few answers sent twice after a crash.
+// saveProgress writes the published offsets when no batch takes them along: when idle and at a clean stop. Without it a few
+// answers would be sent twice after a crash. What is no matter of waiting ends the handler.
 func (l *lane) saveProgress(ctx context.Context) {
 	list := l.progress(false)
 	if len(list) == 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -34,9 +35,9 @@ type letters struct {
 	topic      string
 	partitions atomic.Int32 // 0: the topic is not there (yet), or does not take what it is sent
 
-	mu      sync.Mutex
-	refusal error // why it did not take a dead letter; nil when that was not tried
-	said    string
+	mu           sync.Mutex
+	refusedUntil time.Time // when it may be tried again
+	said         string    // the latest refusal, until a dead letter is taken
 }
 
 func newLetters(h *Handler, source topic) *letters {
@@ -53,20 +54,25 @@ func (d *letters) refuse(err error) {
 	d.partitions.Store(0)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.refusal = err
+	d.refusedUntil = time.Now().Add(refusedWait)
 	if text := err.Error(); text != d.said {
 		d.said = text
 		d.h.log.Warn("a dead letter is refused: its partition waits", "dead_letter_topic", d.topic, "reason", text)
 	}
 }
 
+func (d *letters) taken() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.said = ""
+}
+
 // await waits until the topic is there, and for a while when it has just refused a dead letter.
 func (d *letters) await(ctx context.Context) error {
 	d.mu.Lock()
-	refused := d.refusal != nil
-	d.refusal = nil
+	wait := time.Until(d.refusedUntil)
 	d.mu.Unlock()
-	if refused && !pause(ctx, refusedWait) {
+	if wait > 0 && !pause(ctx, wait) {
 		return context.Cause(ctx)
 	}
 	return until(ctx, d.h.log, "a dead letter waits for its topic", func() error { return d.create(ctx) })
@@ -110,19 +116,85 @@ func (d *letters) partition(r *record) int32 {
 	return r.message.TopicPartition.Partition % max(d.partitions.Load(), 1)
 }
 
-// buried counts and logs a dead letter that is delivered.
-func (p *producer) buried(o *outgoing) {
-	p.h.Counts.DeadLetters.Add(1)
-	r := o.letter
-	attributes := []any{"reason", o.reason, "partition", r.message.TopicPartition.Partition, "offset", r.offset()}
-	if id, ok := commandID(r.command); ok {
-		attributes = append(attributes, "command", id.String())
-	}
-	o.lane.log.Warn("dead letter", attributes...)
+// errNoLetters says that a dead letter was not tried: the topic is not there.
+var errNoLetters = errors.New("the topic is not there")
+
+// letter is a dead letter on its way.
+type letter struct {
+	outgoing
+	lane   *lane
+	record *record
+	reason string
 }
 
-// deadLetter adds the dead letter of r to what is published: the original key, value and headers, and why and whence.
-func (p *producer) deadLetter(l *lane, r *record, reason string) {
+// sendLetters sends the dead letters of the batches. It returns, for each epoch of which one was not taken, the first such record.
+// A refusal is the broker's word; a topic whose leader is away is waited for, like every other that is written to.
+func (p *producer) sendLetters(ctx context.Context, batches []executed) (refused map[*epoch]*record, err error) {
+	var all []*letter
+	var open []*outgoing
+	for _, b := range batches {
+		for i := range b.records {
+			r := &b.records[i]
+			reason, ok := r.letter()
+			if !ok {
+				continue
+			}
+			l := &letter{outgoing: outgoing{message: deadLetter(b.lane, r, reason), err: errNoLetters}, lane: b.lane, record: r, reason: reason}
+			all = append(all, l)
+			if b.lane.letters.ready() {
+				open = append(open, &l.outgoing)
+			}
+		}
+	}
+	err = until(ctx, p.h.log, "publishing dead letters", func() error {
+		for len(open) > 0 {
+			if err := p.attempt(ctx, open); err != nil {
+				return err
+			}
+			open = slices.DeleteFunc(open, func(o *outgoing) bool { return o.err == nil })
+			if err := p.revive(); err != nil {
+				return err
+			}
+			open = slices.DeleteFunc(open, func(o *outgoing) bool {
+				return !isKafka(o.err, kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidMsgSize) || !shorten(&o.message)
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range all {
+		if l.err == nil {
+			p.buried(l)
+			continue
+		}
+		if refused == nil {
+			refused = map[*epoch]*record{}
+		}
+		if refused[l.record.epoch] == nil {
+			refused[l.record.epoch] = l.record
+		}
+		if !errors.Is(l.err, errNoLetters) {
+			l.lane.letters.refuse(l.err)
+		}
+	}
+	return refused, nil
+}
+
+// buried counts and logs a dead letter that is delivered.
+func (p *producer) buried(l *letter) {
+	p.h.Counts.DeadLetters.Add(1)
+	l.lane.letters.taken()
+	attributes := []any{"reason", l.reason, "partition", l.record.epoch.partition, "offset", l.record.offset()}
+	if id, ok := commandID(l.record.command); ok {
+		attributes = append(attributes, "command", id.String())
+	}
+	l.lane.log.Warn("dead letter", attributes...)
+}
+
+// deadLetter is the dead letter of r: the original key, value and headers, and why and whence.
+func deadLetter(l *lane, r *record, reason string) kafka.Message {
 	m := r.message
 	headers := make([]kafka.Header, len(m.Headers), len(m.Headers)+5)
 	copy(headers, m.Headers)
@@ -139,7 +211,7 @@ func (p *producer) deadLetter(l *lane, r *record, reason string) {
 	if size(&letter) > maxLetter {
 		cut(&letter, maxLetter)
 	}
-	p.out = append(p.out, outgoing{lane: l, letter: r, reason: reason, message: letter})
+	return letter
 }
 
 func commandID(command any) (bank.ID, bool) {
@@ -186,12 +258,18 @@ func cut(m *kafka.Message, limit int) {
 				kept = append(kept, h)
 			}
 		}
-		kept = append(kept, kafka.Header{Key: "dead-letter-headers-cut", Value: []byte("true")})
 		m.Headers = kept
+		if !has("dead-letter-headers-cut") {
+			m.Headers = append(m.Headers, kafka.Header{Key: "dead-letter-headers-cut", Value: []byte("true")})
+		}
 		m.Key = m.Key[:min(len(m.Key), limit/4)]
 	}
 	m.Value = m.Value[:max(0, min(len(m.Value), limit-(size(m)-len(m.Value))))]
 }
 
-// shorten halves a dead letter that the broker still finds too large.
-func shorten(m *kafka.Message) { cut(m, max(size(m)/2, 1000)) }
+// shorten halves a dead letter that the broker finds too large, and says whether it could.
+func shorten(m *kafka.Message) bool {
+	was := size(m)
+	cut(m, was/2)
+	return size(m) < was
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -49,9 +50,17 @@ func TestCutDeadLetterFitsAndSaysWhatItWas(t *testing.T) {
 		if !bytes.HasPrefix(value, m.Value) {
 			t.Error("what is left is not the beginning of the value")
 		}
-		shorten(&m) // a second cut keeps the first one's hash
+		for last := size(&m); shorten(&m); last = size(&m) { // further cuts keep the first one's hash
+			if size(&m) >= last {
+				t.Fatalf("shortened from %d to %d bytes", last, size(&m))
+			}
+		}
+		if marks := slices.IndexFunc(m.Headers, func(h kafka.Header) bool { return h.Key == "dead-letter-headers-cut" }); marks >= 0 &&
+			slices.ContainsFunc(m.Headers[marks+1:], func(h kafka.Header) bool { return h.Key == "dead-letter-headers-cut" }) {
+			t.Error("the cut of the headers is marked twice")
+		}
 		if got := header(&m, "dead-letter-value-sha256"); got != hex.EncodeToString(hash[:]) {
-			t.Errorf("hash %q after the second cut", got)
+			t.Errorf("hash %q after further cuts", got)
 		}
 	})
 }

@@ -43,6 +43,21 @@ func (b *bundle) trim(topic string, partition int32, below int64) {
 	}
 }
 
+// A partition that starts where its log begins has lost nothing when that is not at zero.
+func TestALogThatWasTrimmedBeforeAnybodyReadItIsReadFromItsBeginning(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	var n ids
+	b.send(b.creations(&n, 10)...)
+	b.trim(creations, 0, 5)
+	h := b.start()
+	w := b.watch(creationAnswers)
+	w.wait(creationAnswers, "", 5)
+	b.open(w, n.next())
+	b.stop(h)
+}
+
 func (b *bundle) creations(n *ids, count int) []*kgo.Record {
 	records := make([]*kgo.Record, count)
 	for i := range records {
@@ -195,6 +210,7 @@ func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 	b := setup(t)
 	b.synchronize()
 	var allowed atomic.Bool
+	var refused atomic.Int64
 	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
 		asked := request.(*kmsg.ProduceRequest)
 		response := asked.ResponseKind().(*kmsg.ProduceResponse)
@@ -204,6 +220,7 @@ func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 		if allowed.Load() || !slices.ContainsFunc(asked.Topics, letter) {
 			return nil
 		}
+		refused.Add(1)
 		for _, at := range asked.Topics {
 			code := kerr.NotEnoughReplicas.Code // what came along with the dead letter is to be sent again
 			if letter(at) {
@@ -221,7 +238,7 @@ func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 		return response
 	})
 	h := b.start()
-	w := b.watch(creationAnswers, transferAnswers)
+	w := b.watch(creationAnswers, transferAnswers, transfers+deadLetterSuffix)
 	manual := b.manual()
 	var n ids
 	transfer := func(partition int32) *kgo.Record {
@@ -238,14 +255,21 @@ func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 	b.open(w, n.next())
 	w.wait(transferAnswers, string(before.Key), 1)
 	w.wait(transferAnswers, string(other.Key), 1)
-	letters := b.watch(transfers + deadLetterSuffix)
-	if len(letters.of(transfers+deadLetterSuffix, "")) > 0 {
-		t.Error("the dead letter is there")
+	b.eventually("it is tried again and refused again", reasonableTimeout, func() error {
+		if refused.Load() < 3 {
+			return fmt.Errorf("refused %d times", refused.Load())
+		}
+		return nil
+	})
+	if len(w.of(transfers+deadLetterSuffix, "")) > 0 || len(w.of(transferAnswers, string(after.Key))) > 0 {
+		t.Error("the dead letter, or what comes behind it, is there")
 	}
 	allowed.Store(true)
-	letters.wait(transfers+deadLetterSuffix, "garbage", 1)
+	w.wait(transfers+deadLetterSuffix, "garbage", 1)
 	w.wait(transferAnswers, string(after.Key), 1)
-	b.answered(reasonableTimeout, true)
+	if report := b.answered(reasonableTimeout, false); report.Repeats != 0 {
+		t.Errorf("%d repeats, though nobody was killed", report.Repeats)
+	}
 	if lines := strings.Count(h.text(), "a dead letter is refused"); lines != 1 {
 		t.Error(fmt.Sprint("the refusal is logged ", lines, " times"))
 	}

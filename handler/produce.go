@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
-
-	"openbank/store"
 )
 
 // adminTimeout bounds a question to the brokers' admin side.
@@ -33,9 +31,6 @@ type producer struct {
 // outgoing is one record to publish.
 type outgoing struct {
 	message kafka.Message
-	letter  *record // the record that this is the dead letter of
-	reason  string  // of the dead letter
-	lane    *lane
 	flight  *flight
 	err     error // of the delivery
 }
@@ -161,59 +156,66 @@ func (p *producer) run(ctx context.Context, batches <-chan executed) {
 	}
 }
 
-// publish sends everything of the batches that is still ours and finishes its offsets, at least once.
+// publish sends everything of the batches that is still ours and finishes its offsets, at least once. Dead letters go first: where
+// one is not taken, its partition waits at that record, and what comes behind it is not published.
 func (p *producer) publish(ctx context.Context, batches []executed) error {
-	p.out, p.arena = p.out[:0], p.arena[:0]
 	p.h.owned.Lock()
 	for i := range batches {
-		batches[i] = p.leaveOut(batches[i])
+		batches[i].records = dropStale(batches[i].records)
 	}
 	p.h.owned.Unlock()
-	for _, b := range batches {
-		if err := p.compose(b); err != nil {
+	refused, err := p.sendLetters(ctx, batches)
+	if err != nil {
+		return err
+	}
+	p.out, p.arena = p.out[:0], p.arena[:0]
+	for i := range batches {
+		batches[i].records = before(refused, batches[i].records)
+		if err := p.compose(batches[i]); err != nil {
 			return err
 		}
 	}
 	if err := p.send(ctx); err != nil {
 		return err
 	}
-	for i := range p.out {
-		if o := &p.out[i]; o.letter != nil && o.err == nil {
-			p.buried(o)
-		}
-	}
 	p.h.owned.Lock()
 	defer p.h.owned.Unlock()
 	for _, b := range batches {
 		p.finish(b)
 	}
+	for e, r := range refused {
+		if e.current.Load() {
+			p.reopen(e, r)
+		}
+	}
 	return nil
 }
 
-// leaveOut drops the records whose epoch has ended, and ends the epoch where a dead letter has nowhere to go: its partition
-// waits at that record. The caller holds Handler.owned.
-func (p *producer) leaveOut(b executed) executed {
-	kept, outcomes, next := b.records[:0], b.outcomes[:0], 0
-	for _, r := range b.records {
-		var o *store.Outcome
-		if r.command != nil {
-			o = &b.outcomes[next]
-			next++
-		}
-		if r.epoch.current.Load() && !b.lane.letters.ready() && (o == nil || o.Disposition == store.DeadLetter) {
-			p.reopen(b.lane, &r)
-		}
-		if !r.epoch.current.Load() {
+// before leaves out the records that stand at or behind a refused one of their epoch.
+func before(refused map[*epoch]*record, records []record) []record {
+	if len(refused) == 0 {
+		return records
+	}
+	kept := make([]record, 0, len(records)) // a copy: refused points into records
+	for _, r := range records {
+		if first := refused[r.epoch]; first == nil || r.offset() < first.offset() {
+			kept = append(kept, r)
+		} else {
 			r.epoch.done(1)
-			continue
-		}
-		kept = append(kept, r)
-		if o != nil {
-			outcomes = append(outcomes, *o)
 		}
 	}
-	b.records, b.outcomes = kept, outcomes
-	return b
+	return kept
+}
+
+// reopen ends an epoch at a record whose dead letter has nowhere to go, and has the next one begin there when it has. The caller
+// holds Handler.owned.
+func (p *producer) reopen(e *epoch, at *record) {
+	e.retire()
+	l, offset := e.lane, at.offset()
+	// In the background: the Poll goroutine may be waiting for the lock that is held here.
+	l.background.Go(func() {
+		l.post(func() { l.reopen(e, offset, l.letters.await) })
+	})
 }
 
 // send produces p.out and waits until all of it is delivered. What a broker refuses is sent again, for as long as it takes.
@@ -239,9 +241,11 @@ func (p *producer) send(ctx context.Context) error {
 			p.link.ok()
 			return nil
 		}
-		var err error
-		open, err = p.recover(open)
-		return err
+		if err := p.revive(); err != nil {
+			return err
+		}
+		first := open[0]
+		return fmt.Errorf("producing to %s (%d records wait): %w", *first.message.TopicPartition.Topic, len(open), first.err)
 	})
 }
 
@@ -272,54 +276,16 @@ func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 	}
 }
 
-// recover does what it takes for the next attempt to go better. It returns what is to be attempted again, and what went wrong
-// for the log.
-func (p *producer) recover(failed []*outgoing) ([]*outgoing, error) {
-	if fatal := p.client.GetFatalError(); fatal != nil {
-		if err := p.renew(); err != nil {
-			return failed, fmt.Errorf("making a new Kafka producer after %w: %w", fatal, err)
-		}
-		return failed, fmt.Errorf("the producer failed, a new one goes on: %w", fatal)
+// revive replaces the client if it has failed for good, and says so.
+func (p *producer) revive() error {
+	fatal := p.client.GetFatalError()
+	if fatal == nil {
+		return nil
 	}
-	open := failed[:0]
-	for _, o := range failed {
-		switch {
-		case o.letter == nil:
-			open = append(open, o)
-		case isKafka(o.err, kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidMsgSize) && len(o.message.Value) > 0:
-			shorten(&o.message)
-			open = append(open, o)
-		default:
-			p.strand(o)
-		}
+	if err := p.renew(); err != nil {
+		return fmt.Errorf("making a new Kafka producer after %w: %w", fatal, err)
 	}
-	if len(open) == 0 {
-		return nil, nil
-	}
-	first := open[0]
-	return open, fmt.Errorf("producing to %s (%d records wait): %w", *first.message.TopicPartition.Topic, len(open), first.err)
-}
-
-// strand gives up a dead letter that its topic does not take. The partition it came from waits at that record; the other partitions,
-// and the other lane, have nothing to do with it.
-func (p *producer) strand(o *outgoing) {
-	p.h.owned.Lock()
-	defer p.h.owned.Unlock()
-	o.lane.letters.refuse(o.err)
-	if o.letter.epoch.current.Load() {
-		p.reopen(o.lane, o.letter)
-	}
-}
-
-// reopen ends the epoch of a record whose dead letter has nowhere to go, and has the next one begin there when it has. The caller
-// holds Handler.owned.
-func (p *producer) reopen(l *lane, r *record) {
-	r.epoch.retire()
-	e, offset := r.epoch, r.offset()
-	// In the background: the Poll goroutine may be waiting for the lock that is held here.
-	l.background.Go(func() {
-		l.post(func() { l.reopen(e, offset, l.letters.await) })
-	})
+	return fmt.Errorf("the producer failed, a new one goes on: %w", fatal)
 }
 
 // finish stores the offsets of a batch that is published. Each batch holds a contiguous run of each partition, and batches

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/store"
 )
 
 // record is one record of a command topic on its way through the stages.
@@ -15,6 +17,19 @@ type record struct {
 	command any
 	// unreadable is why the record can never be read: it becomes a dead letter.
 	unreadable string
+	// outcome is what Postgres says of the command; nil before that, and when there is no command.
+	outcome *store.Outcome
+}
+
+// letter says whether the record becomes a dead letter, and why.
+func (r *record) letter() (reason string, ok bool) {
+	switch {
+	case r.command == nil:
+		return r.unreadable, true
+	case r.outcome != nil && r.outcome.Disposition == store.DeadLetter:
+		return r.outcome.Reason, true
+	}
+	return "", false
 }
 
 func (r *record) offset() int64 { return int64(r.message.TopicPartition.Offset) }

@@ -22,6 +22,9 @@ func (e fatalError) Unwrap() error { return e.error }
 func until(ctx context.Context, log *slog.Logger, what string, f func() error) error {
 	said := ""
 	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		err := f()
 		if err == nil {
 			if said != "" {
