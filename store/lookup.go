@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq/oid"
 
 	"openbank/bank"
@@ -34,23 +35,7 @@ func (t transaction) lookUp(b *batch) error {
 }
 
 func (t transaction) lookUpTransfers(b *batch, ids []byte) error {
-	rows, err := t.query(t.prepared.lookUpTransfers, ids)
-	if err != nil {
-		return err
-	}
-	var c cells
-	return eachRow(rows, func() error {
-		if err := c.scan(rows, 15); err != nil {
-			return err
-		}
-		if c.null(0) {
-			b.seq = c.int(2)
-			return nil
-		}
-		id, err := c.id(0)
-		if err != nil {
-			return err
-		}
+	return t.lookUpRows(b, t.prepared.lookUpTransfers, ids, 15, func(id bank.ID, c *cells) {
 		b.transfers[id] = &transfer{
 			id: id, seq: c.int(2), origin: c.origin(3),
 			printed: !c.null(6), print: c.int(6),
@@ -61,18 +46,28 @@ func (t transaction) lookUpTransfers(b *batch, ids []byte) error {
 				To:     bank.Side{Known: !c.null(14), Balance: c.int(13), Version: c.int(14)},
 			},
 		}
-		return nil
 	})
 }
 
 func (t transaction) lookUpCreations(b *batch, ids []byte) error {
-	rows, err := t.query(t.prepared.lookUpCreations, ids)
+	return t.lookUpRows(b, t.prepared.lookUpCreations, ids, 9, func(id bank.ID, c *cells) {
+		b.creations[id] = &creation{
+			id: id, seq: c.int(2), origin: c.origin(3),
+			outcome: bank.CreationOutcome{Reason: c.text(1), IBAN: c.text(6), Token: c.text(7)},
+			kind:    bank.AccountType(c.text(8)),
+		}
+	})
+}
+
+// lookUpRows runs one of the look-ups: the row without an id has the block of numbers, the others are handled commands.
+func (t transaction) lookUpRows(b *batch, stmt *sqlx.Stmt, ids []byte, columns int, handled func(bank.ID, *cells)) error {
+	rows, err := t.query(stmt, ids)
 	if err != nil {
 		return err
 	}
 	var c cells
 	return eachRow(rows, func() error {
-		if err := c.scan(rows, 9); err != nil {
+		if err := c.scan(rows, columns); err != nil {
 			return err
 		}
 		if c.null(0) {
@@ -83,11 +78,7 @@ func (t transaction) lookUpCreations(b *batch, ids []byte) error {
 		if err != nil {
 			return err
 		}
-		b.creations[id] = &creation{
-			id: id, seq: c.int(2), origin: c.origin(3),
-			outcome: bank.CreationOutcome{Reason: c.text(1), IBAN: c.text(6), Token: c.text(7)},
-			kind:    bank.AccountType(c.text(8)),
-		}
+		handled(id, &c)
 		return nil
 	})
 }
