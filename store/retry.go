@@ -11,8 +11,11 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// surroundings tells the log once when Postgres enters a state that has to be waited out, and once when nobody waits any
-// more, however many callers wait and however often they try.
+// surroundings tells the log once when there is something to wait for, and once when it is over, however many callers wait and
+// however often they try.
+//
+// That the server is away, full or read-only concerns all callers: it is over when one of them succeeds. Rows that another session holds,
+// or a statement that fails for whatever reason, concern the caller alone: one lane's success says nothing of the other's.
 type surroundings struct {
 	log *slog.Logger
 
@@ -21,32 +24,58 @@ type surroundings struct {
 	since   time.Time
 }
 
-// move takes a caller from one state to another, "" being well. Only the first caller in a state is news, and the end of
-// all waiting.
-func (s *surroundings) move(from, to string, err error) {
-	if from == to {
-		return
-	}
+var everybodys = []string{stateAway, stateFull, stateReadOnly}
+
+// enter takes a caller from one state to another; "" is well.
+func (s *surroundings) enter(from, to string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if from == to && s.waiting[to] > 0 {
+		return
+	}
 	if s.waiting == nil {
 		s.waiting = map[string]int{}
 	}
 	if len(s.waiting) == 0 {
 		s.since = time.Now()
 	}
-	if to != "" {
-		if s.waiting[to]++; s.waiting[to] == 1 {
-			s.log.Warn(to+"; waiting", "error", err)
+	if s.waiting[to]++; s.waiting[to] == 1 {
+		s.log.Warn(to+"; waiting", "error", err)
+	}
+	if from != to {
+		s.forget(from)
+	}
+}
+
+// leave takes a caller out of its state: because it succeeded, or because it gave up, which says nothing of the surroundings.
+func (s *surroundings) leave(from string, succeeded bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) == 0 {
+		return
+	}
+	s.forget(from)
+	if !succeeded {
+		return
+	}
+	over := from
+	for _, state := range everybodys {
+		if s.waiting[state] > 0 {
+			delete(s.waiting, state)
+			over = state
 		}
 	}
-	if from != "" {
-		if s.waiting[from]--; s.waiting[from] == 0 {
-			delete(s.waiting, from)
-		}
-		if len(s.waiting) == 0 && err == nil {
-			s.log.Info("Postgres works again", "after", time.Since(s.since).Round(time.Millisecond), "was", from)
-		}
+	if len(s.waiting) == 0 && over != "" {
+		s.log.Info("Postgres works again", "after", time.Since(s.since).Round(time.Millisecond), "was", over)
+	}
+}
+
+// forget counts a caller out of a state, unless another one's success has ended it for all.
+func (s *surroundings) forget(state string) {
+	if s.waiting[state] > 1 {
+		s.waiting[state]--
+	} else {
+		delete(s.waiting, state)
 	}
 }
 
@@ -69,10 +98,10 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 	var err error
 	state := ""
 	enter := func(now string) {
-		s.surroundings.move(state, now, err)
+		s.surroundings.enter(state, now, err)
 		state = now
 	}
-	defer func() { s.surroundings.move(state, "", err) }()
+	defer func() { s.surroundings.leave(state, err == nil) }()
 	for {
 		if ctx.Err() != nil {
 			return gaveUp(ctx, err)
