@@ -56,6 +56,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	}
 	log := cfg.logger(stderr)
 	cfg.handler.Logger, cfg.registry.Logger, cfg.store.Logger = log, log, log
+	log.Info("starting", "version", version)
 
 	schemas, err := registry.New(cfg.registry)
 	if err != nil {
@@ -81,7 +82,6 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "version", version)
 	return h.Run(ctx)
 }
 
