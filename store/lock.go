@@ -37,13 +37,13 @@ func (t transaction) lock(b *batch) error {
 	b.locked = make([]lockedAccount, 0, len(seen))
 	var c cells
 	err = eachRow(rows, func() error {
-		if err := c.scan(rows, 7); err != nil {
+		if err := c.scan(rows, 6); err != nil {
 			return err
 		}
-		a := lockedAccount{id: int32(c.int(0)), before: c.int(6)}
+		a := lockedAccount{id: int32(c.int(0)), before: c.int(5)}
 		a.Account = bank.Account{
-			IBAN: c.text(1), Token: c.text(2), Type: bank.AccountType(c.text(3)),
-			Balance: c.int(4), Limit: c.int(5), Version: a.before,
+			IBAN: c.text(1), Token: c.text(2), // no type: nothing is decided by it
+			Balance: c.int(3), Limit: c.int(4), Version: a.before,
 		}
 		b.locked = append(b.locked, a)
 		return nil

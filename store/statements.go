@@ -13,7 +13,7 @@ import (
 const (
 	// The unique index is in "C" order, so this reads and locks in index order, without a sort.
 	lockSQL = `
-SELECT balance_id, iban, token, {type}, amount, lmt, version
+SELECT balance_id, iban, token, amount, lmt, version
 FROM {balance} WHERE iban COLLATE "C" = ANY(CAST($1 AS text[]))
 ORDER BY iban COLLATE "C" FOR UPDATE`
 
