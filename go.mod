@@ -43,6 +43,8 @@ require (
 	golang.org/x/sync v0.24.0
 	// tests by property
 	pgregory.net/rapid v1.3.0
+	// PKCS#12 stores of Java, RC2-40 of old JDKs included, trust stores too; librdkafka's OpenSSL 3 reads neither (released 2026-10)
+	software.sslmate.com/src/go-pkcs12 v0.7.4
 )
 
 require (

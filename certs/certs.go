@@ -6,14 +6,15 @@
 // accepts those, crypto/tls does not look at the CN; the configurations made here accept a CN that is the host name, and
 // only when there are no alternative names.
 //
-// Errors name the file and what is wrong with it; passwords and keys are never part of one. Out of scope: JKS and PKCS#12
-// stores, revocation, and being a CA for anything but development.
+// Errors name the file and what is wrong with it; passwords and keys are never part of one. Out of scope: stores in Java's
+// own format (JKS), revocation, and being a CA for anything but development.
 package certs
 
 import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -21,14 +22,16 @@ import (
 	"time"
 )
 
-// Files are where a TLS identity lies, all PEM.
+// Files are where a TLS identity lies: PEM, or PKCS#12 stores as Java has them, or one of each.
 type Files struct {
 	// CA holds the certificates that the other side's is checked against. Empty: the system's.
 	CA string
 	// Cert and Key are the own certificate (and what leads from it to the CA) and its key: PKCS#8 or traditional,
 	// encrypted or not. Both empty: a client without a certificate.
 	Cert, Key string
-	// Password decrypts Key. It is not looked at when Key is not encrypted.
+	// TrustStore stands in for CA, KeyStore for Cert and Key; PKCS#12 both.
+	TrustStore, KeyStore string
+	// Password decrypts Key, and opens the stores. It is not looked at when Key is not encrypted.
 	Password string
 	// SkipHostname has a client check only that the server's certificate is the CA's, not whose it is.
 	SkipHostname bool
@@ -87,12 +90,12 @@ func Dialer(files Files, timeout time.Duration) (func(ctx context.Context, netwo
 
 // ServerTLS is the configuration of a server that lets in only clients with a certificate of the CA.
 func ServerTLS(files Files) (*tls.Config, error) {
-	if files.CA == "" || files.Cert == "" {
-		return nil, errors.New("a server needs a CA, a certificate and a key")
-	}
 	config, err := files.load()
 	if err != nil {
 		return nil, err
+	}
+	if config.RootCAs == nil || len(config.Certificates) == 0 {
+		return nil, errors.New("a server needs a CA, a certificate and a key")
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: config.Certificates, ClientCAs: config.RootCAs, ClientAuth: tls.RequireAndVerifyClientCert,
@@ -102,27 +105,94 @@ func ServerTLS(files Files) (*tls.Config, error) {
 // load reads the files into a configuration that checks nothing yet: its user sets VerifyConnection.
 func (f Files) load() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} // VerifyConnection verifies, CN included
-	if f.CA != "" {
-		roots, err := readRoots(f.CA)
-		if err != nil {
-			return nil, err
-		}
-		config.RootCAs = roots
+	trusted, err := f.trusted()
+	if err != nil {
+		return nil, err
 	}
+	if trusted != nil {
+		config.RootCAs = x509.NewCertPool()
+		for _, certificate := range trusted {
+			config.RootCAs.AddCert(certificate)
+		}
+	}
+	own, err := f.own()
+	if err != nil {
+		return nil, err
+	}
+	if own != nil {
+		config.Certificates = []tls.Certificate{*own}
+	}
+	return config, nil
+}
+
+// trusted are the certificates that the other side's is checked against; none are the system's.
+func (f Files) trusted() ([]*x509.Certificate, error) {
 	switch {
+	case f.CA != "" && f.TrustStore != "":
+		return nil, fmt.Errorf("there are two sets of trusted certificates, %s and %s: name one of them", f.CA, f.TrustStore)
+	case f.CA != "":
+		return readCertificates("CA certificate", f.CA)
+	case f.TrustStore != "":
+		return readTrustStore(f.TrustStore, f.Password)
+	}
+	return nil, nil
+}
+
+// own is the own certificate with its key; nil when there is none.
+func (f Files) own() (*tls.Certificate, error) {
+	var own tls.Certificate
+	var err error
+	switch {
+	case f.KeyStore != "" && (f.Cert != "" || f.Key != ""):
+		return nil, fmt.Errorf("there is a key store, %s, and a certificate or key besides: name one or the other", f.KeyStore)
+	case f.KeyStore != "":
+		own, err = readKeyStore(f.KeyStore, f.Password)
 	case f.Cert == "" && f.Key == "":
-		return config, nil
+		return nil, nil
 	case f.Cert == "":
 		return nil, fmt.Errorf("there is a key, %s, and no certificate for it", f.Key)
 	case f.Key == "":
 		return nil, fmt.Errorf("there is a certificate, %s, and no key for it", f.Cert)
+	default:
+		own, err = readPair(f.Cert, f.Key, f.Password)
 	}
-	own, err := readPair(f.Cert, f.Key, f.Password)
 	if err != nil {
 		return nil, err
 	}
-	config.Certificates = []tls.Certificate{own}
-	return config, nil
+	return &own, nil
+}
+
+// Text is a TLS identity as PEM text, for a library that reads neither every store nor every encryption of a key. Key is
+// not encrypted. What Files doesn't name is empty.
+type Text struct{ CA, Cert, Key string }
+
+// Text reads the files.
+func (f Files) Text() (Text, error) {
+	trusted, err := f.trusted()
+	if err != nil {
+		return Text{}, err
+	}
+	var text Text
+	for _, certificate := range trusted {
+		text.CA += certificatePEM(certificate.Raw)
+	}
+	own, err := f.own()
+	if own == nil || err != nil {
+		return text, err
+	}
+	for _, link := range own.Certificate {
+		text.Cert += certificatePEM(link)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
+	if err != nil {
+		return Text{}, fmt.Errorf("writing the key as PEM: %w", err)
+	}
+	text.Key = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	return text, nil
+}
+
+func certificatePEM(der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 // verifyServer checks the chain, then the leaf by check.

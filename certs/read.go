@@ -54,18 +54,6 @@ func readCertificates(what, path string) ([]*x509.Certificate, error) {
 	return found, nil
 }
 
-func readRoots(path string) (*x509.CertPool, error) {
-	found, err := readCertificates("CA certificate", path)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	for _, certificate := range found {
-		roots.AddCert(certificate)
-	}
-	return roots, nil
-}
-
 func readPair(certPath, keyPath, password string) (tls.Certificate, error) {
 	chain, err := readCertificates("certificate", certPath)
 	if err != nil {
@@ -75,10 +63,7 @@ func readPair(certPath, keyPath, password string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	public, ok := key.Public().(interface {
-		Equal(other crypto.PublicKey) bool
-	})
-	if !ok || !public.Equal(chain[0].PublicKey) {
+	if !isKeyOf(key, chain[0]) {
 		return tls.Certificate{}, fmt.Errorf("the key in %s is not the one of the certificate in %s", keyPath, certPath)
 	}
 	pair := tls.Certificate{PrivateKey: key, Leaf: chain[0]}
