@@ -232,6 +232,8 @@ func (b *Bank) Environment() []string {
 		"KAFKA_SSL_KEY_LOCATION=" + files.Key,
 		"KAFKA_SSL_KEY_PASSWORD=" + files.Password,
 		"DATABASE_URL=" + b.Postgres.URL(""),
+		// These are the Rust handler's variables, and its group would follow from them; the bank's group is the stack's.
+		"KAFKA_GROUP=command-handler",
 	}
 }
 

@@ -97,7 +97,7 @@ func TestTheEnvironmentStandsInAStableOrderAndIsEnoughToReachAll(t *testing.T) {
 			t.Errorf("%s is %q and %q", name, b.Getenv(name), getenv(environment, name))
 		}
 	}
-	want := []string{"KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "KAFKA_SSL_CA_LOCATION", "KAFKA_SSL_CERT_LOCATION", "KAFKA_SSL_KEY_LOCATION", "KAFKA_SSL_KEY_PASSWORD", "DATABASE_URL"}
+	want := []string{"KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "KAFKA_SSL_CA_LOCATION", "KAFKA_SSL_CERT_LOCATION", "KAFKA_SSL_KEY_LOCATION", "KAFKA_SSL_KEY_PASSWORD", "DATABASE_URL", "KAFKA_GROUP"}
 	if !slices.Equal(order, want) {
 		t.Errorf("the order is %q, want %q", order, want)
 	}

@@ -16,9 +16,11 @@ type Kafka struct {
 	TLS TLS
 }
 
-// TLS is a client's identity and whom it trusts, as PEM files.
+// TLS is a client's identity and whom it trusts, in PEM.
 type TLS struct {
 	CA, Cert, Key string
+	// Text says that CA, Cert and Key are not files but what stands in them.
+	Text bool
 	// KeyPassword decrypts Key; empty when the key is not encrypted.
 	KeyPassword string
 	// SkipHostnameCheck trusts any certificate of CA, whatever host it names.
@@ -40,9 +42,13 @@ func (k Kafka) config(clientID string, logs chan kafka.LogEvent) kafka.ConfigMap
 	}
 	if k.TLS.CA != "" {
 		c["security.protocol"] = "ssl"
-		c["ssl.ca.location"] = k.TLS.CA
-		c["ssl.certificate.location"] = k.TLS.Cert
-		c["ssl.key.location"] = k.TLS.Key
+		form := "location"
+		if k.TLS.Text {
+			form = "pem"
+		}
+		c["ssl.ca."+form] = k.TLS.CA
+		c["ssl.certificate."+form] = k.TLS.Cert
+		c["ssl.key."+form] = k.TLS.Key
 		if k.TLS.KeyPassword != "" {
 			c["ssl.key.password"] = k.TLS.KeyPassword
 		}
@@ -73,7 +79,7 @@ type link struct {
 func newLink(log *slog.Logger, k Kafka) *link {
 	l := &link{log: log, unexplained: "no broker answers", logs: make(chan kafka.LogEvent, 256)}
 	if k.TLS.CA == "" {
-		l.unexplained = "the brokers do not answer in plaintext: if they want TLS, set all four KAFKA_SSL_*"
+		l.unexplained = "the brokers do not answer in plaintext: if they want TLS, set the four KAFKA_SSL_* or the three SSL_*"
 	}
 	l.done.Go(func() {
 		for e := range l.logs {

@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		return err
 	}
 	if s.checkConfig {
-		return s.print(stdout)
+		return s.print(stdout, cfg)
 	}
 	if _, ok := env("GOMEMLIMIT"); !ok {
 		debug.SetMemoryLimit(memoryLimit)

@@ -5,18 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
-	"openbank/certs"
-	"openbank/handler"
-	"openbank/registry"
-	"openbank/store"
+	"openbank/environment"
 )
 
 // setting is one thing that can be configured: by its flag, else by its environment variable, else it has its default.
@@ -33,7 +26,12 @@ var settings = []setting{
 	{"kafka-ssl-key-location", "KAFKA_SSL_KEY_LOCATION", "", "PEM file of the client's private key, encrypted", false},
 	{"kafka-ssl-key-password", "KAFKA_SSL_KEY_PASSWORD", "", "password of the private key", true},
 	{"kafka-ssl-verify-hostname", "KAFKA_SSL_VERIFY_HOSTNAME", "true", "check that a broker's certificate names its host", false},
-	{"kafka-group", "KAFKA_GROUP", "command-handler", "consumer group; a handler that takes another's place needs its group", false},
+	{"ssl-keystore-location", "SSL_KEYSTORE_LOCATION", "", "PKCS#12 store with the client's certificate and key, in place of the PEM files: TLS is on when all three SSL_* are set", false},
+	{"ssl-truststore-location", "SSL_TRUSTSTORE_LOCATION", "", "PKCS#12 store of the certificate authority", false},
+	{"ssl-password", "SSL_PASSWORD", "", "password of both stores", true},
+	{"ssl-store-directory", "SSL_STORE_DIRECTORY", environment.DefaultDirectory, "where stores lie that are named without a directory", false},
+	{"kafka-client-id", "KAFKA_CLIENT_ID", "", "what client ids begin with (-cac, -cmt); the consumer group too, unless KAFKA_GROUP is set", false},
+	{"kafka-group", "KAFKA_GROUP", "", "consumer group; default: KAFKA_CLIENT_ID, or rust-command-handler in the Rust handler's environment, or command-handler", false},
 	{"kafka-max-poll-interval", "KAFKA_MAX_POLL_INTERVAL", "1m", "after how long without progress the group gives this handler's partitions to another", false},
 	{"confirm-account-creation-topic", "KAFKA_CAC_TOPIC", "confirm_account_creation", "topic of account creation commands", false},
 	{"account-creation-feedback-topic", "KAFKA_ACF_TOPIC", "account_creation_feedback", "topic of their answers", false},
@@ -47,7 +45,10 @@ var settings = []setting{
 	{"schema-registry-cert-location", "SCHEMA_REGISTRY_CERT_LOCATION", "", "PEM file of a client certificate for the registry", false},
 	{"schema-registry-key-location", "SCHEMA_REGISTRY_KEY_LOCATION", "", "PEM file of its private key", false},
 	{"schema-registry-key-password", "SCHEMA_REGISTRY_KEY_PASSWORD", "", "password of that key", true},
-	{"database-url", "DATABASE_URL", "postgres://clojure_ch:open-bank@localhost:5432/balancedb", "the database with the balances; session pooling only", true},
+	{"database-url", "DATABASE_URL", "", "the database with the balances; session pooling only; default: clojure_ch's balancedb at the three DB_*", true},
+	{"db-hostname", "DB_HOSTNAME", environment.DefaultHostname, "its host, in place of DATABASE_URL", false},
+	{"db-port", "DB_PORT", environment.DefaultPort, "its port", false},
+	{"db-password", "DB_PASSWORD", environment.DefaultPassword, "password of clojure_ch", true},
 	{"max-batch", "MAX_BATCH", "4000", "most commands in one Postgres transaction", false},
 	{"unknown-schema-after", "UNKNOWN_SCHEMA_AFTER", "10s", "how long the registry must deny a schema id until records with it become dead letters", false},
 	{"refresh-schemas", "REFRESH_SCHEMAS", "3m", "time between two looks at the latest schemas", false},
@@ -58,7 +59,8 @@ var settings = []setting{
 
 // values are the settings of one run.
 type values struct {
-	value, source        map[string]string // by flag name; source is flag, environment or default
+	value, source        map[string]string // by flag name; source is flag, environment, default, or default for being overruled
+	getenv               func(variable string) string
 	version, checkConfig bool
 }
 
@@ -66,14 +68,17 @@ var errHelp = errors.New("help was asked for")
 
 // parse reads flags and environment. An empty variable counts as none.
 func parse(args []string, env func(string) (string, bool)) (*values, error) {
-	v := &values{value: map[string]string{}, source: map[string]string{}}
+	v := &values{value: map[string]string{}, source: map[string]string{}, getenv: func(variable string) string {
+		text, _ := env(variable)
+		return text
+	}}
 	flags := flag.NewFlagSet("command-handler", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.BoolVar(&v.version, "version", false, "")
 	flags.BoolVar(&v.checkConfig, "check-config", false, "")
 	for _, s := range settings {
 		v.value[s.flag], v.source[s.flag] = s.fallback, "default"
-		if e, ok := env(s.env); ok && e != "" {
+		if e := v.getenv(s.env); e != "" {
 			v.value[s.flag], v.source[s.flag] = e, "environment"
 		}
 		flags.Func(s.flag, "", func(text string) error {
@@ -90,155 +95,20 @@ func parse(args []string, env func(string) (string, bool)) (*values, error) {
 	case flags.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q: command-handler takes flags alone, --help lists them", flags.Arg(0))
 	}
+	byFlag := map[string]bool{}
+	for _, s := range settings {
+		byFlag[s.env] = v.source[s.flag] == "flag"
+	}
+	for _, s := range settings {
+		if v.source[s.flag] == "environment" && environment.Overruled(s.env, func(variable string) bool { return byFlag[variable] }) {
+			v.value[s.flag], v.source[s.flag] = s.fallback, "default, overruled by a flag"
+		}
+	}
 	return v, nil
 }
 
-// config is what the settings mean to the packages.
-type config struct {
-	handler  handler.Config
-	registry registry.Config
-	store    store.Config
-	logJSON  bool
-	logLevel slog.Level
-}
-
-// configure checks all settings and reports all faults together.
-func (v *values) configure() (config, error) {
-	var c config
-	var faults []error
-	fault := func(name, format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%s (--%s): %w", envOf(name), name, fmt.Errorf(format, args...)))
-	}
-	duration := func(name string) time.Duration {
-		d, err := time.ParseDuration(v.value[name])
-		if err != nil || d <= 0 {
-			fault(name, "%q is not a duration above zero, such as 10s or 3m", v.value[name])
-		}
-		return d
-	}
-
-	files, faulty := v.kafkaTLS()
-	faults = append(faults, faulty...)
-	verify, err := strconv.ParseBool(v.value["kafka-ssl-verify-hostname"])
-	if err != nil {
-		fault("kafka-ssl-verify-hostname", "%q is neither true nor false", v.value["kafka-ssl-verify-hostname"])
-	}
-	files.SkipHostname = !verify
-	if files.CA != "" && len(faulty) == 0 {
-		// librdkafka reads the files itself; reading them here first gives errors that name the setting.
-		if _, err := certs.ClientTLS(files); err != nil {
-			faults = append(faults, fmt.Errorf("KAFKA_SSL_*: %w", err))
-		}
-	}
-	brokers := v.value["kafka-brokers"]
-	for _, b := range strings.Split(brokers, ",") {
-		if host, port, ok := strings.Cut(strings.TrimSpace(b), ":"); !ok || host == "" || port == "" {
-			fault("kafka-brokers", "%q is not host:port", b)
-		}
-	}
-	maxBatch, err := strconv.Atoi(v.value["max-batch"])
-	if err != nil || maxBatch < 1 || maxBatch > store.MaxBatch {
-		fault("max-batch", "%q is not a number from 1 to %d", v.value["max-batch"], store.MaxBatch)
-	}
-	pollInterval := duration("kafka-max-poll-interval")
-	if pollInterval > 0 && pollInterval < handler.MinPollInterval {
-		fault("kafka-max-poll-interval", "%s is too short, it must be at least %s", pollInterval, handler.MinPollInterval)
-	}
-	c.handler = handler.Config{
-		Kafka: handler.Kafka{Brokers: brokers, TLS: handler.TLS{
-			CA: files.CA, Cert: files.Cert, Key: files.Key, KeyPassword: files.Password, SkipHostnameCheck: files.SkipHostname,
-		}},
-		Topics: handler.Topics{
-			ConfirmAccountCreation:  v.value["confirm-account-creation-topic"],
-			AccountCreationFeedback: v.value["account-creation-feedback-topic"],
-			ConfirmMoneyTransfer:    v.value["confirm-money-transfer-topic"],
-			MoneyTransferFeedback:   v.value["money-transfer-feedback-topic"],
-			BalanceChanged:          v.value["balance-changed-topic"],
-		},
-		Group:           v.value["kafka-group"],
-		MaxPollInterval: pollInterval,
-		MaxBatch:        maxBatch,
-		RefreshSchemas:  duration("refresh-schemas"),
-		StopTimeout:     duration("stop-timeout"),
-	}
-
-	c.registry = registry.Config{Username: v.value["schema-registry-username"], Password: v.value["schema-registry-password"], UnknownAfter: duration("unknown-schema-after")}
-	for _, u := range strings.Split(v.value["schema-registry-url"], ",") {
-		u = strings.TrimSpace(u)
-		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
-			fault("schema-registry-url", "%q is not a URL such as http://localhost:8081", redactURL(u))
-		}
-		c.registry.URLs = append(c.registry.URLs, u)
-	}
-	if (v.value["schema-registry-username"] == "") != (v.value["schema-registry-password"] == "") {
-		fault("schema-registry-username", "user and password belong together: set both or none")
-	}
-	ca, cert, key := v.value["schema-registry-ca-location"], v.value["schema-registry-cert-location"], v.value["schema-registry-key-location"]
-	if (cert == "") != (key == "") {
-		fault("schema-registry-cert-location", "certificate and key belong together: set both or none")
-	} else if ca != "" || cert != "" {
-		tls, err := certs.ClientTLS(certs.Files{
-			CA: ca, Cert: cert, Key: key, Password: v.value["schema-registry-key-password"],
-		})
-		if err != nil {
-			faults = append(faults, fmt.Errorf("SCHEMA_REGISTRY_*_LOCATION: %w", err))
-		}
-		c.registry.TLS = tls
-	}
-
-	c.store = store.Config{URL: v.value["database-url"]}
-	if err := store.CheckURL(c.store.URL); err != nil {
-		faults = append(faults, err)
-	}
-	switch v.value["log-format"] {
-	case "text":
-	case "json":
-		c.logJSON = true
-	default:
-		fault("log-format", "%q is neither text nor json", v.value["log-format"])
-	}
-	if err := c.logLevel.UnmarshalText([]byte(v.value["log-level"])); err != nil {
-		fault("log-level", "%q is none of debug, info, warn, error", v.value["log-level"])
-	}
-	return c, errors.Join(faults...)
-}
-
-// kafkaTLS takes all four KAFKA_SSL_* or none: some of them are a mistake, and plaintext would be a worse one.
-func (v *values) kafkaTLS() (certs.Files, []error) {
-	names := []string{"kafka-ssl-ca-location", "kafka-ssl-cert-location", "kafka-ssl-key-location", "kafka-ssl-key-password"}
-	var missing []string
-	for _, n := range names {
-		if v.value[n] == "" {
-			missing = append(missing, envOf(n))
-		}
-	}
-	if len(missing) == len(names) {
-		return certs.Files{}, nil
-	}
-	files := certs.Files{CA: v.value[names[0]], Cert: v.value[names[1]], Key: v.value[names[2]], Password: v.value[names[3]]}
-	if len(missing) > 0 {
-		return files, []error{fmt.Errorf("%s missing: set all four KAFKA_SSL_* for TLS, or none of them for plaintext", strings.Join(missing, " and "))}
-	}
-	var faults []error
-	for _, n := range names[:3] {
-		if _, err := os.Stat(v.value[n]); err != nil {
-			faults = append(faults, fmt.Errorf("%s (--%s): %w", envOf(n), n, err))
-		}
-	}
-	return files, faults
-}
-
-func envOf(name string) string {
-	for _, s := range settings {
-		if s.flag == name {
-			return s.env
-		}
-	}
-	return name
-}
-
-// print writes the effective configuration, without secrets.
-func (v *values) print(w io.Writer) error {
+// print writes the effective configuration and what comes of it, without secrets.
+func (v *values) print(w io.Writer, c config) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range settings {
 		value := v.value[s.flag]
@@ -252,6 +122,14 @@ func (v *values) print(w io.Writer) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t(%s)\n", s.env, value, v.source[s.flag])
 	}
+	_ = t.Flush() // its error is the next one's too
+	fmt.Fprintln(w, "\nWhat comes of it:")
+	client := c.handler.ClientID
+	fmt.Fprintf(t, "environment\t%s\n", c.environment.Whose())
+	fmt.Fprintf(t, "consumer group\t%s\n", c.handler.Group)
+	fmt.Fprintf(t, "client ids\t%s-cac, %s-cmt\n", client, client)
+	fmt.Fprintf(t, "brokers\t%s\n", c.encryption)
+	fmt.Fprintf(t, "database\t%s\n", redactURL(c.store.URL))
 	return t.Flush()
 }
 

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func environment(pairs ...string) func(string) (string, bool) {
+func variables(pairs ...string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
 		for _, p := range pairs {
 			if k, v, _ := strings.Cut(p, "="); k == name {
@@ -38,7 +38,7 @@ func TestAFlagWinsOverTheEnvironmentAndThatOverTheDefault(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v, err := parse(c.args, environment(c.env...))
+			v, err := parse(c.args, variables(c.env...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,6 +62,10 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 	tls := func(ca, cert, key, password string) []string {
 		return []string{"KAFKA_SSL_CA_LOCATION=" + ca, "KAFKA_SSL_CERT_LOCATION=" + cert, "KAFKA_SSL_KEY_LOCATION=" + key, "KAFKA_SSL_KEY_PASSWORD=" + password}
 	}
+	stores := func(key, trust, password string) []string {
+		return []string{"SSL_KEYSTORE_LOCATION=" + key, "SSL_TRUSTSTORE_LOCATION=" + trust, "SSL_PASSWORD=" + password}
+	}
+	fixtures := []string{"--ssl-store-directory=../../certs/testdata"}
 	for name, c := range map[string]struct {
 		args, env, want []string
 	}{
@@ -79,11 +83,25 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 		"a database that is no URL":           {env: []string{"DATABASE_URL=nonsense"}, want: []string{"DATABASE_URL", "postgres://"}},
 		"a password with a slash in it":       {env: []string{"DATABASE_URL=postgres://u:12/34@h/db"}, want: []string{"DATABASE_URL", "postgres://"}},
 		"a host name check neither on or off": {env: []string{"KAFKA_SSL_VERIFY_HOSTNAME=maybe"}, want: []string{"KAFKA_SSL_VERIFY_HOSTNAME", `"maybe"`}},
+		"the database of both handlers":       {env: []string{"DATABASE_URL=postgres://u:hush@h/d", "DB_HOSTNAME=db"}, want: []string{"DB_HOSTNAME is the Clojure handler's variable and DATABASE_URL the Rust handler's"}},
+		"the certificates of both":            {env: []string{"KAFKA_SSL_CA_LOCATION=/ca", "SSL_PASSWORD=hush"}, want: []string{"SSL_PASSWORD is the Clojure handler's variable and KAFKA_SSL_CA_LOCATION the Rust handler's"}},
+		"one's database, other's stores": {env: []string{"DATABASE_URL=postgres://u:hush@h/d", "SSL_KEYSTORE_LOCATION=x.jks"},
+			want: []string{"SSL_KEYSTORE_LOCATION is the Clojure handler's variable and DATABASE_URL the Rust handler's"}},
+		"one's database, other's client id": {env: []string{"DATABASE_URL=postgres://u:hush@h/d", "KAFKA_CLIENT_ID=command-handler"}, want: []string{"KAFKA_CLIENT_ID", "DATABASE_URL", "set KAFKA_GROUP"}},
+		"two flags for one thing":           {args: []string{"--database-url=postgres://u:hush@h/d", "--db-port=1"}, want: []string{"DB_PORT and DATABASE_URL both say where the database is"}},
+		"a database host with its port":     {env: []string{"DB_HOSTNAME=db:25432"}, want: []string{"DB_HOSTNAME (--db-hostname)", `"db:25432"`, "DB_PORT"}},
+		"a database port that is none":      {env: []string{"DB_PORT=postgres"}, want: []string{"DB_PORT (--db-port)", `"postgres"`}},
+		"only some of the store settings":   {env: stores("kafka.jks", "", ""), want: []string{"SSL_TRUSTSTORE_LOCATION and SSL_PASSWORD missing"}},
+		"stores that are not there":         {env: stores("none.jks", "/nowhere/none.jks", "hush"), want: []string{"SSL_KEYSTORE_LOCATION (--ssl-keystore-location)", "/etc/kafka/secrets/none.jks", "SSL_STORE_DIRECTORY", "SSL_TRUSTSTORE_LOCATION (--ssl-truststore-location)", "/nowhere/none.jks"}},
+		"a password that opens no store":    {args: fixtures, env: stores("jdk17.keystore.jks", "jdk8.truststore.jks", "hush"), want: []string{"SSL_PASSWORD (--ssl-password) does not open SSL_KEYSTORE_LOCATION", "does not open SSL_TRUSTSTORE_LOCATION", "jdk17.keystore.jks: the password is wrong"}},
+		"a real JKS":                        {args: fixtures, env: stores("java.jks", "jdk17.truststore.jks", "openbanksafe"), want: []string{"SSL_KEYSTORE_LOCATION", "keytool -importkeystore -srckeystore ../../certs/testdata/java.jks"}},
+		"a key store without a key":         {args: fixtures, env: stores("jdk17.truststore.jks", "jdk17.truststore.jks", "openbanksafe"), want: []string{"SSL_KEYSTORE_LOCATION", "no private key"}},
+		"PEM for a store":                   {args: fixtures, env: stores("jdk17.keystore.jks", "ca.crt", "openbanksafe"), want: []string{"SSL_TRUSTSTORE_LOCATION", "it is PEM"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out, errs bytes.Buffer
-			err := run(t.Context(), append(c.args, "--check-config"), environment(c.env...), &out, &errs)
+			err := run(t.Context(), append([]string{"--check-config"}, c.args...), variables(c.env...), &out, &errs)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -91,6 +109,9 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 				if !strings.Contains(err.Error(), w) {
 					t.Errorf("the error does not name %s: %v", w, err)
 				}
+			}
+			if strings.Contains(err.Error(), "hush") {
+				t.Errorf("the error has a secret in it: %v", err)
 			}
 			if out.Len() > 0 {
 				t.Errorf("printed %q", &out)
@@ -103,7 +124,7 @@ func TestCheckConfigMasksSecrets(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	err := run(t.Context(), []string{"--check-config", "--schema-registry-username=u", "--schema-registry-password=hush1", "--schema-registry-url=http://u:hush2@registry:8081"},
-		environment("DATABASE_URL=postgres://bank:hush3@db:25432/balancedb?sslpassword=hush4"), &out, &out)
+		variables("DATABASE_URL=postgres://bank:hush3@db:25432/balancedb?sslpassword=hush4"), &out, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,11 +146,11 @@ func TestVersionAndHelp(t *testing.T) {
 	t.Parallel()
 	for flag, want := range map[string]string{"--version": "command-handler ", "--help": "KAFKA_SSL_KEY_PASSWORD"} {
 		var out bytes.Buffer
-		if err := run(t.Context(), []string{flag}, environment(), &out, &out); err != nil || !strings.Contains(out.String(), want) {
+		if err := run(t.Context(), []string{flag}, variables(), &out, &out); err != nil || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: %v, printed %q", flag, err, &out)
 		}
 	}
-	if _, err := parse([]string{"-h"}, environment()); !errors.Is(err, errHelp) {
+	if _, err := parse([]string{"-h"}, variables()); !errors.Is(err, errHelp) {
 		t.Errorf("-h: %v", err)
 	}
 }

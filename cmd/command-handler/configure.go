@@ -1,0 +1,213 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"openbank/certs"
+	"openbank/environment"
+	"openbank/handler"
+	"openbank/registry"
+	"openbank/store"
+)
+
+// config is what the settings mean to the packages.
+type config struct {
+	handler     handler.Config
+	registry    registry.Config
+	store       store.Config
+	environment environment.Handler
+	encryption  string // of the connections to the brokers, in words
+	logJSON     bool
+	logLevel    slog.Level
+}
+
+// configure checks all settings and reports all faults together.
+func (v *values) configure() (config, error) {
+	var c config
+	var faults []error
+	fault := func(name, format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%s (--%s): %w", envOf(name), name, fmt.Errorf(format, args...)))
+	}
+	duration := func(name string) time.Duration {
+		d, err := time.ParseDuration(v.value[name])
+		if err != nil || d <= 0 {
+			fault(name, "%q is not a duration above zero, such as 10s or 3m", v.value[name])
+		}
+		return d
+	}
+
+	clientID := v.value["kafka-client-id"]
+	var err error
+	if c.environment, err = environment.Of(v.getenv, v.value["kafka-group"] != ""); err != nil {
+		faults = append(faults, err)
+	} else {
+		faults = append(faults, environment.Contradictions(v.given)...)
+	}
+	group := c.environment.Group(v.value["kafka-group"], clientID)
+	if clientID == "" {
+		clientID = group
+	}
+	tls, encryption, faulty := v.kafkaTLS()
+	faults = append(faults, faulty...)
+	c.encryption = encryption
+	brokers := v.value["kafka-brokers"]
+	for _, b := range strings.Split(brokers, ",") {
+		if host, port, ok := strings.Cut(strings.TrimSpace(b), ":"); !ok || host == "" || port == "" {
+			fault("kafka-brokers", "%q is not host:port", b)
+		}
+	}
+	maxBatch, err := strconv.Atoi(v.value["max-batch"])
+	if err != nil || maxBatch < 1 || maxBatch > store.MaxBatch {
+		fault("max-batch", "%q is not a number from 1 to %d", v.value["max-batch"], store.MaxBatch)
+	}
+	pollInterval := duration("kafka-max-poll-interval")
+	if pollInterval > 0 && pollInterval < handler.MinPollInterval {
+		fault("kafka-max-poll-interval", "%s is too short, it must be at least %s", pollInterval, handler.MinPollInterval)
+	}
+	c.handler = handler.Config{
+		Kafka: handler.Kafka{Brokers: brokers, TLS: tls},
+		Topics: handler.Topics{
+			ConfirmAccountCreation:  v.value["confirm-account-creation-topic"],
+			AccountCreationFeedback: v.value["account-creation-feedback-topic"],
+			ConfirmMoneyTransfer:    v.value["confirm-money-transfer-topic"],
+			MoneyTransferFeedback:   v.value["money-transfer-feedback-topic"],
+			BalanceChanged:          v.value["balance-changed-topic"],
+		},
+		Group:           group,
+		ClientID:        clientID,
+		MaxPollInterval: pollInterval,
+		MaxBatch:        maxBatch,
+		RefreshSchemas:  duration("refresh-schemas"),
+		StopTimeout:     duration("stop-timeout"),
+	}
+
+	c.registry = registry.Config{Username: v.value["schema-registry-username"], Password: v.value["schema-registry-password"], UnknownAfter: duration("unknown-schema-after")}
+	for _, u := range strings.Split(v.value["schema-registry-url"], ",") {
+		u = strings.TrimSpace(u)
+		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
+			fault("schema-registry-url", "%q is not a URL such as http://localhost:8081", redactURL(u))
+		}
+		c.registry.URLs = append(c.registry.URLs, u)
+	}
+	if (v.value["schema-registry-username"] == "") != (v.value["schema-registry-password"] == "") {
+		fault("schema-registry-username", "user and password belong together: set both or none")
+	}
+	ca, cert, key := v.value["schema-registry-ca-location"], v.value["schema-registry-cert-location"], v.value["schema-registry-key-location"]
+	if (cert == "") != (key == "") {
+		fault("schema-registry-cert-location", "certificate and key belong together: set both or none")
+	} else if ca != "" || cert != "" {
+		tls, err := certs.ClientTLS(certs.Files{
+			CA: ca, Cert: cert, Key: key, Password: v.value["schema-registry-key-password"],
+		})
+		if err != nil {
+			faults = append(faults, fmt.Errorf("SCHEMA_REGISTRY_*_LOCATION: %w", err))
+		}
+		c.registry.TLS = tls
+	}
+
+	c.store = store.Config{URL: v.value["database-url"]}
+	if c.store.URL == "" {
+		var faulty []error
+		c.store.URL, faulty = environment.Database{Hostname: v.value["db-hostname"], Port: v.value["db-port"], Password: v.value["db-password"]}.URL()
+		faults = append(faults, faulty...)
+	} else if err := store.CheckURL(c.store.URL); err != nil {
+		faults = append(faults, err)
+	}
+	switch v.value["log-format"] {
+	case "text":
+	case "json":
+		c.logJSON = true
+	default:
+		fault("log-format", "%q is neither text nor json", v.value["log-format"])
+	}
+	if err := c.logLevel.UnmarshalText([]byte(v.value["log-level"])); err != nil {
+		fault("log-level", "%q is none of debug, info, warn, error", v.value["log-level"])
+	}
+	return c, errors.Join(faults...)
+}
+
+// given is the value of a variable or of its flag, nothing when it has its default.
+func (v *values) given(variable string) string {
+	for _, s := range settings {
+		if s.env == variable && (v.source[s.flag] == "flag" || v.source[s.flag] == "environment") {
+			return v.value[s.flag]
+		}
+	}
+	return ""
+}
+
+// kafkaTLS is how connections to the brokers are encrypted, in the client's terms and in words.
+func (v *values) kafkaTLS() (tls handler.TLS, inWords string, faults []error) {
+	files, faults := v.kafkaFiles()
+	verify, err := strconv.ParseBool(v.value["kafka-ssl-verify-hostname"])
+	if err != nil {
+		faults = append(faults, fmt.Errorf("KAFKA_SSL_VERIFY_HOSTNAME (--kafka-ssl-verify-hostname): %q is neither true nor false", v.value["kafka-ssl-verify-hostname"]))
+	}
+	files.SkipHostname = !verify
+	if files.CA == "" && files.TrustStore == "" || len(faults) > 0 {
+		return handler.TLS{}, "plaintext", faults
+	}
+	// librdkafka reads PEM files itself; reading them here first gives errors that name the setting.
+	config, err := certs.ClientTLS(files)
+	if err != nil {
+		return handler.TLS{}, "", []error{fmt.Errorf("KAFKA_SSL_*: %w", err)}
+	}
+	own := config.Certificates[0].Leaf
+	inWords = fmt.Sprintf("TLS as %s (valid until %s)", own.Subject, own.NotAfter.Format(time.DateOnly))
+	if !verify {
+		inWords += ", host names not checked"
+	}
+	if files.KeyStore == "" {
+		return handler.TLS{CA: files.CA, Cert: files.Cert, Key: files.Key, KeyPassword: files.Password, SkipHostnameCheck: !verify}, inWords, nil
+	}
+	text, err := files.Text()
+	if err != nil {
+		return handler.TLS{}, "", []error{fmt.Errorf("SSL_*: %w", err)}
+	}
+	return handler.TLS{CA: text.CA, Cert: text.Cert, Key: text.Key, Text: true, SkipHostnameCheck: !verify}, inWords, nil
+}
+
+// kafkaFiles takes all four KAFKA_SSL_*, or all three SSL_*, or none: some of them are a mistake, and plaintext would be a
+// worse one.
+func (v *values) kafkaFiles() (certs.Files, []error) {
+	names := []string{"kafka-ssl-ca-location", "kafka-ssl-cert-location", "kafka-ssl-key-location", "kafka-ssl-key-password"}
+	var missing []string
+	for _, n := range names {
+		if v.value[n] == "" {
+			missing = append(missing, envOf(n))
+		}
+	}
+	if len(missing) == len(names) {
+		return environment.Stores{
+			KeyStore: v.value["ssl-keystore-location"], TrustStore: v.value["ssl-truststore-location"],
+			Password: v.value["ssl-password"], Directory: v.value["ssl-store-directory"],
+		}.Files()
+	}
+	files := certs.Files{CA: v.value[names[0]], Cert: v.value[names[1]], Key: v.value[names[2]], Password: v.value[names[3]]}
+	if len(missing) > 0 {
+		return files, []error{fmt.Errorf("%s missing: set all four KAFKA_SSL_* for TLS, or none of them for plaintext", strings.Join(missing, " and "))}
+	}
+	var faults []error
+	for _, n := range names[:3] {
+		if _, err := os.Stat(v.value[n]); err != nil {
+			faults = append(faults, fmt.Errorf("%s (--%s): %w", envOf(n), n, err))
+		}
+	}
+	return files, faults
+}
+
+func envOf(name string) string {
+	for _, s := range settings {
+		if s.flag == name {
+			return s.env
+		}
+	}
+	return name
+}
