@@ -3,8 +3,8 @@
 // command handler has settings of its own, under the same names.
 //
 // The settings are structs for kong with a tag of their own, `environment`, read by Environment, so that a command's
-// environment is an argument and not the process's. Precedence is flag, then environment, then default. No message of this
-// package contains a password.
+// environment is an argument and not the process's. Precedence is flag, then environment, then default; a flag overrules
+// variables that say the same thing in the other handler's way. No message of this package contains a password.
 package connect
 
 import (
@@ -21,11 +21,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"openbank/certs"
+	"openbank/environment"
 	"openbank/registry"
 )
 
-// Kafka says where the brokers are and how to be let in. TLS is on when the four KAFKA_SSL_* files and password are all set,
-// off when none is; anything between is a fault, because it is mostly a typing error and would silently be plaintext.
+// Kafka says where the brokers are and how to be let in. TLS is on when the four KAFKA_SSL_* files and password are all set, or
+// all three of the Clojure handler's SSL_*; off when none is. Anything between is a fault, because it is mostly a typing error
+// and would silently be plaintext.
 type Kafka struct {
 	Brokers           []string `name:"kafka-brokers" environment:"KAFKA_BROKERS" default:"localhost:9092" placeholder:"HOST:PORT" group:"Where the bank is:" help:"Brokers to start from, with commas between."`
 	SSLCA             string   `name:"kafka-ssl-ca-location" environment:"KAFKA_SSL_CA_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Certificates (PEM) that broker certificates are checked against."`
@@ -33,6 +35,10 @@ type Kafka struct {
 	SSLKey            string   `name:"kafka-ssl-key-location" environment:"KAFKA_SSL_KEY_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Own private key (PEM, encrypted or not)."`
 	SSLKeyPassword    string   `name:"kafka-ssl-key-password" environment:"KAFKA_SSL_KEY_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password of the private key; better in the environment than here."`
 	SSLVerifyHostname bool     `name:"kafka-ssl-verify-hostname" environment:"KAFKA_SSL_VERIFY_HOSTNAME" default:"true" negatable:"" group:"Where the bank is:" help:"Check that a broker's certificate is for the host that was dialled (its CN counts when it has no alternative names)."`
+	KeyStore          string   `name:"ssl-keystore-location" environment:"SSL_KEYSTORE_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Own certificate and key (PKCS#12), in place of the PEM files."`
+	TrustStore        string   `name:"ssl-truststore-location" environment:"SSL_TRUSTSTORE_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Certificates (PKCS#12) that broker certificates are checked against."`
+	StorePassword     string   `name:"ssl-password" environment:"SSL_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password of both stores; better in the environment than here."`
+	StoreDirectory    string   `name:"ssl-store-directory" environment:"SSL_STORE_DIRECTORY" default:"/etc/kafka/secrets" placeholder:"DIRECTORY" group:"Where the bank is:" help:"Where stores lie that are named without a directory."`
 }
 
 // Registry says where the Schema Registry is. For https it is checked against the system's authorities unless it names its own.
@@ -46,9 +52,12 @@ type Registry struct {
 	KeyPassword string   `name:"schema-registry-key-password" environment:"SCHEMA_REGISTRY_KEY_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password of that key; better in the environment than here."`
 }
 
-// Database says where the handler's Postgres is.
+// Database says where the handler's Postgres is: by a URL, or by the Clojure handler's three variables.
 type Database struct {
-	URL string `name:"database-url" environment:"DATABASE_URL" placeholder:"URL" group:"Where the bank is:" help:"The handler's database, postgres://USER:PASSWORD@HOST:PORT/balancedb."`
+	Location string `name:"database-url" environment:"DATABASE_URL" placeholder:"URL" group:"Where the bank is:" help:"The handler's database, postgres://USER:PASSWORD@HOST:PORT/balancedb."`
+	Hostname string `name:"db-hostname" environment:"DB_HOSTNAME" placeholder:"HOST" group:"Where the bank is:" help:"Its host, in place of the URL, for clojure_ch's balancedb; localhost when only another of the three is given."`
+	Port     string `name:"db-port" environment:"DB_PORT" placeholder:"PORT" group:"Where the bank is:" help:"Its port; 5432 when not given."`
+	Password string `name:"db-password" environment:"DB_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password of clojure_ch; open-bank when not given. Better in the environment than here."`
 }
 
 // Part is one part of the settings. The method is not called Validate because kong would call that one itself, part by part.
@@ -74,7 +83,8 @@ func (k Kafka) Check() error {
 			faults = append(faults, fmt.Errorf("KAFKA_BROKERS (--kafka-brokers): %q is not HOST:PORT", broker))
 		}
 	}
-	return errors.Join(append(faults, k.tlsFaults()...)...)
+	_, faulty := k.files()
+	return errors.Join(append(faults, faulty...)...)
 }
 
 func isPort(text string) bool {
@@ -82,30 +92,33 @@ func isPort(text string) bool {
 	return err == nil && n > 0
 }
 
-// TLS says whether connections to the brokers are encrypted.
-func (k Kafka) TLS() bool {
-	return k.SSLCA != "" && k.SSLCert != "" && k.SSLKey != "" && k.SSLKeyPassword != ""
-}
-
-func (k Kafka) tlsFaults() []error {
+// files are the TLS identity, the zero value for plaintext, and what is wrong with the settings.
+func (k Kafka) files() (certs.Files, []error) {
 	settings := []struct{ name, flag, value string }{
 		{"KAFKA_SSL_CA_LOCATION", "--kafka-ssl-ca-location", k.SSLCA},
 		{"KAFKA_SSL_CERT_LOCATION", "--kafka-ssl-cert-location", k.SSLCert},
 		{"KAFKA_SSL_KEY_LOCATION", "--kafka-ssl-key-location", k.SSLKey},
 		{"KAFKA_SSL_KEY_PASSWORD", "--kafka-ssl-key-password", k.SSLKeyPassword},
 	}
+	values := map[string]string{"SSL_KEYSTORE_LOCATION": k.KeyStore, "SSL_TRUSTSTORE_LOCATION": k.TrustStore, "SSL_PASSWORD": k.StorePassword}
 	var missing []string
 	for _, s := range settings {
+		values[s.name] = s.value
 		if s.value == "" {
 			missing = append(missing, s.name)
 		}
 	}
+	if faults := environment.Contradictions(func(variable string) string { return values[variable] }); len(faults) > 0 {
+		return certs.Files{}, faults
+	}
 	switch len(missing) {
 	case 0:
 	case len(settings):
-		return nil
+		files, faults := environment.Stores{KeyStore: k.KeyStore, TrustStore: k.TrustStore, Password: k.StorePassword, Directory: k.StoreDirectory}.Files()
+		files.SkipHostname = !k.SSLVerifyHostname
+		return files, faults
 	default: // before the files: they may not be the ones that are meant
-		return []error{fmt.Errorf("%s missing: set all four KAFKA_SSL_* for TLS, or none of them for plaintext", strings.Join(missing, " and "))}
+		return certs.Files{}, []error{fmt.Errorf("%s missing: set all four KAFKA_SSL_* for TLS, or none of them for plaintext", strings.Join(missing, " and "))}
 	}
 	var faults []error
 	for _, s := range settings[:3] {
@@ -113,7 +126,7 @@ func (k Kafka) tlsFaults() []error {
 			faults = append(faults, fmt.Errorf("%s (%s): %w", s.name, s.flag, err))
 		}
 	}
-	return faults
+	return certs.Files{CA: k.SSLCA, Cert: k.SSLCert, Key: k.SSLKey, Password: k.SSLKeyPassword, SkipHostname: !k.SSLVerifyHostname}, faults
 }
 
 // Options are what every Kafka client of a tool is made with: where to dial and how. They fail when a certificate or key can't
@@ -124,12 +137,14 @@ func (k Kafka) Options(clientID string) ([]kgo.Opt, error) {
 		kgo.ClientID(clientID),
 		kgo.DialTimeout(5 * time.Second),
 	}
-	if k.TLS() {
-		config, err := certs.ClientTLS(certs.Files{
-			CA: k.SSLCA, Cert: k.SSLCert, Key: k.SSLKey, Password: k.SSLKeyPassword, SkipHostname: !k.SSLVerifyHostname,
-		})
+	files, faults := k.files()
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	if files.CA != "" || files.TrustStore != "" {
+		config, err := certs.ClientTLS(files)
 		if err != nil {
-			return nil, fmt.Errorf("reading the KAFKA_SSL_* files: %w", err)
+			return nil, fmt.Errorf("reading the certificates for the brokers: %w", err)
 		}
 		options = append(options, kgo.DialTLSConfig(config))
 	}
@@ -190,12 +205,33 @@ func (r Registry) Client(logger *slog.Logger) (*registry.Client, error) {
 
 // Check reports a missing or malformed URL, without repeating it: it mostly holds a password.
 func (d Database) Check() error {
-	if d.URL == "" {
+	values := map[string]string{"DATABASE_URL": d.Location, "DB_HOSTNAME": d.Hostname, "DB_PORT": d.Port, "DB_PASSWORD": d.Password}
+	if faults := environment.Contradictions(func(variable string) string { return values[variable] }); len(faults) > 0 {
+		return errors.Join(faults...)
+	}
+	if d.Hostname+d.Port+d.Password != "" {
+		_, faults := d.parts().URL()
+		return errors.Join(faults...)
+	}
+	if d.Location == "" {
 		return errors.New("DATABASE_URL (--database-url) is not set: set it to postgres://USER:PASSWORD@HOST:PORT/balancedb")
 	}
-	parsed, err := url.Parse(d.URL)
+	parsed, err := url.Parse(d.Location)
 	if err != nil || (parsed.Scheme != "postgres" && parsed.Scheme != "postgresql") || parsed.Host == "" {
 		return errors.New("DATABASE_URL (--database-url) must be postgres://USER:PASSWORD@HOST:PORT/DATABASE")
 	}
 	return nil
+}
+
+func (d Database) parts() environment.Database {
+	return environment.Database{Hostname: d.Hostname, Port: d.Port, Password: d.Password}
+}
+
+// URL is where the database is, once Check has found no fault. It has a password in it.
+func (d Database) URL() string {
+	if d.Location != "" {
+		return d.Location
+	}
+	text, _ := d.parts().URL() // Check tells of its faults
+	return text
 }

@@ -51,6 +51,26 @@ func TestAFlagWinsOverTheEnvironmentAndTheEnvironmentOverTheDefault(t *testing.T
 	}
 }
 
+func TestTheDatabaseIsNamedEitherWayAndAFlagOverrulesTheOther(t *testing.T) {
+	t.Parallel()
+	url, parts := map[string]string{"DATABASE_URL": "postgres://u:p@h/d"}, map[string]string{"DB_HOSTNAME": "db", "DB_PORT": "25432"}
+	for name, c := range map[string]struct {
+		environment map[string]string
+		args        []string
+		want        string
+	}{
+		"a URL":                    {url, nil, "postgres://u:p@h/d"},
+		"parts":                    {parts, nil, "postgres://clojure_ch:open-bank@db:25432/balancedb"},
+		"parts, and a URL by flag": {parts, []string{"--database-url=postgres://x:y@z/w"}, "postgres://x:y@z/w"},
+		"a URL, and parts by flag": {url, []string{"--db-hostname=elsewhere"}, "postgres://clojure_ch:open-bank@elsewhere:5432/balancedb"},
+	} {
+		s := parse(t, c.environment, c.args...)
+		if err := s.Database.Check(); err != nil || s.Database.URL() != c.want {
+			t.Errorf("%s: %s, %v", name, s.Database.URL(), err)
+		}
+	}
+}
+
 func TestFaultsAreReportedTogetherAndNameTheSetting(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "ca.crt")
@@ -67,6 +87,15 @@ func TestFaultsAreReportedTogetherAndNameTheSetting(t *testing.T) {
 		"a file is not there":    {map[string]string{"KAFKA_SSL_CA_LOCATION": file, "KAFKA_SSL_CERT_LOCATION": file, "KAFKA_SSL_KEY_LOCATION": "/nowhere/x.key", "KAFKA_SSL_KEY_PASSWORD": "hush"}, []string{"KAFKA_SSL_KEY_LOCATION (--kafka-ssl-key-location): stat /nowhere/x.key"}},
 		"several things are bad": {map[string]string{"KAFKA_BROKERS": "nowhere", "SCHEMA_REGISTRY_URL": "ftp://x", "DATABASE_URL": "mysql://x"}, []string{`"nowhere" is not HOST:PORT`, "SCHEMA_REGISTRY_URL", "DATABASE_URL"}},
 		"half of basic auth":     {map[string]string{"SCHEMA_REGISTRY_USERNAME": "u"}, []string{"SCHEMA_REGISTRY_PASSWORD"}},
+		"some of three are set":  {map[string]string{"SSL_PASSWORD": "hush"}, []string{"SSL_KEYSTORE_LOCATION and SSL_TRUSTSTORE_LOCATION missing"}},
+		"both ways of each":      {map[string]string{"SSL_PASSWORD": "hush", "KAFKA_SSL_CA_LOCATION": file, "DB_PORT": "1", "DATABASE_URL": "postgres://h/d"}, []string{"SSL_PASSWORD and KAFKA_SSL_CA_LOCATION both say", "DB_PORT and DATABASE_URL both say"}},
+		"a port that is none":    {map[string]string{"DB_PORT": "x"}, []string{"DB_PORT (--db-port)"}},
+		"stores and their parts are fine": {map[string]string{
+			"SSL_KEYSTORE_LOCATION": "jdk8.keystore.jks", "SSL_TRUSTSTORE_LOCATION": "jdk17.truststore.jks", "SSL_PASSWORD": "openbanksafe", "SSL_STORE_DIRECTORY": "../certs/testdata", "DB_HOSTNAME": "db",
+		}, nil},
+		"another password": {map[string]string{
+			"SSL_KEYSTORE_LOCATION": "jdk8.keystore.jks", "SSL_TRUSTSTORE_LOCATION": "jdk17.truststore.jks", "SSL_PASSWORD": "hush", "SSL_STORE_DIRECTORY": "../certs/testdata",
+		}, []string{"SSL_PASSWORD (--ssl-password) does not open SSL_KEYSTORE_LOCATION"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -110,7 +139,7 @@ func TestHelpNamesTheVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(names) != 14 {
+	if len(names) != 21 {
 		t.Errorf("variables %q", names)
 	}
 	for _, name := range names {

@@ -1,9 +1,12 @@
 package connect
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"openbank/environment"
 )
 
 // tag names the environment variable that sets a flag. It isn't kong's own `env`, which reads the process's environment behind
@@ -13,9 +16,12 @@ const tag = "environment"
 // Environment lets getenv set the flags that carry an `environment` tag, below the command line and above the defaults, and
 // shows variable and default in the help. A variable that is set to nothing counts as not set.
 func Environment(getenv func(string) string) kong.Option {
-	resolve := kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	resolve := kong.ResolverFunc(func(line *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		name := flag.Tag.Get(tag)
-		if name == "" {
+		byFlag := func(variable string) bool {
+			return slices.ContainsFunc(line.Path, func(p *kong.Path) bool { return p.Flag != nil && p.Flag.Tag.Get(tag) == variable })
+		}
+		if name == "" || environment.Overruled(name, byFlag) {
 			return nil, nil // kong's way of saying "not from here"
 		}
 		if value := getenv(name); value != "" {

@@ -150,8 +150,8 @@ func Contradictions(value func(variable string) string) []error {
 	return faults
 }
 
-// Variables are those of this package that say how the database or the brokers are reached, in the Clojure handler's way.
-func Variables() []string { return slices.Concat(things[0].clojure, things[1].clojure) }
+// ClojureVariables are those by which the Clojure handler alone reaches its database and the brokers.
+func ClojureVariables() []string { return slices.Concat(things[0].clojure, things[1].clojure) }
 
 // Database is where the Clojure handler's database is. What is empty stands for its default.
 type Database struct{ Hostname, Port, Password string }

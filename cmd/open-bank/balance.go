@@ -30,7 +30,7 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
-	db, err := sql.Open("postgres", c.Database.URL)
+	db, err := sql.Open("postgres", c.Database.URL())
 	if err != nil {
 		return errors.New("DATABASE_URL (--database-url) is no Postgres URL") // not %w: it holds a password
 	}

@@ -28,7 +28,9 @@ type connection struct {
 }
 
 // prefixes are what the flags of a connection begin with, by its part.
-var prefixes = map[part]string{kafkaPart: "kafka-", registryPart: "schema-registry-", databasePart: "database-"}
+var prefixes = map[part][]string{
+	kafkaPart: {"kafka-", "ssl-"}, registryPart: {"schema-registry-"}, databasePart: {"database-", "db-"},
+}
 
 // part is one part of a connection.
 type part string
@@ -53,12 +55,15 @@ func withBankFile(args []string, getenv func(string) string) (func(string) strin
 	if err != nil {
 		return nil, found, err
 	}
-	for part, prefix := range prefixes {
-		variables := strings.ToUpper(strings.ReplaceAll(prefix, "-", "_"))
-		found.parts[part] = slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, variables) && getenv(name) != "" }) ||
-			slices.ContainsFunc(args, func(arg string) bool {
-				return strings.HasPrefix(arg, "--"+prefix) || strings.HasPrefix(arg, "--no-"+prefix)
-			})
+	for part, prefixes := range prefixes {
+		for _, prefix := range prefixes {
+			variables := strings.ToUpper(strings.ReplaceAll(prefix, "-", "_"))
+			found.parts[part] = found.parts[part] ||
+				slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, variables) && getenv(name) != "" }) ||
+				slices.ContainsFunc(args, func(arg string) bool {
+					return strings.HasPrefix(arg, "--"+prefix) || strings.HasPrefix(arg, "--no-"+prefix)
+				})
+		}
 	}
 	if found.parts[kafkaPart] || found.parts[registryPart] || found.parts[databasePart] {
 		return getenv, found, nil

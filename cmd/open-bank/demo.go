@@ -330,7 +330,7 @@ func (d *demo) judge(ctx context.Context, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	url := d.around.connection.Database.URL
+	url := d.around.connection.Database.URL()
 	if err := audit.ReadTables(ctx, url, evidence); err != nil {
 		return err
 	}

@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"openbank/environment"
 	"openbank/process"
 )
 
@@ -83,7 +85,7 @@ func environmentWithoutBank() []string {
 	var kept []string
 	for _, variable := range os.Environ() {
 		key, _, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(key, "KAFKA_") || strings.HasPrefix(key, "SCHEMA_REGISTRY_") || key == "DATABASE_URL" {
+		if strings.HasPrefix(key, "KAFKA_") || strings.HasPrefix(key, "SCHEMA_REGISTRY_") || strings.HasPrefix(key, "DATABASE_") || slices.Contains(environment.ClojureVariables(), key) {
 			continue
 		}
 		kept = append(kept, variable)

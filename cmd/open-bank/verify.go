@@ -28,7 +28,7 @@ func (c *verifyCommand) Run(s *session) error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
-	books, err := readBooks(ctx, c.Database.URL, slog.New(slog.NewTextHandler(s.stderr, nil)))
+	books, err := readBooks(ctx, c.Database.URL(), slog.New(slog.NewTextHandler(s.stderr, nil)))
 	if isUndefinedTable(err) {
 		return errNoTables
 	}
