@@ -47,7 +47,7 @@ bench: tools ## what the store does in a second, beside pgbench and the bare wri
 	go test -run '^$$' -bench BenchmarkStore -benchtime 1x -timeout 60m ./store
 
 .PHONY: certs
-certs: build ## a development CA and certificates for brokers and clients, into dev-certs/
+certs: build ## a development CA, certificates and stores for brokers and clients, into dev-certs/
 	$(BIN)/open-bank certs --dir dev-certs
 
 .PHONY: clean

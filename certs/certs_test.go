@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,13 +43,21 @@ func TestTheStacksNamesStandInTheDirectory(t *testing.T) {
 	for _, name := range []string{
 		"ca-root.crt", "ca-root.key", "command-handler.key", "command-handler-signed.pem", "heartbeat-signed.pem",
 		"command-generator.key", "graphql-endpoint.key", "kafka-1.key", "kafka-3-signed.pem", "schema-registry.key",
+		"kafka.kafka-1.keystore.jks", "kafka.kafka-3.truststore.jks", "kafka.command-handler.keystore.jks", "kafka.command-generator.truststore.jks",
+		"kafka.heartbeat.keystore.jks", "kafka.graphql-endpoint.truststore.jks",
+		"kafka-1_sslkey_creds", "kafka-2_keystore_creds", "kafka-3_truststore_creds",
 	} {
 		info, err := os.Stat(filepath.Join(o.Dir, name))
 		if err != nil {
 			t.Error(err)
-		} else if strings.HasSuffix(name, ".key") && info.Mode().Perm() != 0o600 {
+		} else if (strings.HasSuffix(name, ".key") || strings.HasSuffix(name, ".keystore.jks") || strings.HasSuffix(name, "_creds")) && info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has mode %s", name, info.Mode())
 		}
+	}
+	said := o.Names()
+	slices.Sort(said)
+	if got := names(t, o.Dir); got != strings.Join(said, " ") {
+		t.Errorf("the directory holds %s, and Names are %s", got, said)
 	}
 	if err := certs.Check(o, time.Now().Add(24*time.Hour)); err != nil {
 		t.Error(err)
@@ -192,6 +201,43 @@ func reach(t *testing.T, config *tls.Config, address, host string) error {
 	}
 	_, err = conn.Read(make([]byte, 1))
 	return errors.Join(err, conn.Close())
+}
+
+func TestTheStoresOfASetAreItsIdentities(t *testing.T) {
+	t.Parallel()
+	o := generated(t, certs.Options{Servers: []string{"kafka-1"}, Clients: []string{"heartbeat"}, Password: "chosen", CNOnly: true, Readable: true})
+	server, err := certs.ServerTLS(o.Stores("kafka-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := certs.ClientTLS(o.Stores("heartbeat"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := serve(t, server)
+	for host, trusted := range map[string]bool{"kafka-1": true, "localhost": false, "127.0.0.1": false} {
+		if err := reach(t, client, address, host); (err == nil) != trusted {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	pem, err := certs.ClientTLS(o.Files("heartbeat"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !client.Certificates[0].Leaf.Equal(pem.Certificates[0].Leaf) || !client.RootCAs.Equal(pem.RootCAs) {
+		t.Error("stores and PEM files are not the same identity")
+	}
+	for _, name := range o.Names() {
+		info, err := os.Stat(filepath.Join(o.Dir, name))
+		if err != nil {
+			t.Error(err)
+		} else if info.Mode().Perm() != 0o644 {
+			t.Errorf("%s is to be read by all, and has mode %s", name, info.Mode())
+		}
+	}
+	if got := string(read(t, filepath.Join(o.Dir, "kafka-1_keystore_creds"))); got != "chosen\n" {
+		t.Errorf("the password file says %q", got)
+	}
 }
 
 func TestClientAndServerOfOneSetTrustEachOther(t *testing.T) {

@@ -32,19 +32,27 @@ const (
 
 // Options say what Generate makes, and where. The zero value of each field stands for the stack's.
 type Options struct {
-	// Dir gets ca-root.crt, ca-root.key and for each name NAME-signed.pem and NAME.key; it is made when it is missing.
+	// Dir gets the files that Names lists; it is made when it is missing.
 	Dir string
 	// Servers get certificates for server and client authentication, with the name, localhost and the loopback addresses
-	// as alternative names. Default: kafka-1 to kafka-3 and schema-registry.
+	// as alternative names, and files with the password for each of its uses, as the brokers' images want them. Default:
+	// kafka-1 to kafka-3 and schema-registry.
 	Servers []string
 	// Clients get certificates for client authentication. Default: the stack's four services that talk to Kafka.
 	Clients []string
 	// Hosts are further alternative names of the servers, names and IP addresses.
 	Hosts []string
-	// Password encrypts every key (PKCS#8, AES-256). Default: DefaultPassword.
+	// CNOnly leaves the alternative names out, as in the stack of 2019: the servers are then known by their names alone.
+	CNOnly bool
+	// Password encrypts every key (PKCS#8, AES-256) and store. Default: DefaultPassword.
 	Password string
 	// ValidFor is how long, from an hour ago, all certificates are valid. Default: 825 days.
 	ValidFor time.Duration
+	// WithoutStores leaves the PKCS#12 stores and password files out, which take most of the time.
+	WithoutStores bool
+	// Readable lets every user of the machine read all files, as containers with users of their own must. Otherwise what is
+	// secret is the owner's alone.
+	Readable bool
 }
 
 func (o Options) withDefaults() Options {
@@ -63,12 +71,35 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Names are the files that Generate makes, in its order.
+func (o Options) Names() []string {
+	o = o.withDefaults()
+	names := []string{caName + ".crt", caName + ".key"}
+	for i, name := range slices.Concat(o.Servers, o.Clients) {
+		names = append(names, name+"-signed.pem", name+".key")
+		if o.WithoutStores {
+			continue
+		}
+		names = append(names, keyStoreName(name), trustStoreName(name))
+		if i < len(o.Servers) {
+			names = append(names, credentialNames(name)...)
+		}
+	}
+	return names
+}
+
 // Files are the identity of one name of the set.
 func (o Options) Files(name string) Files {
 	o = o.withDefaults()
 	return Files{
 		CA: filepath.Join(o.Dir, caName+".crt"), Cert: filepath.Join(o.Dir, name+"-signed.pem"), Key: filepath.Join(o.Dir, name+".key"), Password: o.Password,
 	}
+}
+
+// Stores are the same identity as Files, in PKCS#12.
+func (o Options) Stores(name string) Files {
+	o = o.withDefaults()
+	return Files{KeyStore: filepath.Join(o.Dir, keyStoreName(name)), TrustStore: filepath.Join(o.Dir, trustStoreName(name)), Password: o.Password}
 }
 
 // Check returns an error that says which certificate of the set is missing, unreadable, not the CA's, or not valid until
@@ -97,6 +128,11 @@ func Check(options Options, until time.Time) error {
 // JVM since Java 7 take. Nothing is overwritten: a file that is there already is an error, and then nothing is written.
 func Generate(options Options) (err error) {
 	o := options.withDefaults()
+	for _, name := range o.Names() { // before the work; writing looks again
+		if _, err := os.Lstat(filepath.Join(o.Dir, name)); err == nil {
+			return o.thereAlready(name)
+		}
+	}
 	files, err := o.generate()
 	if err != nil {
 		return fmt.Errorf("making certificates: %w", err)
@@ -115,15 +151,22 @@ func Generate(options Options) (err error) {
 	}()
 	for _, f := range files {
 		path := filepath.Join(o.Dir, f.name)
+		if o.Readable {
+			f.mode = 0o644
+		}
 		if err := writeNew(path, f.text, f.mode); err != nil {
 			if errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("writing certificates: %s is there already; remove the old set or choose another directory", path)
+				return o.thereAlready(f.name)
 			}
 			return fmt.Errorf("writing certificates: %w", err)
 		}
 		written = append(written, path)
 	}
 	return nil
+}
+
+func (o Options) thereAlready(name string) error {
+	return fmt.Errorf("writing certificates: %s is there already; remove the old set or choose another directory", filepath.Join(o.Dir, name))
 }
 
 type file struct {
@@ -156,6 +199,9 @@ func (o Options) generate() ([]file, error) {
 	if o.ValidFor < 0 {
 		return nil, fmt.Errorf("they can't be valid for %s", o.ValidFor)
 	}
+	if o.CNOnly && len(o.Hosts) > 0 {
+		return nil, fmt.Errorf("servers with a CN alone have no further names such as %s", o.Hosts[0])
+	}
 
 	now := time.Now()
 	validity := x509.Certificate{NotBefore: now.Add(-clockSkew), NotAfter: now.Add(o.ValidFor)}
@@ -173,26 +219,39 @@ func (o Options) generate() ([]file, error) {
 		server.Subject = pkix.Name{CommonName: name}
 		server.KeyUsage = x509.KeyUsageDigitalSignature
 		server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} // brokers are each other's clients
-		for _, host := range slices.Concat([]string{name, "localhost", "127.0.0.1", "::1"}, o.Hosts) {
+		hosts := slices.Concat([]string{name, "localhost", "127.0.0.1", "::1"}, o.Hosts)
+		if o.CNOnly {
+			hosts = nil
+		}
+		for _, host := range hosts {
 			if ip := net.ParseIP(host); ip != nil {
 				server.IPAddresses = append(server.IPAddresses, ip)
 			} else {
 				server.DNSNames = append(server.DNSNames, host)
 			}
 		}
-		made, _, err := o.issue(name+"-signed.pem", name+".key", &server, root)
+		made, own, err := o.issue(name+"-signed.pem", name+".key", &server, root)
 		if err != nil {
 			return nil, err
 		}
 		files = append(files, made...)
+		if made, err = o.stores(name, own, root); err != nil {
+			return nil, err
+		}
+		files = append(files, made...)
+		files = append(files, o.credentials(name)...)
 	}
 	for _, name := range o.Clients {
 		client := validity
 		client.Subject = pkix.Name{CommonName: name}
 		client.KeyUsage = x509.KeyUsageDigitalSignature
 		client.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-		made, _, err := o.issue(name+"-signed.pem", name+".key", &client, root)
+		made, own, err := o.issue(name+"-signed.pem", name+".key", &client, root)
 		if err != nil {
+			return nil, err
+		}
+		files = append(files, made...)
+		if made, err = o.stores(name, own, root); err != nil {
 			return nil, err
 		}
 		files = append(files, made...)
@@ -200,14 +259,14 @@ func (o Options) generate() ([]file, error) {
 	return files, nil
 }
 
-// issuer is a CA that signs.
-type issuer struct {
+// identity is a certificate and its key: a CA that signs, or what it signed.
+type identity struct {
 	certificate *x509.Certificate
 	key         crypto.Signer
 }
 
-// issue makes a key and its certificate, signed by the issuer, or by itself when that is nil.
-func (o Options) issue(certName, keyName string, certificate *x509.Certificate, by *issuer) ([]file, *issuer, error) {
+// issue makes a key and its certificate, signed by the identity, or by itself when that is nil.
+func (o Options) issue(certName, keyName string, certificate *x509.Certificate, by *identity) ([]file, *identity, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -216,7 +275,7 @@ func (o Options) issue(certName, keyName string, certificate *x509.Certificate, 
 		return nil, nil, err
 	}
 	if by == nil {
-		by = &issuer{certificate, key}
+		by = &identity{certificate, key}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, certificate, by.certificate, key.Public(), by.key)
 	if err != nil {
@@ -233,5 +292,5 @@ func (o Options) issue(certName, keyName string, certificate *x509.Certificate, 
 	return []file{
 		{certName, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644},
 		{keyName, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted}), 0o600},
-	}, &issuer{signed, key}, nil
+	}, &identity{signed, key}, nil
 }

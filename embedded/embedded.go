@@ -85,7 +85,7 @@ func Start(ctx context.Context, config Config) (_ *Bank, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the bank's surroundings: %w", err)
 	}
-	b := &Bank{home: h, certs: certs.Options{Dir: filepath.Join(h.dir, "certs")}}
+	b := &Bank{home: h, certs: certs.Options{Dir: filepath.Join(h.dir, "certs"), WithoutStores: true}}
 	defer func() {
 		if err != nil {
 			// ctx may be what ended the start.
@@ -134,7 +134,7 @@ func (b *Bank) certify(logger *slog.Logger) error {
 		}
 		logger.Warn("making new certificates; clients need the new ones too", "directory", b.certs.Dir, "because", unfit)
 	}
-	fresh := certs.Options{Dir: b.certs.Dir + ".unfinished"}
+	fresh := certs.Options{Dir: b.certs.Dir + ".unfinished", WithoutStores: true}
 	if err := os.RemoveAll(fresh.Dir); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -295,19 +296,39 @@ func TestCertsAreMade(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	got := execute(t, dir, nil, "certs", "--dir=made", "--server=broker", "--client=me", "--host=broker.example", "--valid-for=24h")
-	if got.code != 0 || !strings.HasPrefix(got.stdout, "certificates are in made\n# for the client me:\n") {
+	if got.code != 0 {
 		t.Fatalf("%+v", got)
+	}
+	wrote, _, _ := strings.Cut(got.stdout, "\n\n")
+	entries, err := os.ReadDir(filepath.Join(dir, "made"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var there []string
+	for _, entry := range entries {
+		there = append(there, filepath.Join("made", entry.Name()))
+	}
+	said := strings.Split(wrote, "\n")
+	slices.Sort(said)
+	if !slices.Equal(said, there) || !slices.Contains(there, "made/kafka.broker.truststore.jks") {
+		t.Errorf("it says that it wrote %q, and there is %q", said, there)
 	}
 	told := values(got.stdout)
 	if path := told["KAFKA_SSL_KEY_LOCATION"]; !filepath.IsAbs(path) || filepath.Base(path) != "me.key" || told["KAFKA_SSL_KEY_PASSWORD"] != "openbanksafe" {
 		t.Errorf("%q", told)
 	}
+	if path := told["SSL_KEYSTORE_LOCATION"]; !filepath.IsAbs(path) || filepath.Base(path) != "kafka.me.keystore.jks" || told["SSL_PASSWORD"] != "openbanksafe" {
+		t.Errorf("%q", told)
+	}
+	if got := execute(t, dir, nil, "certs", "--dir=made", "--server=another"); got.code != 1 || !strings.Contains(got.stderr, "ca-root.crt is there already") || got.stdout != "" {
+		t.Errorf("over an old set: %+v", got)
+	}
 	if got := execute(t, dir, nil, "certs", "--dir=other", "--password=hush"); got.code != 0 || strings.Contains(got.stdout, "hush") || !strings.Contains(got.stdout, "command-handler.key") {
 		t.Errorf("%+v", got)
 	}
-	for _, name := range []string{"ca-root.crt", "broker-signed.pem", "me-signed.pem", "me.key"} {
-		if _, err := os.Stat(filepath.Join(dir, "made", name)); err != nil {
-			t.Error(err)
+	for fault, flag := range map[string]string{"--valid-for must be more than nothing": "--valid-for=0s", "no further names such as x": "--host=x"} {
+		if got := execute(t, dir, nil, "certs", "--dir=third", "--cn-only", flag); got.code != 1 || !strings.Contains(got.stderr, fault) {
+			t.Errorf("%s: %+v", flag, got)
 		}
 	}
 }
