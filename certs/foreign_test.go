@@ -31,6 +31,12 @@ func TestJavaAndOpenSSLReadTheSet(t *testing.T) {
 		if got := ask(t, "keytool", "-list", "-v", "-keystore", stores.KeyStore, "-storepass", stores.Password); !strings.Contains(got, "PrivateKeyEntry") || !strings.Contains(got, "Owner: CN="+name+"\n") || !strings.Contains(got, "Certificate chain length: 2") {
 			t.Errorf("keytool finds in %s\n%s", stores.KeyStore, got)
 		}
+		// Listing does not decrypt the key, copying does.
+		again := certs.Files{KeyStore: filepath.Join(t.TempDir(), "again"), TrustStore: stores.TrustStore, Password: stores.Password}
+		ask(t, "keytool", "-importkeystore", "-srckeystore", stores.KeyStore, "-srcstorepass", stores.Password, "-destkeystore", again.KeyStore, "-deststorepass", again.Password, "-deststoretype", "PKCS12")
+		if _, err := certs.ClientTLS(again); err != nil {
+			t.Error(err)
+		}
 		if got := ask(t, "keytool", "-list", "-keystore", stores.TrustStore, "-storepass", stores.Password); !strings.Contains(got, "trustedCertEntry") {
 			t.Errorf("keytool finds in %s\n%s", stores.TrustStore, got)
 		}
