@@ -21,8 +21,6 @@ require (
 	github.com/lib/pq v1.12.3
 	// Avro binary by the writer's schema
 	github.com/linkedin/goavro/v2 v2.15.0
-	// migrations, locked against two handlers at once
-	github.com/pressly/goose/v3 v3.29.0
 	// the Schema Registry's REST calls; @latest does not resolve: keep the pin
 	github.com/riferrei/srclient v0.7.4
 	// the tools' Kafka client in pure Go, so that what checks the handler shares no client with it
@@ -48,13 +46,12 @@ require (
 )
 
 require (
+	github.com/go-sql-driver/mysql v1.10.1 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
-	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 	github.com/santhosh-tekuri/jsonschema/v5 v5.3.1 // indirect
-	github.com/sethvargo/go-retry v0.5.0 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/xi2/xz v0.0.0-20171230120015-48954b6210f8 // indirect
-	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 )

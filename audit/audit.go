@@ -116,13 +116,14 @@ type Letter struct {
 // Account is a row of the balance table with its opening.
 type Account struct {
 	bank.Account
-	Opening int64 // cents; the balance at version 0
+	Opening        int64 // cents; the balance at OpeningVersion
+	OpeningVersion int64 // 0, unless the handler took the database over again after handing it back
 }
 
 // Outcome is a row of the tables of handled commands.
 type Outcome struct {
 	Command     Key
-	Seq         int64  // order of execution; 0 for rows from before the bank had one
+	Seq         int64  // order of execution; 0 for rows from before the handler took the database over
 	Reason      string // "" when confirmed
 	IBAN, Token string // of a confirmed creation
 

@@ -13,7 +13,7 @@ const (
 	SameAnswer     Rule = "all answers to a command are equal"
 	OneOutcome     Rule = "every command has one outcome, which is its answer"
 	DeadLettered   Rule = "dead letters are the records that can't be handled, as they came"
-	Versioned      Rule = "every BalanceChanged carries its account's version"
+	Versioned      Rule = "every BalanceChanged carries its account's version, but those of a predecessor"
 	Chained        Rule = "the events of an account form a chain that ends in its balance"
 	EventsOnce     Rule = "nothing is published twice"
 	AboveLimit     Rule = "no account goes below its limit"
@@ -44,6 +44,7 @@ type Report struct {
 	Confirmed   int `json:"confirmed"`    // commands
 	Rejected    int `json:"rejected"`     // commands
 	Events      int `json:"events"`       // different events
+	Old         int `json:"old"`          // events without a version, from before the handler took over
 	OutOfOrder  int `json:"out_of_order"` // events that came after one of a later version; allowed
 	Repeats     int `json:"repeats"`      // answers, events and dead letters more than needed, each equal to another
 	DeadLetters int `json:"dead_letters"` // different ones

@@ -9,6 +9,7 @@ import (
 	_ "github.com/lib/pq" // the driver
 
 	"openbank/bank"
+	"openbank/store"
 )
 
 // ReadTables adds what the handler's database says to e: accounts, and handled commands in order of execution. It reads in one
@@ -24,24 +25,29 @@ func ReadTables(ctx context.Context, databaseURL string, e *Evidence) (err error
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // it only read
-	if err := readAccounts(ctx, tx, e); err != nil {
+	names, err := store.FindTables(ctx, tx)
+	if err != nil {
+		return fmt.Errorf("finding the handler's tables: %w", err)
+	}
+	if err := readAccounts(ctx, tx, names, e); err != nil {
 		return fmt.Errorf("reading the accounts: %w", err)
 	}
-	if err := readOutcomes(ctx, tx, e); err != nil {
+	if err := readOutcomes(ctx, tx, names, e); err != nil {
 		return fmt.Errorf("reading the handled commands: %w", err)
 	}
 	return nil
 }
 
-func readAccounts(ctx context.Context, tx *sql.Tx, e *Evidence) error {
-	rows, err := tx.QueryContext(ctx, `SELECT iban, token, type, amount, lmt, opening, version FROM balance ORDER BY iban`)
+func readAccounts(ctx context.Context, tx *sql.Tx, names store.Tables, e *Evidence) error {
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(
+		`SELECT iban, token, %s, amount, lmt, version, opening, opening_version FROM %s ORDER BY iban`, names.AccountType, names.Balance))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }() // its error is rows.Err's
 	for rows.Next() {
 		var a Account
-		if err := rows.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Opening, &a.Version); err != nil {
+		if err := rows.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Version, &a.Opening, &a.OpeningVersion); err != nil {
 			return err
 		}
 		e.Accounts = append(e.Accounts, a)
@@ -49,13 +55,16 @@ func readAccounts(ctx context.Context, tx *sql.Tx, e *Evidence) error {
 	return rows.Err()
 }
 
-func readOutcomes(ctx context.Context, tx *sql.Tx, e *Evidence) error {
-	rows, err := tx.QueryContext(ctx, `
-		SELECT true, CAST(uuid AS text), coalesce(seq, 0) AS seq, coalesce(reason, ''), coalesce(iban, ''), coalesce(token, ''),
-			CAST(NULL AS bigint), CAST(NULL AS bigint), CAST(NULL AS bigint), CAST(NULL AS bigint) FROM cac
-		UNION ALL
-		SELECT false, CAST(uuid AS text), coalesce(seq, 0), coalesce(reason, ''), '', '', from_balance, from_version, to_balance, to_version FROM cmt
-		ORDER BY seq`)
+func readOutcomes(ctx context.Context, tx *sql.Tx, names store.Tables, e *Evidence) error {
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(`
+		SELECT creation, id, CASE WHEN seq > (SELECT max(since_seq) FROM %s) THEN seq ELSE 0 END AS place, coalesce(reason, ''), coalesce(iban, ''), coalesce(token, ''),
+			from_balance, from_version, to_balance, to_version
+		FROM (
+			SELECT true AS creation, CAST(uuid AS text) AS id, seq, reason, iban, token,
+				CAST(NULL AS bigint) AS from_balance, CAST(NULL AS bigint) AS from_version, CAST(NULL AS bigint) AS to_balance, CAST(NULL AS bigint) AS to_version FROM %s
+			UNION ALL
+			SELECT false, CAST(uuid AS text), seq, reason, NULL, NULL, from_balance, from_version, to_balance, to_version FROM %s) rows
+		ORDER BY place`, names.Tenure, names.Creations, names.Transfers))
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type batch struct {
 	transfers map[bank.ID]*transfer
 	creations map[bank.ID]*creation
 	seq       int64 // of the first command
+	since     int64 // commands up to this seq are history
 
 	// Where new rows and events live: one allocation for all instead of one each.
 	transferSlab []transfer

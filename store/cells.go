@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -24,6 +25,20 @@ func eachRow(rows *sql.Rows, row func() error) (err error) {
 		}
 	}
 	return rows.Err()
+}
+
+// query calls row for every row of a query.
+func query(ctx context.Context, db querier, row func(scan func(into ...any) error) error, text string, args ...any) error {
+	rows, err := db.QueryContext(ctx, text, args...) //nolint:sqlclosecheck // eachRow does it
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, func() error { return row(rows.Scan) })
+}
+
+// querier is a database, a session or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
 func (c *cells) scan(rows *sql.Rows, n int) error {

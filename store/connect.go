@@ -46,13 +46,16 @@ var (
 )
 
 // afterConnect makes the settings that not every server knows, and those that depend on what the server has: an answer
-// follows the commit, so a role's synchronous_commit=off must not stand.
+// follows the commit, so a role's synchronous_commit=off must not stand. open_bank.handler is what the guard asks for; a
+// pooler would not let it through among the parameters of a connection.
 const afterConnect = `
 SELECT set_config('plan_cache_mode', 'force_generic_plan', false) WHERE current_setting('plan_cache_mode', true) IS NOT NULL
 UNION ALL
 SELECT set_config('tcp_user_timeout', '20s', false) WHERE current_setting('tcp_user_timeout', true) IS NOT NULL
 UNION ALL
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+UNION ALL
+SELECT set_config('open_bank.handler', 'on', false)`
 
 // silence is how long a session of ours waits for a reply: longer than any statement may take.
 const silence = 75 * time.Second
@@ -86,8 +89,17 @@ func CheckURL(database string) error {
 	return err
 }
 
+// User is the user that a DATABASE_URL names, or the environment where it names none. The error is a *FatalError that
+// holds no password.
+func User(database string) (string, error) {
+	cfg, err := settings(database)
+	return cfg.User, err
+}
+
 // pool opens a pool of at most size sessions with the given settings.
-func (s *Store) pool(cfg pq.Config, size int, session map[string]string, silence time.Duration) (*sqlx.DB, error) {
+func (s *Store) pool(cfg pq.Config, size int, session map[string]string, silence time.Duration,
+	ready func(context.Context, driver.Conn) error,
+) (*sqlx.DB, error) {
 	cfg = cfg.Clone()
 	runtime := maps.Clone(everySession)
 	maps.Copy(runtime, session)
@@ -98,7 +110,7 @@ func (s *Store) pool(cfg pq.Config, size int, session map[string]string, silence
 		return nil, fmt.Errorf("preparing to connect: %w", err)
 	}
 	c.Dialer(dialer{silence: silence})
-	db := sqlx.NewDb(sql.OpenDB(connector{c, s.forgetTopics}), "postgres")
+	db := sqlx.NewDb(sql.OpenDB(connector{c, s.forgetTopics, ready}), "postgres")
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return db, nil
@@ -108,6 +120,7 @@ func (s *Store) pool(cfg pq.Config, size int, session map[string]string, silence
 type connector struct {
 	*pq.Connector
 	renewed func()
+	ready   func(context.Context, driver.Conn) error // nil: nothing more to do
 }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -119,6 +132,9 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err == nil {
 		err = rows.Close()
 	}
+	if err == nil && c.ready != nil {
+		err = c.ready(ctx, conn)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("setting up a session: %w", err), conn.Close())
 	}
@@ -126,19 +142,57 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// check refuses a server that the bank cannot live on.
-func (s *Store) check(ctx context.Context) error {
+// serve makes a session one that executes: no other session can hand the database back while it is there, and none
+// begins to execute in one that was.
+func (s *Store) serve(ctx context.Context, conn driver.Conn) error {
+	lock, err := conn.(driver.QueryerContext).QueryContext(ctx, fmt.Sprintf(`SELECT pg_advisory_lock_shared(%d)`, s.layout.serving), nil)
+	if err == nil {
+		err = lock.Close()
+	}
+	if err != nil {
+		return err
+	}
+	// A later statement, which sees what was committed while the lock was waited for.
+	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, s.layout.sql(`SELECT t.* FROM (SELECT 1) one LEFT JOIN (`+tenureSQL+`) t ON true`), nil)
+	if err != nil {
+		return err
+	}
+	row := make([]driver.Value, len(rows.Columns()))
+	if err := errors.Join(rows.Next(row), rows.Close()); err != nil {
+		return err
+	}
+	switch {
+	case row[0] == nil:
+		return &FatalError{Sentence: s.at() + ": nobody has taken this database over; run command-handler migrate"}
+	case row[2] == true:
+		return &FatalError{Sentence: s.at() + ": this database was handed back while this handler was running; to take it over again, stop the other handler and start this one anew"}
+	case row[1] == false:
+		return errors.New("the database is being taken over")
+	}
+	since, _ := row[0].(int64)
+	s.since.Store(since)
+	return nil
+}
+
+// check refuses a server that the bank cannot live on, and finds the layout.
+func (s *Store) check(ctx context.Context, given, preferred string) error {
 	var version, encoding string
 	if err := s.reading.QueryRowxContext(ctx, `SELECT current_setting('server_version_num'), current_setting('server_encoding')`).
 		Scan(&version, &encoding); err != nil {
 		return fmt.Errorf("asking the server's version: %w", err)
 	}
 	if n, err := strconv.Atoi(version); err != nil || n < 110000 {
-		return &FatalError{Sentence: "DATABASE_URL (" + s.target + "): Postgres " + version + " is too old; 11 or newer is needed"}
+		return &FatalError{Sentence: s.at() + ": Postgres " + version + " is too old; 11 or newer is needed"}
 	}
 	if encoding != "UTF8" {
-		return &FatalError{Sentence: "DATABASE_URL (" + s.target + "): the database's encoding is " + encoding +
+		return &FatalError{Sentence: s.at() + ": the database's encoding is " + encoding +
 			", which cannot hold every text; create it with ENCODING 'UTF8'"}
 	}
-	return nil
+	var err error
+	s.layout, err = findLayout(ctx, s.reading, given, preferred)
+	var stop *FatalError
+	if errors.As(err, &stop) {
+		return &FatalError{Sentence: s.at() + ": " + stop.Sentence}
+	}
+	return err
 }

@@ -47,7 +47,7 @@ func (b *batch) transfer(c *Command, at origin, seq int64, fit bool) Outcome {
 		b.transfers[cmd.ID] = row
 		b.newTransfers = append(b.newTransfers, row)
 	}
-	out := Outcome{Disposition: disposition(handled, row.origin, at, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
+	out := Outcome{Disposition: b.disposition(handled, row.seq, row.origin, at, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
 	if out.Reason == "" && out.Disposition != Duplicate {
 		// From the row, not from the command at hand: the row is what happened.
 		happened := bank.ConfirmMoneyTransfer{From: row.from, To: row.to, Amount: row.amount, Description: row.text}
@@ -69,7 +69,7 @@ func (b *batch) create(c *Command, at origin, seq int64, drawn *identity) Outcom
 		b.creations[cmd.ID] = row
 		b.newCreations = append(b.newCreations, row)
 	}
-	out := Outcome{Disposition: disposition(handled, row.origin, at, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
+	out := Outcome{Disposition: b.disposition(handled, row.seq, row.origin, at, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
 	if out.Reason == "" {
 		out.IBAN, out.Token, out.Type = row.outcome.IBAN, row.outcome.Token, row.kind
 	}
@@ -77,12 +77,13 @@ func (b *batch) create(c *Command, at origin, seq int64, drawn *identity) Outcom
 }
 
 // disposition tells a record that is delivered again before its events were surely published from a second record with
-// the same id, which gets the answer alone. A row of unknown origin is always a duplicate's.
-func disposition(handled bool, stored, at origin, published bool) Disposition {
+// the same id, which gets the answer alone. A row of unknown origin, or from before the database was taken over, is
+// always a duplicate's.
+func (b *batch) disposition(handled bool, seq int64, stored, at origin, published bool) Disposition {
 	switch {
 	case !handled:
 		return Executed
-	case at.topic != 0 && stored == at && !published:
+	case at.topic != 0 && stored == at && seq > b.since && !published:
 		return Unfinished
 	}
 	return Duplicate

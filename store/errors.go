@@ -67,7 +67,7 @@ const (
 //	57P01 57P02 57P03 25006 08* 53*   the surroundings: wait
 //	23505 in a table of ours          another session got there first: again
 //	22* 23* 54*                       one command's fault
-//	42* 28* 3D*                       fatal
+//	42* 28* 3D* OB*                   fatal; OB001 is our own guard's
 //
 // A connection that breaks is waited for, and so is whatever else there is: a failing disk is not the command's fault.
 func (s *Store) classify(err error) verdict {
@@ -110,7 +110,7 @@ func (s *Store) classify(err error) verdict {
 		return verdict{wait, stateFull}
 	case "22", "23", "54":
 		return verdict{class: refused}
-	case "42", "28", "3D":
+	case "42", "28", "3D", "OB":
 		return verdict{class: fatal}
 	}
 	return verdict{wait, stateFailing}
@@ -140,7 +140,7 @@ func (s *Store) explain(err error) *FatalError {
 	if errors.As(err, &stop) {
 		return stop
 	}
-	at := "DATABASE_URL (" + s.target + ")"
+	at := s.at()
 	var pe *pq.Error
 	if !errors.As(err, &pe) {
 		return &FatalError{at + ": TLS with Postgres cannot be set up; correct sslmode, sslrootcert, sslcert and sslkey, or the files that they name", err}
@@ -148,6 +148,8 @@ func (s *Store) explain(err error) *FatalError {
 	switch {
 	case pe.Code.Class() == "28":
 		return &FatalError{at + ": Postgres does not let this user in; correct the user or the password, or pg_hba.conf on the server", err}
+	case pe.Code.Class() == "OB":
+		return &FatalError{at + ": the settings of the session are gone, as with a pooler in transaction mode; connect to Postgres itself, or to a pooler in session mode", err}
 	case pe.Code.Class() == "3D":
 		return &FatalError{at + ": there is no such database; create it, or correct the name", err}
 	case pe.Code == "42P07" || pe.Code == "42723":

@@ -110,6 +110,7 @@ func (s *Store) try(ctx context.Context, commands []Command, progress []Progress
 		if err := t.lookUp(b); err != nil {
 			return err
 		}
+		b.since = s.since.Load()
 		b.decide()
 		if err := t.write(b); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,11 +16,12 @@ import (
 // Account is an account as it is stored.
 type Account struct {
 	bank.Account
-	Opening int64 // cents; the balance at version 0
+	Opening        int64 // cents; the balance at OpeningVersion
+	OpeningVersion int64 // 0, unless the account was there when the database was taken over again after a hand-back
 }
 
-// Row is a handled command as it is stored. Rows of an older handler, which hold no more than id, reason and the
-// account made, have Seq 0.
+// Row is a handled command as it is stored. Rows from before the database was taken over, of which an older
+// handler's hold no more than id, reason and the account made, have Seq 0.
 type Row struct {
 	Seq       int64
 	ID        bank.ID
@@ -40,10 +42,15 @@ type Row struct {
 	FromSide, ToSide      bank.Side // of a rejected one as it saw them; unknown if the texts were unfit
 }
 
-const accountsSQL = `SELECT iban, token, {type}, amount, lmt, version, opening FROM {balance} ORDER BY iban COLLATE "C"`
+const (
+	accountSQL  = `SELECT iban, token, {type}, amount, lmt, version, opening, opening_version FROM {balance} WHERE iban = $1`
+	accountsSQL = `SELECT iban, token, {type}, amount, lmt, version, opening, opening_version FROM {balance} ORDER BY iban COLLATE "C"`
+)
 
 const replaySQL = `
-SELECT r.*, t.topic, CAST(t.topic_id AS text) AS topic_id FROM (
+SELECT CASE WHEN r.seq > {since} THEN r.seq END AS seq, r.id, r.creation, r.origin_topic, r.origin_partition, r.origin_offset, r.reason, r.created_at,
+    r.iban, r.token, r.account_type, r.from_party, r.to_party, r.description, r.amount, r.fingerprint,
+    r.from_balance, r.from_version, r.to_balance, r.to_version, t.topic, CAST(t.topic_id AS text) AS topic_id FROM (
     SELECT seq, CAST(uuid AS text) AS id, true AS creation, origin_topic, origin_partition, origin_offset, reason, created_at,
         iban, token, {type} AS account_type,
         CAST(NULL AS text) AS from_party, CAST(NULL AS text) AS to_party, CAST(NULL AS text) AS description, CAST(NULL AS bigint) AS amount, CAST(NULL AS bigint) AS fingerprint,
@@ -55,7 +62,7 @@ SELECT r.*, t.topic, CAST(t.topic_id AS text) AS topic_id FROM (
         from_party, to_party, description, amount, fingerprint, from_balance, from_version, to_balance, to_version
     FROM {cmt}) r
 LEFT JOIN {command_topic} t ON t.id = r.origin_topic
-ORDER BY r.seq NULLS FIRST, r.id`
+ORDER BY 1 NULLS FIRST, r.id`
 
 // Accounts returns every account, by IBAN. It waits like Execute. Errors: ctx's, or a *FatalError.
 func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
@@ -68,7 +75,7 @@ func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 		}
 		return eachRow(rows, func() error {
 			var a Account
-			if err := rows.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Version, &a.Opening); err != nil {
+			if err := scanAccount(rows, &a); err != nil {
 				return fmt.Errorf("reading an account: %w", err)
 			}
 			accounts = append(accounts, a)
@@ -78,14 +85,31 @@ func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 	return accounts, err
 }
 
-// Replay calls each with every handled command, in the order of execution, as of one moment; rows of an older handler
-// come first. Decided again one after the other from the accounts' openings, the commands come to the same outcomes.
+// Account returns the account with an IBAN, and whether there is one. It waits like Execute. Errors: ctx's, or a
+// *FatalError.
+func (s *Store) Account(ctx context.Context, iban string) (a Account, there bool, err error) {
+	err = s.retry(ctx, func(ctx context.Context) error {
+		err := scanAccount(s.reading.QueryRowContext(ctx, s.layout.sql(accountSQL), iban), &a)
+		if there = err == nil; errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return a, there, err
+}
+
+func scanAccount(row interface{ Scan(into ...any) error }, a *Account) error {
+	return row.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Version, &a.Opening, &a.OpeningVersion)
+}
+
+// Replay calls each with every handled command, in the order of execution, as of one moment; rows from before
+// the database was taken over come first. Decided again one after the other from the accounts' openings, the commands come to the same outcomes.
 //
 // Unlike the other methods it does not wait for Postgres once the first row has been handed out.
 // Errors: ctx's, each's, or what Postgres says.
 func (s *Store) Replay(ctx context.Context, each func(Row) error) error {
 	return s.snapshot(ctx, func(tx *sqlx.Tx) error {
-		rows, err := tx.QueryContext(ctx, s.layout.sql(replaySQL))
+		rows, err := tx.QueryContext(ctx, s.layout.rule(replaySQL))
 		if err != nil {
 			return fmt.Errorf("reading the commands: %w", err)
 		}

@@ -30,7 +30,7 @@ func TestTheTablesAreTheReferencesAndMore(t *testing.T) {
 		"balance.amount bigint not null default 0", "balance.lmt bigint not null default '-50000'::integer",
 		"balance.created_at timestamp without time zone not null default current_timestamp",
 		"balance.updated_at timestamp without time zone not null default current_timestamp",
-		"balance.opening bigint not null default 0", "balance.version bigint not null default 0",
+		"balance.opening bigint not null default 0", "balance.version bigint not null default 0", "balance.opening_version bigint not null default 0",
 		"cac.uuid uuid not null", "cac.iban text", "cac.token text", "cac.type text", "cac.reason text",
 		"cac.created_at timestamp without time zone not null default current_timestamp", "cac.seq bigint",
 		"cmt.uuid uuid not null", "cmt.reason text", "cmt.created_at timestamp without time zone not null default current_timestamp",
@@ -105,10 +105,10 @@ func TestManyMayMigrateAtOnce(t *testing.T) {
 	}
 	done.Wait()
 	s := open(t, url)
-	var versions int
-	s.query(t, &versions, `SELECT count(*) FROM openbank_migration WHERE version_id > 0`)
-	if versions != 2 {
-		t.Fatalf("%d migrations applied", versions)
+	var tenures int
+	s.query(t, &tenures, `SELECT count(*) FROM {tenure} WHERE ready_at IS NOT NULL AND handed_back_at IS NULL`)
+	if tenures != 1 {
+		t.Fatalf("taken charge of %d times", tenures)
 	}
 	sound(t, s)
 }

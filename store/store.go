@@ -27,6 +27,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -37,9 +38,19 @@ type Config struct {
 	// leaves out comes from the usual PG* environment, as in libpq. Settings of the session may stand in it
 	// (statement_timeout=5s) and win over ours. A password is never logged.
 	URL string
+	// Setting is where URL came from, for sentences. Default: DATABASE_URL.
+	Setting string
 	// Logger gets one line when Postgres enters a state that has to be waited out, and one when it is over. Default:
 	// slog.Default().
 	Logger *slog.Logger
+	// Layout is the names of the tables: clojure (balance, cac, cmt), rust (balancer, cacr, cmtr), or "" for those that
+	// are there; where both are, those that the URL's user may write, else those of Prefer. An empty database gets
+	// clojure's.
+	Layout, Prefer string
+	// Unguarded leaves the database open to the writes of other programs, of which this handler would see nothing.
+	Unguarded bool
+	// Grantee is a user whom Migrate grants what it takes to execute, when it is not the URL's. Default: nobody.
+	Grantee string
 	// Sessions is how many batches may be in Postgres at once. Default: 3, one for each of the two lanes and one more.
 	Sessions int
 }
@@ -47,11 +58,16 @@ type Config struct {
 // Store is a bank's database. Its methods may be called concurrently.
 type Store struct {
 	layout       layout
+	setting      string   // that led there
 	target       string   // where we are connected to, for sentences; no password
 	executing    *sqlx.DB // sessions with time-outs and prepared statements
 	reading      *sqlx.DB // sessions for migrations, verify, replay
 	surroundings surroundings
 	random       io.Reader // for IBANs and tokens
+	unguarded    bool
+	grantee      string
+	stepped      func(step string) // tests: called after each of Migrate's
+	since        atomic.Int64      // commands up to this seq are history
 
 	preparing sync.Mutex
 	prepared  *statements
@@ -66,29 +82,37 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.Setting == "" {
+		c.Setting = "DATABASE_URL"
+	}
 	if c.Sessions <= 0 {
 		c.Sessions = 3
 	}
 	cfg, err := settings(c.URL)
+	if err == nil {
+		err = errors.Join(checkLayout(c.Layout), checkLayout(c.Prefer))
+	}
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
-		layout:       clojureLayout,
+		setting:      c.Setting,
 		target:       mask(cfg),
 		surroundings: surroundings{log: c.Logger},
 		random:       rand.Reader,
+		unguarded:    c.Unguarded,
+		grantee:      c.Grantee,
 		topics:       make(map[topic]int32),
 	}
 	s.surroundings.log = c.Logger.With("database", s.target)
-	if s.executing, err = s.pool(cfg, c.Sessions, executing, silence); err != nil {
+	if s.executing, err = s.pool(cfg, c.Sessions, executing, silence, s.serve); err != nil {
 		return nil, err
 	}
-	if s.reading, err = s.pool(cfg, 2, reading, 0); err != nil {
+	if s.reading, err = s.pool(cfg, 2, reading, 0, nil); err != nil {
 		return nil, errors.Join(err, s.executing.Close())
 	}
 	s.reading.SetMaxIdleConns(1)
-	if err := s.retry(ctx, s.check); err != nil {
+	if err := s.retry(ctx, func(ctx context.Context) error { return s.check(ctx, c.Layout, c.Prefer) }); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

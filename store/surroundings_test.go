@@ -264,9 +264,12 @@ func TestASessionKeepsItsOwnSettings(t *testing.T) {
 	t.Parallel()
 	u := database(t)
 	s := open(t, u+"&statement_timeout=7s&synchronous_commit=off")
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for name, want := range map[string]string{
 		"enable_seqscan": "off", "jit": "off", "lock_timeout": "10s", "statement_timeout": "7s",
-		"idle_in_transaction_session_timeout": "30s", "tcp_keepalives_idle": "10", "synchronous_commit": "on",
+		"idle_in_transaction_session_timeout": "30s", "tcp_keepalives_idle": "10", "synchronous_commit": "on", "open_bank.handler": "on",
 		"plan_cache_mode": "force_generic_plan", "tcp_user_timeout": "20000", // since PostgreSQL 12
 	} {
 		var got *string

@@ -25,9 +25,10 @@ type Report struct {
 	Creations int64 `json:"creations"` // rows, rejected ones included
 	Transfers int64 `json:"transfers"` // rows, rejected ones included
 	Rejected  int64 `json:"rejected"`  // of both
-	Events    int64 `json:"events"`    // changes of accounts
+	History   int64 `json:"history"`   // of both, those from before the database was taken over
+	Events    int64 `json:"events"`    // changes of accounts since
 
-	Openings string `json:"openings"` // what the accounts started with
+	Openings string `json:"openings"` // what the accounts started with, or had when the database was taken over
 	Inflow   string `json:"inflow"`   // what came from parties outside the bank
 	Outflow  string `json:"outflow"`  // what went to parties outside the bank
 	Balances string `json:"balances"` // what the accounts hold: Openings + Inflow - Outflow
@@ -45,19 +46,19 @@ func (r *Report) OK() bool { return r.Count == 0 }
 var rules = []struct{ name, sql string }{
 	{"an account's events are numbered 1, 2, 3, … and each balance is the one before plus the change", `
 SELECT c.iban, CAST(c.uuid AS text),
-    'version ' || c.version || ' after ' || coalesce(c.version_before, 0) || ', balance ' || c.balance || ' after ' || coalesce(c.balance_before, b.opening, 0) || ' and a change of ' || c.change
+    'version ' || c.version || ' after ' || coalesce(c.version_before, b.opening_version, 0) || ', balance ' || c.balance || ' after ' || coalesce(c.balance_before, b.opening, 0) || ' and a change of ' || c.change
 FROM (SELECT iban, uuid, version, balance, change, lag(version) OVER w AS version_before, lag(balance) OVER w AS balance_before
     FROM ({events}) e WINDOW w AS (PARTITION BY iban ORDER BY version, seq)) c
 LEFT JOIN {balance} b ON b.iban = c.iban
-WHERE c.version <> coalesce(c.version_before, 0) + 1
+WHERE c.version <> coalesce(c.version_before, b.opening_version, 0) + 1
     OR CAST(c.balance AS numeric) <> CAST(coalesce(c.balance_before, b.opening, 0) AS numeric) + c.change`},
 
 	{"an account's balance is its opening plus its events, and its version is their number", `
 SELECT coalesce(b.iban, e.iban), NULL,
     CASE WHEN b.iban IS NULL THEN 'events of an account that is not there'
-    ELSE 'balance ' || b.amount || ' and version ' || b.version || ' beside an opening of ' || b.opening || ' and ' || coalesce(e.n, 0) || ' events of together ' || coalesce(e.change, 0) END
+    ELSE 'balance ' || b.amount || ' and version ' || b.version || ' beside an opening of ' || b.opening || CASE b.opening_version WHEN 0 THEN '' ELSE ' at version ' || b.opening_version END || ' and ' || coalesce(e.n, 0) || ' events of together ' || coalesce(e.change, 0) END
 FROM {balance} b FULL JOIN (SELECT iban, count(*) AS n, sum(CAST(change AS numeric)) AS change FROM ({events}) e GROUP BY iban) e ON e.iban = b.iban
-WHERE b.iban IS NULL OR b.amount <> b.opening + coalesce(e.change, 0) OR b.version <> coalesce(e.n, 0)`},
+WHERE b.iban IS NULL OR b.amount <> b.opening + coalesce(e.change, 0) OR b.version <> b.opening_version + coalesce(e.n, 0)`},
 
 	{"no account is below its limit", `
 SELECT iban, NULL, 'balance ' || amount || ' below the limit ' || lmt FROM {balance} WHERE amount < least(lmt, opening)`},
@@ -68,7 +69,7 @@ SELECT iban, NULL, count(*) || ' accounts' FROM {balance} GROUP BY iban HAVING c
 	{"a confirmed creation's account is there, with its token and type", `
 SELECT c.iban, CAST(c.uuid AS text), CASE WHEN b.iban IS NULL THEN 'no such account' ELSE 'another token or type' END
 FROM {cac} c LEFT JOIN {balance} b ON b.iban = c.iban
-WHERE c.reason IS NULL AND (b.iban IS NULL OR b.token <> c.token OR b.{type} <> c.{type})`},
+WHERE c.reason IS NULL AND c.seq IS NOT NULL AND (b.iban IS NULL OR b.token <> c.token OR b.{type} <> c.{type})`},
 
 	{"a confirmed transfer has an amount, parties and an account that it changed", `
 SELECT from_party, CAST(uuid AS text), 'amount ' || coalesce(CAST(amount AS text), 'unknown') FROM {cmt}
@@ -81,14 +82,17 @@ FROM (SELECT CAST(uuid AS text) AS id, seq FROM {cac} WHERE seq IS NOT NULL UNIO
 GROUP BY seq HAVING count(*) > 1`},
 }
 
-// eventsSQL is every change of every account: the two sides of the confirmed transfers. Rows that were taken over have
-// no seq and no event; what they did is in the openings.
+// sinceSQL is the seq up to which commands are history: what they did is in the openings.
+const sinceSQL = `(SELECT coalesce(max(since_seq), 0) FROM {tenure})`
+
+// eventsSQL is every change of every account since its opening: the two sides of the confirmed transfers. An older
+// handler's rows have no seq and no event.
 const eventsSQL = `
 SELECT from_party AS iban, from_version AS version, from_balance AS balance, -amount AS change, seq, uuid
-FROM {cmt} WHERE reason IS NULL AND seq IS NOT NULL AND from_version IS NOT NULL
+FROM {cmt} WHERE reason IS NULL AND seq > ` + sinceSQL + ` AND from_version IS NOT NULL
 UNION ALL
 SELECT to_party, to_version, to_balance, amount, seq, uuid
-FROM {cmt} WHERE reason IS NULL AND seq IS NOT NULL AND to_version IS NOT NULL`
+FROM {cmt} WHERE reason IS NULL AND seq > ` + sinceSQL + ` AND to_version IS NOT NULL`
 
 const totalsSQL = `
 SELECT
@@ -96,6 +100,7 @@ SELECT
     (SELECT count(*) FROM {cac}) AS creations,
     t.transfers,
     (SELECT count(*) FROM {cac} WHERE reason IS NOT NULL) + t.rejected AS rejected,
+    (SELECT count(*) FROM {cac} WHERE seq IS NULL OR seq <= {since}) + t.history AS history,
     t.events,
     CAST((SELECT coalesce(sum(CAST(opening AS numeric)), 0) FROM {balance}) AS text) AS openings,
     CAST(t.inflow AS text) AS inflow, CAST(t.outflow AS text) AS outflow,
@@ -103,10 +108,11 @@ SELECT
     (SELECT coalesce(sum(CAST(amount AS numeric)) - sum(CAST(opening AS numeric)), 0) FROM {balance}) = t.inflow - t.outflow AS conserved
 FROM (SELECT count(*) AS transfers,
         count(*) FILTER (WHERE reason IS NOT NULL) AS rejected,
+        count(*) FILTER (WHERE past) AS history,
         count(from_version) FILTER (WHERE happened) + count(to_version) FILTER (WHERE happened) AS events,
         coalesce(sum(CAST(amount AS numeric)) FILTER (WHERE happened AND from_version IS NULL AND to_version IS NOT NULL), 0) AS inflow,
         coalesce(sum(CAST(amount AS numeric)) FILTER (WHERE happened AND from_version IS NOT NULL AND to_version IS NULL), 0) AS outflow
-    FROM (SELECT *, reason IS NULL AND seq IS NOT NULL AS happened FROM {cmt}) c) t`
+    FROM (SELECT *, coalesce(reason IS NULL AND seq > {since}, false) AS happened, coalesce(seq <= {since}, true) AS past FROM {cmt}) c) t`
 
 // Verify folds the openings and the events of every account and compares them with what is stored, as of one moment,
 // while commands go on being executed. It reads every row; a million of them take some seconds.
@@ -125,8 +131,8 @@ func (s *Store) Verify(ctx context.Context) (*Report, error) {
 
 func (s *Store) verify(ctx context.Context, tx *sqlx.Tx, r *Report) error {
 	var conserved bool
-	if err := tx.QueryRowxContext(ctx, s.layout.sql(totalsSQL)).Scan(&r.Accounts, &r.Creations, &r.Transfers, &r.Rejected,
-		&r.Events, &r.Openings, &r.Inflow, &r.Outflow, &r.Balances, &conserved); err != nil {
+	if err := tx.QueryRowxContext(ctx, s.layout.rule(totalsSQL)).Scan(&r.Accounts, &r.Creations, &r.Transfers, &r.Rejected,
+		&r.History, &r.Events, &r.Openings, &r.Inflow, &r.Outflow, &r.Balances, &conserved); err != nil {
 		return fmt.Errorf("summing up the books: %w", err)
 	}
 	if !conserved {

@@ -22,6 +22,7 @@ type config struct {
 	handler     handler.Config
 	registry    registry.Config
 	store       store.Config
+	owner       store.Config // of migrate and hand-back
 	environment environment.Handler
 	encryption  string // of the connections to the brokers, in words
 	logJSON     bool
@@ -120,6 +121,16 @@ func (v *values) configure() (config, error) {
 	} else if err := store.CheckURL(c.store.URL); err != nil {
 		faults = append(faults, err)
 	}
+	c.store.Layout, c.store.Prefer = v.value["database-layout"], string(c.environment)
+	if l := c.store.Layout; l != "" && l != "clojure" && l != "rust" {
+		fault("database-layout", "%q is neither clojure nor rust", l)
+	}
+	guarded, err := strconv.ParseBool(v.value["database-guard"])
+	if err != nil {
+		fault("database-guard", "%q is neither true nor false", v.value["database-guard"])
+	}
+	c.store.Unguarded = !guarded
+	faults = append(faults, c.asOwner(v.value["migrate-database-url"])...)
 	switch v.value["log-format"] {
 	case "text":
 	case "json":

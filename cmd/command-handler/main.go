@@ -19,6 +19,12 @@ import (
 	"openbank/store"
 )
 
+// What may stand before the flags.
+const (
+	migrate  = "migrate"
+	handBack = "hand-back"
+)
+
 // version is set by the build.
 var version = "development"
 
@@ -33,6 +39,10 @@ func main() {
 
 // run is the command. Every error is a sentence for whoever runs it, and exit status 1.
 func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) error {
+	command := ""
+	if len(args) > 0 && (args[0] == migrate || args[0] == handBack) {
+		command, args = args[0], args[1:]
+	}
 	s, err := parse(args, env)
 	switch {
 	case errors.Is(err, errHelp):
@@ -55,6 +65,9 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	log := cfg.logger(stderr)
+	if command != "" {
+		return onDatabase(ctx, command, cfg, log, stdout)
+	}
 	cfg.handler.Logger, cfg.registry.Logger, cfg.store.Logger = log, log, log
 	log.Info("starting", "version", version)
 

@@ -49,6 +49,9 @@ var settings = []setting{
 	{"db-hostname", "DB_HOSTNAME", environment.DefaultHostname, "its host, in place of DATABASE_URL", false},
 	{"db-port", "DB_PORT", environment.DefaultPort, "its port", false},
 	{"db-password", "DB_PASSWORD", environment.DefaultPassword, "password of clojure_ch", true},
+	{"database-layout", "DATABASE_LAYOUT", "", "names of the tables: clojure (balance, cac, cmt) or rust (balancer, cacr, cmtr); default: those that are there", false},
+	{"database-guard", "DATABASE_GUARD", "true", "refuse other programs' writes to the tables, until hand-back", false},
+	{"migrate-database-url", "MIGRATE_DATABASE_URL", "", "the database for migrate and hand-back, as the owner of the tables; default: as without", true},
 	{"max-batch", "MAX_BATCH", "4000", "most commands in one Postgres transaction", false},
 	{"unknown-schema-after", "UNKNOWN_SCHEMA_AFTER", "10s", "how long the registry must deny a schema id until records with it become dead letters", false},
 	{"refresh-schemas", "REFRESH_SCHEMAS", "3m", "time between two looks at the latest schemas", false},
@@ -93,7 +96,7 @@ func parse(args []string, env func(string) (string, bool)) (*values, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: command-handler --help lists the flags", err)
 	case flags.NArg() > 0:
-		return nil, fmt.Errorf("unexpected argument %q: command-handler takes flags alone, --help lists them", flags.Arg(0))
+		return nil, fmt.Errorf("unexpected argument %q: command-handler takes migrate or hand-back as its first argument, and flags; --help lists them", flags.Arg(0))
 	}
 	byFlag := map[string]bool{}
 	for _, s := range settings {
@@ -115,7 +118,7 @@ func (v *values) print(w io.Writer, c config) error {
 		switch {
 		case value == "":
 			value = "-"
-		case s.flag == "database-url" || s.flag == "schema-registry-url":
+		case s.flag == "database-url" || s.flag == "migrate-database-url" || s.flag == "schema-registry-url":
 			value = redactURL(value)
 		case s.secret:
 			value = "xxxxx"
@@ -156,7 +159,13 @@ func redactURL(text string) string {
 }
 
 func usage(w io.Writer) {
-	fmt.Fprintln(w, "Usage: command-handler [flags]\n\nExecutes the bank's commands: Kafka in, Postgres, Kafka out. A flag wins over its environment variable.\n\nFlags:")
+	fmt.Fprintln(w, `Usage: command-handler [flags]            execute the bank's commands: Kafka in, Postgres, Kafka out
+       command-handler migrate [flags]    make the database ready, or take it over from an earlier handler, and exit
+       command-handler hand-back [flags]  give the database back to the earlier handler, and exit
+
+A flag wins over its environment variable.
+
+Flags:`)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range settings {
 		fallback := s.fallback

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +12,7 @@ import (
 	"github.com/lib/pq"
 
 	"openbank/connect"
+	"openbank/store"
 )
 
 type balanceCommand struct {
@@ -30,23 +31,21 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
-	db, err := sql.Open("postgres", c.Database.URL())
+	db, err := store.Open(ctx, store.Config{URL: c.Database.URL(), Logger: slog.New(slog.NewTextHandler(s.stderr, nil))})
 	if err != nil {
-		return errors.New("DATABASE_URL (--database-url) is no Postgres URL") // not %w: it holds a password
+		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	var kind string
-	var amount, limit, changes int64
-	err = db.QueryRowContext(ctx, `SELECT type, amount, lmt, version FROM balance WHERE iban = $1`, c.IBAN).Scan(&kind, &amount, &limit, &changes)
+	account, there, err := db.Account(ctx, c.IBAN)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return fmt.Errorf("%s is no account of this bank", c.IBAN)
 	case isUndefinedTable(err):
 		return errNoTables
 	case err != nil:
 		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
+	case !there:
+		return fmt.Errorf("%s is no account of this bank", c.IBAN)
 	}
-	_, err = fmt.Fprintf(s.stdout, "balance %s euro, limit %s euro, type %s, changed %s\n", euro(amount), euro(limit), kind, counted(changes, "time"))
+	_, err = fmt.Fprintf(s.stdout, "balance %s euro, limit %s euro, type %s, changed %s\n", euro(account.Balance), euro(account.Limit), account.Type, counted(account.Version, "time"))
 	return err
 }
 

@@ -111,6 +111,7 @@ func (n named) check(needed ...part) error {
 func writeBankFile(path string, variables []string) error {
 	var text strings.Builder
 	text.WriteString("# How to reach this bank: set -a; . " + path + "; set +a\n")
+	text.WriteString("# With DATABASE_GUARD=false other programs may change rows, as a trial bank is for.\n")
 	for _, variable := range variables {
 		key, value, _ := strings.Cut(variable, "=")
 		text.WriteString(key + "=" + quote(value) + "\n")

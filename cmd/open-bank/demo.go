@@ -162,12 +162,12 @@ func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
 		}
 	}()
 	bankFile := filepath.Join(d.dir, bankFileName)
-	if err := writeBankFile(bankFile, d.around.bank.Environment()); err != nil {
+	if err := writeBankFile(bankFile, d.around.environment()); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(bankFile)) }()
 	// So soon a schema id is believed to be unknown, or the demo would take longer for one record than for all others.
-	environment := append([]string{"UNKNOWN_SCHEMA_AFTER=2s"}, d.around.bank.Environment()...)
+	environment := append([]string{"UNKNOWN_SCHEMA_AFTER=2s"}, d.around.environment()...)
 	if d.handlers, err = startHandlers(handlerPath, d.Handlers, d.dir, environment, nil); err != nil {
 		return err
 	}

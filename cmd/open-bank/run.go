@@ -46,14 +46,14 @@ func (c *runCommand) Run(s *session) (err error) {
 
 	children := &handlers{reported: map[int]bool{}}
 	if c.Only == "all" {
-		children, err = startHandlers(handlerPath, 1, dir, around.bank.Environment(), nil)
+		children, err = startHandlers(handlerPath, 1, dir, around.environment(), nil)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, children.stop()) }()
 	}
 	bankFile := filepath.Join(dir, bankFileName)
-	if err := writeBankFile(bankFile, around.bank.Environment()); err != nil {
+	if err := writeBankFile(bankFile, around.environment()); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(bankFile)) }() // nobody is there any more

@@ -61,6 +61,12 @@ func startSurroundings(ctx context.Context, dir string, logger *slog.Logger) (_ 
 	return s, nil
 }
 
+// environment is what a handler of this bank needs, and its clients may have. The database is not guarded: a trial bank is
+// where one tries what verify makes of an altered row.
+func (s *surroundings) environment() []string {
+	return append(s.bank.Environment(), "DATABASE_GUARD=false")
+}
+
 // stop stops everything, also after the command was interrupted.
 func (s *surroundings) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

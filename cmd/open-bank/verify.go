@@ -58,6 +58,9 @@ func printBooks(out io.Writer, r *store.Report) error {
 	_, err := fmt.Fprintf(out, "%s, %s and %s (%s of them rejected), %s of balances\nopenings %s + in %s - out %s = balances %s euro\n",
 		counted(r.Accounts, "account"), counted(r.Creations, "creation"), counted(r.Transfers, "transfer"), grouped(r.Rejected), counted(r.Events, "change"),
 		euroText(r.Openings), euroText(r.Inflow), euroText(r.Outflow), euroText(r.Balances))
+	if r.History > 0 && err == nil {
+		_, err = fmt.Fprintf(out, "%s from before the database was taken over; what they did is in the openings\n", counted(r.History, "command"))
+	}
 	for _, v := range r.Violations {
 		if err == nil {
 			_, err = fmt.Fprintf(out, "violated: %s: %s\n", v.Rule, found(v))

@@ -16,7 +16,7 @@ BEGIN
     NEW.updated_at = current_timestamp;
     RETURN NEW;
 END $$;
-CREATE TRIGGER {balance}_updated_at BEFORE UPDATE ON {balance}
+CREATE TRIGGER balance_updated_at BEFORE UPDATE ON {balance}
     FOR EACH ROW EXECUTE FUNCTION {maintain_updated_at}();
 
 -- The company account. Its id leaves the sequence alone, which starts at 1.
