@@ -11,7 +11,7 @@ COMMANDS := command-handler synchronizer open-bank
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: build ## start a whole bank on this machine, send it 50,000 transfers, check everything
@@ -28,6 +28,10 @@ build: tools ## build the commands into bin/
 .PHONY: test
 test: tools ## all tests, with the race detector; starts its own servers
 	CGO_ENABLED=1 go test -race -timeout 15m -p 2 ./...
+
+.PHONY: test-stores
+test-stores: tools ## have keytool and openssl read what `make certs` writes; needs both
+	go test -tags foreign -count 1 -run 'Java|JKS' ./certs
 
 .PHONY: lint
 lint: tools .tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## gofmt, vet, golangci-lint

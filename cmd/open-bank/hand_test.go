@@ -137,6 +137,9 @@ func checkBankFile(t *testing.T, dir string) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("bank.env: %v %v", info, err)
 	}
+	if variables, err := readBankFile(path); err != nil || variables["KAFKA_GROUP"] != "command-handler" {
+		t.Errorf("a handler that joins would be in the group %q (%v)", variables["KAFKA_GROUP"], err)
+	}
 	shell := exec.CommandContext(t.Context(), "sh", "-c", `set -a; . "$1"; cd /; "$2" balance NL66OPEN0000000000`, "sh", path, filepath.Join(binaries, "open-bank"))
 	shell.Env = environmentWithoutBank()
 	if out, err := shell.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "balance 1000000000000000.00 euro") {
@@ -165,6 +168,8 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 		"nobody at the registry": {nil, []string{"account", "--schema-registry-url=http://127.0.0.1:1", "--timeout=1s"}, []string{"nothing was sent within 1s: fetching the"}},
 		"a database of another":  {nil, []string{"balance", "x", "--database-url=mysql://u:hush@h/d"}, []string{"DATABASE_URL"}},
 		"nobody at the database": {nil, []string{"balance", "x", "--database-url=postgres://u:hush@127.0.0.1:1/d"}, []string{"looking x up", "refused"}},
+		"nobody at its parts":    {[]string{"DB_HOSTNAME=127.0.0.1", "DB_PORT=1", "DB_PASSWORD=hush"}, []string{"balance", "x"}, []string{"looking x up", "refused"}},
+		"some of the stores":     {[]string{"SSL_PASSWORD=hush"}, []string{"account"}, []string{"SSL_KEYSTORE_LOCATION and SSL_TRUSTSTORE_LOCATION missing"}},
 		"half of TLS":            {[]string{"KAFKA_SSL_KEY_PASSWORD=hush"}, []string{"account"}, []string{"KAFKA_SSL_CA_LOCATION"}},
 		"no amount":              {nil, []string{"transfer", "--from=cash", "--to=x"}, []string{"missing flags: --amount=CENTS"}},
 		"an amount of letters":   {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=ten"}, []string{"--amount"}},
