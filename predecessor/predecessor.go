@@ -1,5 +1,10 @@
 // Package predecessor is the handlers that a bank may have run before, for tests of taking over from them and handing back:
-// the tables that the stack of 2019 makes for them, and the statements that they put to them (statements.go).
+// the tables that the stack of 2019 makes for them (layout.go), the statements that they put to them (statements.go), and a
+// handler that works the way they do (handler.go), with what was wrong about it.
+//
+//	command topic ─ consumer, range assignor ─ one command after the other ─┬▶ answers, BalanceChanged without a version
+//	                                          select, update, insert:       └▶ offsets, a fetch at a time
+//	                                          each a transaction of its own
 //
 // It shares nothing with the handler of this project but what the messages look like and what IBANs and tokens are.
 package predecessor
@@ -25,6 +30,8 @@ type Layout struct {
 	Balance, Creations, Transfers string // tables
 	AccountType                   string // the column with AUTO or MANUAL
 	UpdatedAt                     string // the function of the trigger on Balance
+
+	wholeRow bool // it updates a balance by writing back every column of the row that it read
 }
 
 // The two predecessors.
@@ -32,6 +39,7 @@ var (
 	Clojure = Layout{
 		Name: "clojure", User: "clojure_ch", Group: "command-handler",
 		Balance: "balance", Creations: "cac", Transfers: "cmt", AccountType: "type", UpdatedAt: "maintain_updated_at",
+		wholeRow: true,
 	}
 	Rust = Layout{
 		Name: "rust", User: "rust_ch", Group: "rust-command-handler",
