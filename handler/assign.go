@@ -117,6 +117,9 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.h.takeOver(ctx); err != nil {
+		return nil, err
+	}
 	progress, err := l.h.store.ReadProgress(ctx, l.topic.name)
 	if err != nil {
 		return nil, err

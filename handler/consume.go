@@ -53,7 +53,7 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 	cfg := h.cfg.Kafka.config(h.cfg.ClientID+"-"+suffix, link.logs)
 	for k, v := range (kafka.ConfigMap{
 		"group.id":                      h.cfg.Group,
-		"partition.assignment.strategy": "cooperative-sticky",
+		"partition.assignment.strategy": assignor,
 		"session.timeout.ms":            6000, // the brokers' minimum: how long a dead member's partitions stand still
 		"heartbeat.interval.ms":         2000,
 		"max.poll.interval.ms":          int(h.cfg.MaxPollInterval.Milliseconds()),
@@ -327,7 +327,11 @@ func (l *lane) clientError(err kafka.Error) {
 	case err.Code() == kafka.ErrAllBrokersDown || err.Code() == kafka.ErrTransport || err.Code() == kafka.ErrSsl || err.Code() == kafka.ErrResolve:
 		l.link.lost(err)
 	default:
-		if text := err.Error(); text != l.said {
+		text := err.Error()
+		if err.Code() == kafka.ErrInconsistentGroupProtocol {
+			text = otherAssignor(l.h.cfg.Group)
+		}
+		if text != l.said {
 			l.said = text
 			l.log.Warn("Kafka consumer: waiting", "reason", text)
 		}

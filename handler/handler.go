@@ -114,6 +114,9 @@ type Handler struct {
 	lanes    []*lane
 	producer *producer
 
+	taking sync.Mutex
+	taken  bool // the database is what this code needs; guarded by taking
+
 	// owned is the mutex T of docs/delivery.md: it guards which epochs are current. The producer goroutine holds it from
 	// the moment it leaves out what is no longer ours until what is left is bound to be published.
 	owned sync.Mutex
@@ -130,7 +133,7 @@ type Counts struct {
 	Executed, Unfinished, Duplicates, DeadLetters atomic.Int64
 }
 
-// New makes a Handler. The store must be migrated.
+// New makes a Handler. Its store need not be migrated: the handler does that when it is let into the group.
 func New(cfg Config, s *store.Store, r *registry.Client) (*Handler, error) {
 	cfg = cfg.withDefaults()
 	if cfg.MaxBatch < 1 || cfg.MaxBatch > store.MaxBatch {

@@ -77,20 +77,17 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	}
 	defer schemas.Close()
 	db, err := store.Open(ctx, cfg.store)
-	if err == nil {
-		defer func() {
-			if err := db.Close(); err != nil {
-				log.Warn("closing the database", "error", err)
-			}
-		}()
-		err = db.Migrate(ctx)
-	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped while waiting: nothing was begun
 		}
 		return err
 	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			log.Warn("closing the database", "error", err)
+		}
+	}()
 	h, err := handler.New(cfg.handler, db, schemas)
 	if err != nil {
 		return err

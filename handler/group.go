@@ -1,0 +1,30 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+)
+
+// assignor is how the members of the group share the partitions: each keeps what it has where it can. All must name the same.
+const assignor = "cooperative-sticky"
+
+// otherAssignor is for whoever left an older handler running, which keeps this one out of the group.
+func otherAssignor(group string) string {
+	return fmt.Sprintf("group %s has members that share its partitions by another assignor (range, as the older handlers do) than %s; "+
+		"there can only be one in a group: stop the older handlers, and work begins", group, assignor)
+}
+
+// takeOver brings the database to what this code needs, once. It is left as it is until the group has let this handler in, and with that
+// until no older handler is in it: to refuse one the second statement of a command that it is in the middle of would be worse than to wait.
+func (h *Handler) takeOver(ctx context.Context) error {
+	h.taking.Lock()
+	defer h.taking.Unlock()
+	if h.taken {
+		return nil
+	}
+	if err := h.store.Migrate(ctx); err != nil {
+		return err // it says what was done
+	}
+	h.taken = true
+	return nil
+}

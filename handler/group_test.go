@@ -1,0 +1,70 @@
+package handler_test
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/bank"
+)
+
+const shareByRange = "stop the older handlers"
+
+// member joins the group as an older handler's consumer would, and waits until it is in.
+func (b *bundle) member(group string) *kgo.Client {
+	b.t.Helper()
+	client, err := b.kafka.Client("older", kgo.ConsumerGroup(group), kgo.Balancers(kgo.RangeBalancer()), kgo.ConsumeTopics(transfers),
+		kgo.DisableAutoCommit(), kgo.SessionTimeout(6*time.Second))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(client.Close)
+	b.eventually("the older member is in", reasonableTimeout, func() error {
+		groups, err := kadm.NewClient(b.client).DescribeGroups(b.t.Context(), group)
+		if err != nil {
+			return err
+		}
+		if g := groups[group]; g.State != "Stable" || g.Protocol != "range" {
+			return fmt.Errorf("the group is %s by %q", g.State, g.Protocol)
+		}
+		return nil
+	})
+	return client
+}
+
+// connected opens a database until the test ends.
+func (b *bundle) connected(url string) *sql.DB {
+	b.t.Helper()
+	db, err := sql.Open("postgres", url)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// Each lane says why it waits, once, and works as soon as the older handler is gone. Until then nothing is changed: what an older one is in the
+// middle of could not be finished.
+func TestAnOlderHandlerInTheGroupIsWaitedForBeforeAnythingIsChanged(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	old := b.member("command-handler")
+	h := b.start("LOG_LEVEL=info")
+	b.eventually("it says what it waits for", reasonableTimeout, h.says(shareByRange))
+	var tables int
+	if err := b.connected(b.bank.Postgres.URL("")).QueryRowContext(t.Context(), `SELECT count(*) FROM pg_tables WHERE schemaname = 'public'`).Scan(&tables); err != nil || tables != 0 {
+		t.Errorf("%d tables are made, %v", tables, err)
+	}
+	old.Close()
+	b.open(b.watch(creationAnswers), bank.ID{15: 1})
+	if lines := strings.Count(h.text(), shareByRange); lines > 2 {
+		t.Errorf("it is said %d times: %s", lines, h.text())
+	}
+	b.stop(h)
+}
