@@ -227,6 +227,14 @@ func (d Database) parts() environment.Database {
 	return environment.Database{Hostname: d.Hostname, Port: d.Port, Password: d.Password}
 }
 
+// Setting names what URL comes of, for sentences.
+func (d Database) Setting() string {
+	if d.Location != "" {
+		return "DATABASE_URL"
+	}
+	return environment.DatabaseSetting
+}
+
 // URL is where the database is, once Check has found no fault. It has a password in it.
 func (d Database) URL() string {
 	if d.Location != "" {

@@ -153,6 +153,9 @@ func Contradictions(value func(variable string) string) []error {
 // ClojureVariables are those by which the Clojure handler alone reaches its database and the brokers.
 func ClojureVariables() []string { return slices.Concat(things[0].clojure, things[1].clojure) }
 
+// DatabaseSetting names the settings that a Database comes from, for sentences.
+const DatabaseSetting = "DB_HOSTNAME, DB_PORT and DB_PASSWORD"
+
 // Database is where the Clojure handler's database is. What is empty stands for its default.
 type Database struct{ Hostname, Port, Password string }
 

@@ -116,6 +116,7 @@ func (v *values) configure() (config, error) {
 	c.store = store.Config{URL: v.value["database-url"]}
 	if c.store.URL == "" {
 		var faulty []error
+		c.store.Setting = environment.DatabaseSetting
 		c.store.URL, faulty = environment.Database{Hostname: v.value["db-hostname"], Port: v.value["db-port"], Password: v.value["db-password"]}.URL()
 		faults = append(faults, faulty...)
 	} else if err := store.CheckURL(c.store.URL); err != nil {

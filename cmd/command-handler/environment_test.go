@@ -47,7 +47,7 @@ func configured(t *testing.T, env []string, args ...string) config {
 func TestTheClojureEnvironmentIsUnderstood(t *testing.T) {
 	t.Parallel()
 	c := configured(t, clojureEnvironment("op/en@bank"))
-	if c.environment != environment.Clojure || c.store.URL != "postgres://clojure_ch:op%2Fen%40bank@db:25432/balancedb" {
+	if c.environment != environment.Clojure || c.store.Prefer != "clojure" || c.store.Setting != environment.DatabaseSetting || c.store.URL != "postgres://clojure_ch:op%2Fen%40bank@db:25432/balancedb" {
 		t.Errorf("environment %q, database %s", c.environment, c.store.URL)
 	}
 	tls := c.handler.Kafka.TLS
@@ -76,7 +76,7 @@ func TestTheRustEnvironmentIsUnderstood(t *testing.T) {
 	}
 	c := configured(t, rustEnvironment(o))
 	tls := c.handler.Kafka.TLS
-	if c.environment != environment.Rust || c.store.URL != "postgres://rust_ch:open-bank@db:25432/balancedb" || tls.Text || tls.CA != o.Files("").CA {
+	if c.environment != environment.Rust || c.store.Prefer != "rust" || c.store.URL != "postgres://rust_ch:open-bank@db:25432/balancedb" || tls.Text || tls.CA != o.Files("").CA {
 		t.Errorf("environment %q, database %s, TLS %v %s", c.environment, c.store.URL, tls.Text, tls.CA)
 	}
 }

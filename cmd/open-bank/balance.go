@@ -31,7 +31,7 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
-	db, err := store.Open(ctx, store.Config{URL: c.Database.URL(), Logger: slog.New(slog.NewTextHandler(s.stderr, nil))})
+	db, err := store.Open(ctx, store.Config{URL: c.Database.URL(), Setting: c.Database.Setting(), Logger: slog.New(slog.NewTextHandler(s.stderr, nil))})
 	if err != nil {
 		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
 	}

@@ -334,7 +334,7 @@ func (d *demo) judge(ctx context.Context, logger *slog.Logger) error {
 	if err := audit.ReadTables(ctx, url, evidence); err != nil {
 		return err
 	}
-	books, err := readBooks(ctx, url, logger)
+	books, err := readBooks(ctx, d.around.connection.Database, logger)
 	if err != nil {
 		return err
 	}

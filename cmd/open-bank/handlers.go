@@ -85,7 +85,7 @@ func environmentWithoutBank() []string {
 	var kept []string
 	for _, variable := range os.Environ() {
 		key, _, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(key, "KAFKA_") || strings.HasPrefix(key, "SCHEMA_REGISTRY_") || strings.HasPrefix(key, "DATABASE_") || slices.Contains(environment.ClojureVariables(), key) {
+		if strings.HasPrefix(key, "KAFKA_") || strings.HasPrefix(key, "SCHEMA_REGISTRY_") || strings.HasPrefix(key, "DATABASE_") || key == "MIGRATE_DATABASE_URL" || slices.Contains(environment.ClojureVariables(), key) {
 			continue
 		}
 		kept = append(kept, variable)

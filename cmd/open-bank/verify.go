@@ -28,7 +28,7 @@ func (c *verifyCommand) Run(s *session) error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
-	books, err := readBooks(ctx, c.Database.URL(), slog.New(slog.NewTextHandler(s.stderr, nil)))
+	books, err := readBooks(ctx, c.Database, slog.New(slog.NewTextHandler(s.stderr, nil)))
 	if isUndefinedTable(err) {
 		return errNoTables
 	}
@@ -45,8 +45,8 @@ func (c *verifyCommand) Run(s *session) error {
 	return err
 }
 
-func readBooks(ctx context.Context, url string, logger *slog.Logger) (_ *store.Report, err error) {
-	db, err := store.Open(ctx, store.Config{URL: url, Logger: logger})
+func readBooks(ctx context.Context, database connect.Database, logger *slog.Logger) (_ *store.Report, err error) {
+	db, err := store.Open(ctx, store.Config{URL: database.URL(), Setting: database.Setting(), Logger: logger})
 	if err != nil {
 		return nil, err
 	}
