@@ -36,8 +36,8 @@ func listen(port int) (net.Listener, error) {
 	return config.Listen(context.Background(), "tcp", loopback(port)) // there is nothing to wait for
 }
 
-// freePort is a port that was free a moment ago, for a process that can only be told a number.
-func freePort() (int, error) {
+// FreePort is a port that was free a moment ago, for a process that can only be told a number.
+func FreePort() (int, error) {
 	listener, err := listenFree()
 	if err != nil {
 		return 0, err

@@ -181,7 +181,7 @@ func (p *Postgres) start(ctx context.Context) error {
 	choose := p.port == 0
 	for {
 		if choose {
-			port, err := freePort()
+			port, err := FreePort()
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,239 @@
+// Package realkafka answers for real servers where the embedded ones are not enough: Apache Kafka of today, Apache Kafka of
+// 2019 with its ZooKeeper, and a schema registry that really checks compatibility. It is for tests.
+//
+//	Maven ── artefacts ──▶ cache ──▶ java ── Cluster   1 or 3 brokers on localhost, mutual TLS, brokers known by CN alone if wanted
+//	        (SHA-256)                     └─ Registry  Apicurio with Confluent's API
+//
+// It needs Java 17 or newer and, the first time, Maven, which keeps to the mirrors in its own settings. Servers are children
+// of this process and end with it; each takes 250 to 400 MB. Whatever is missing is an error that says how to get it.
+//
+// Not here: SASL, access control lists, anything about brokers that a test of the bank doesn't ask for.
+package realkafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/certs"
+	"openbank/embedded"
+	"openbank/process"
+)
+
+// Version is a version of Apache Kafka that can be run.
+type Version string
+
+const (
+	// Current has KRaft, with broker and controller in one process.
+	Current Version = "4.3.1"
+	// Old is the stack's of 2019. It has a ZooKeeper beside it, no topic ids, and no fencing by a group's generation.
+	Old Version = "2.3.0"
+)
+
+// Host is where all servers listen, and what their certificates are for.
+const Host = "localhost"
+
+const (
+	startDeadline = 3 * time.Minute // three JVMs on a busy machine
+	stopDeadline  = 20 * time.Second
+	askInterval   = 100 * time.Millisecond
+)
+
+// Config says what to start. The zero value is one broker of the current version.
+type Config struct {
+	// Version. Default: Current.
+	Version Version
+	// Brokers, 1 or 3. Default: 1. Three replicate everything three times, with two in sync.
+	Brokers int
+	// CNOnly gives the brokers a certificate without alternative names: its CN is Host, and that is all.
+	CNOnly bool
+	// Dir gets data, logs and certificates. Default: a temporary directory that goes at Stop.
+	Dir string
+}
+
+// Cluster is a running Kafka.
+type Cluster struct {
+	config Config
+	dir    string
+	certs  certs.Options
+	java   java
+	jars   string
+
+	zookeeper *process.Process
+	brokers   []*broker
+
+	stop sync.Once
+	err  error
+}
+
+// Start fetches what is not in the cache yet, starts the brokers and returns when all of them are there. ctx bounds the
+// start alone.
+func Start(ctx context.Context, config Config) (_ *Cluster, err error) {
+	if config.Version == "" {
+		config.Version = Current
+	}
+	if config.Brokers == 0 {
+		config.Brokers = 1
+	}
+	if config.Brokers != 1 && config.Brokers != 3 {
+		return nil, fmt.Errorf("starting Kafka: %d brokers: choose 1 or 3", config.Brokers)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	c := &Cluster{config: config, dir: config.Dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("starting Kafka %s: %w", config.Version, err), c.Stop())
+		}
+	}()
+	if c.java, err = findJava(); err != nil {
+		return nil, err
+	}
+	if c.jars, err = kafkaJars(ctx, config.Version); err != nil {
+		return nil, err
+	}
+	if c.dir == "" {
+		if c.dir, err = os.MkdirTemp("", "openbank-kafka-"); err != nil {
+			return nil, err
+		}
+	}
+	c.certs = certs.Options{Dir: filepath.Join(c.dir, "certs"), Servers: []string{Host}, CNOnly: config.CNOnly, Readable: true}
+	if err := certs.Generate(c.certs); err != nil {
+		return nil, err
+	}
+	if err := c.prepare(ctx); err != nil {
+		return nil, err
+	}
+	for _, b := range c.brokers {
+		if err := b.start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c, c.awaitBrokers(ctx)
+}
+
+// Addresses are the brokers', host:port.
+func (c *Cluster) Addresses() []string {
+	addresses := make([]string, len(c.brokers))
+	for i, b := range c.brokers {
+		addresses[i] = Host + ":" + strconv.Itoa(b.port)
+	}
+	return addresses
+}
+
+// Certificates are the set that the brokers trust, with an identity for each of the stack's clients. Every user may read it.
+func (c *Cluster) Certificates() certs.Options { return c.certs }
+
+// Client is a client under the command handler's certificate. The caller closes it.
+func (c *Cluster) Client(more ...kgo.Opt) (*kgo.Client, error) {
+	config, err := certs.ClientTLS(c.certs.Files("command-handler"))
+	if err != nil {
+		return nil, err
+	}
+	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Addresses()...), kgo.DialTLSConfig(config)}, more...)...)
+}
+
+// Kill ends broker i, counted from 0, as a crash does, and waits until it is gone.
+func (c *Cluster) Kill(i int) { c.brokers[i].process.Kill() }
+
+// Restart starts broker i again, on the port and with the data that it had, and returns when all brokers are there.
+func (c *Cluster) Restart(ctx context.Context, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	b := c.brokers[i]
+	if b.process.Running() {
+		return fmt.Errorf("restarting broker %d: it runs", i)
+	}
+	if err := b.start(ctx); err != nil {
+		return fmt.Errorf("restarting broker %d: %w", i, err)
+	}
+	return c.awaitBrokers(ctx)
+}
+
+// Stop stops all servers, in order when that takes no more than 20 seconds, and removes a temporary directory. Further calls
+// return what the first one did.
+func (c *Cluster) Stop() error {
+	c.stop.Do(func() {
+		var running []*process.Process
+		for _, b := range c.brokers {
+			if b.process != nil {
+				running = append(running, b.process)
+			}
+		}
+		stopAll(running)
+		if c.zookeeper != nil {
+			stopAll([]*process.Process{c.zookeeper})
+		}
+		if c.config.Dir == "" && c.dir != "" {
+			c.err = os.RemoveAll(c.dir)
+		}
+	})
+	return c.err
+}
+
+func stopAll(running []*process.Process) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopDeadline)
+	defer cancel()
+	for _, p := range running {
+		p.Signal(syscall.SIGTERM)
+	}
+	for _, p := range running {
+		select {
+		case <-p.Exited():
+		case <-ctx.Done(): // the last of three has no quorum to take leave of
+			p.Kill()
+		}
+	}
+}
+
+// awaitBrokers waits until all brokers say that all of them are there.
+func (c *Cluster) awaitBrokers(ctx context.Context) error {
+	for i, address := range c.Addresses() {
+		err := c.brokers[i].await(ctx, func() error {
+			client, err := c.Client(kgo.SeedBrokers(address), kgo.RequestRetries(0))
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			metadata, err := kadm.NewClient(client).BrokerMetadata(ctx)
+			if err != nil {
+				return err
+			}
+			ids := metadata.Brokers.NodeIDs()
+			slices.Sort(ids)
+			if len(ids) != c.config.Brokers || metadata.Controller < 0 {
+				return fmt.Errorf("broker %d knows the brokers %v and the controller %d", i, ids, metadata.Controller)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freePorts are ports that were free a moment ago.
+func freePorts(count int) ([]int, error) {
+	ports := make([]int, 0, count)
+	for len(ports) < count {
+		port, err := embedded.FreePort()
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(ports, port) {
+			ports = append(ports, port)
+		}
+	}
+	return ports, nil
+}
