@@ -52,7 +52,33 @@ bench: tools ## what the store does in a second, beside pgbench and the bare wri
 
 .PHONY: certs
 certs: build ## a development CA, certificates and stores for brokers and clients, into dev-certs/
-	$(BIN)/open-bank certs --dir dev-certs
+	$(BIN)/open-bank certs --dir dev-certs $(CERTS_FLAGS)
+
+.PHONY: image
+image: docker ## the commands as images: openbank/command-handler, openbank/synchronizer, openbank/open-bank
+	for command in $(COMMANDS); do \
+	  docker build --target $$command --build-arg VERSION=$(VERSION) --tag openbank/$$command:$(VERSION) --tag openbank/$$command:latest .; \
+	done
+
+.PHONY: stack
+stack: image ## the whole stack in Docker: three brokers, registry, Postgres, synchronizer, handler
+	[ -e dev-certs ] || $(MAKE) certs CERTS_FLAGS=--readable
+	$(call install,docker-compose,docker-compose)
+	docker-compose up
+
+.PHONY: test-images
+test-images: tools ## the images as they run in Docker, against Apache Kafka of today and of 2019 (15 min; root, or a Docker that is there)
+	$(call install,docker,docker.io)
+	$(call install,java,openjdk-17-jre-headless)
+	$(call install,mvn,maven)
+	$(call install,debootstrap,debootstrap)
+	CGO_ENABLED=1 go test -tags docker -count 1 -timeout 40m -v ./image
+
+.PHONY: test-kafka
+test-kafka: tools ## that the real Kafka and registry, which other tests start, do what they are for
+	$(call install,java,openjdk-17-jre-headless)
+	$(call install,mvn,maven)
+	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m ./realkafka
 
 .PHONY: clean
 clean: ## remove what was built and the bank of `make run`
@@ -65,3 +91,15 @@ tools:
 	  [ "$$(printf '%s\n' 1.26 "$$have" | sort -V | head -n 1)" = 1.26 ] || \
 	  { echo "Go $$have is too old: install Go 1.26 or newer, see https://go.dev/dl" >&2; exit 1; }
 	@command -v gcc >/dev/null || { echo "gcc is missing: the Kafka client is C; install gcc with libc headers (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; }
+
+.PHONY: docker
+docker:
+	$(call install,docker,docker.io)
+	@docker info >/dev/null || { echo "Docker does not answer: start it (systemctl start docker), or join its group" >&2; exit 1; }
+
+# $(call install,COMMAND,PACKAGE) installs a package of Debian's when its command is missing and root calls, and says what is
+# missing otherwise.
+define install
+@command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(2); } || \
+  { echo "$(1) is missing: install it (Debian: apt-get install $(2))" >&2; exit 1; }
+endef

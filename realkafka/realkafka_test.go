@@ -15,7 +15,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEveryVersionTakesRecordsFromClientsWithACertificate(t *testing.T) {
-	t.Parallel()
 	for name, config := range map[string]Config{
 		"current":            {},
 		"current by CN":      {CNOnly: true},
