@@ -25,8 +25,11 @@ const (
 )
 
 const (
-	pollRecords = 500 // the JVM client's max.poll.records: offsets are committed when these are handled
-	giveUp      = 30 * time.Second
+	// PollRecords is how many commands of a topic are taken at once, at most; their offsets are committed when all of them are handled.
+	// It is the JVM client's default.
+	PollRecords = 500
+
+	giveUp = 30 * time.Second
 )
 
 // Config says where an old handler works.
@@ -77,7 +80,7 @@ func Start(ctx context.Context, c Config) (_ *Handler, err error) {
 	var clients []*kgo.Client
 	for _, topic := range []string{creations, transfers} {
 		client, err := c.Kafka.Client(c.Group+"-consumer", kgo.ConsumerGroup(c.Group), kgo.Balancers(kgo.RangeBalancer()), kgo.ConsumeTopics(topic),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.SessionTimeout(10*time.Second), kgo.FetchMaxWait(100*time.Millisecond))
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.SessionTimeout(6*time.Second), kgo.FetchMaxWait(100*time.Millisecond))
 		if err != nil {
 			h.producer.Close()
 			for _, made := range clients {
@@ -135,7 +138,7 @@ func (h *Handler) consume(client *kgo.Client, handle func(context.Context, any) 
 	ctx := context.WithoutCancel(h.stopping) // a command that was begun is finished
 	defer client.Close()
 	for h.stopping.Err() == nil {
-		fetched := client.PollRecords(h.stopping, pollRecords)
+		fetched := client.PollRecords(h.stopping, PollRecords)
 		var done []*kgo.Record
 		for _, record := range fetched.Records() {
 			if h.stopping.Err() != nil {
