@@ -20,7 +20,7 @@ func (s *swap) check(repeats bool) {
 	s.checkMoney()
 	s.checkVersions()
 	s.checkBooks()
-	s.bundle.answered(reasonableTimeout, repeats)
+	s.answered(reasonableTimeout, repeats)
 }
 
 // checkMoney holds every balance to what was answered: the openings, and once each the transfers that were confirmed.
@@ -196,7 +196,7 @@ func TestASwapInTheMiddleOfABacklogAndBack(t *testing.T) {
 			})
 			s.batch(2000)
 			s.again(s.said)
-			s.finished(s.old(int64(s.count+repeats-s.answers())))
+			s.finished(s.old(int64(s.count + repeats - s.answers())))
 			s.answeredOnce(repeats)
 			s.checkMoney()
 
