@@ -72,6 +72,9 @@ func (b *batch) create(c *Command, at origin, seq int64, drawn *identity) Outcom
 	out := Outcome{Disposition: b.disposition(handled, row.seq, row.origin, at, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
 	if out.Reason == "" {
 		out.IBAN, out.Token, out.Type = row.outcome.IBAN, row.outcome.Token, row.kind
+		if !out.Type.Valid() { // an older handler's row, which would have no answer: there is no such symbol
+			out.Type = cmd.Type
+		}
 	}
 	return out
 }

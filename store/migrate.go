@@ -143,12 +143,12 @@ func (m *migration) run(ctx context.Context) error {
 			m.surroundings.log.Info("bringing the database on", "layout", m.layout.name, "first_step", step.name)
 		}
 		taken = true
+		start := time.Now()
 		if err := step.take(ctx); err != nil {
 			return fmt.Errorf("bringing the database on, step %q: %w", step.name, err)
 		}
-		if m.stepped != nil {
-			m.stepped(step.name)
-		}
+		m.surroundings.log.Debug("a step of bringing the database on is done", "step", step.name, "took", time.Since(start).Round(time.Millisecond))
+		m.reached(step.name)
 		if err := m.look(ctx); err != nil {
 			return err
 		}

@@ -66,7 +66,7 @@ type Store struct {
 	random       io.Reader // for IBANs and tokens
 	unguarded    bool
 	grantee      string
-	stepped      func(step string) // tests: called after each of Migrate's
+	reached      func(step string) // tests look on here
 	since        atomic.Int64      // commands up to this seq are history
 
 	preparing sync.Mutex
@@ -102,6 +102,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		random:       rand.Reader,
 		unguarded:    c.Unguarded,
 		grantee:      c.Grantee,
+		reached:      func(string) {},
 		topics:       make(map[topic]int32),
 	}
 	s.surroundings.log = c.Logger.With("database", s.target)

@@ -176,20 +176,22 @@ func (m *migration) enterOpenings(ctx context.Context) error {
 	for more := true; more; {
 		var to sql.NullInt64
 		if err := m.conn.QueryRowContext(ctx, m.sql(`
-			WITH chunk AS (
-				SELECT balance_id FROM {balance}
-				WHERE balance_id > coalesce((SELECT opened_to FROM {tenure} ORDER BY id DESC LIMIT 1), -2147483649)
-				ORDER BY balance_id LIMIT $1),
+			WITH done AS (SELECT coalesce((SELECT opened_to FROM {tenure} ORDER BY id DESC LIMIT 1), -2147483649) AS balance_id),
+			chunk AS (
+				SELECT max(balance_id) AS last FROM (
+					SELECT balance_id FROM {balance} WHERE balance_id > (SELECT balance_id FROM done) ORDER BY balance_id LIMIT $1) b),
 			entered AS (
-				UPDATE {balance} b SET opening = b.amount, opening_version = b.version FROM chunk c
-				WHERE b.balance_id = c.balance_id AND (b.opening <> b.amount OR b.opening_version <> b.version)),
+				UPDATE {balance} SET opening = amount, opening_version = version
+				WHERE balance_id > (SELECT balance_id FROM done) AND balance_id <= (SELECT last FROM chunk)
+					AND (opening <> amount OR opening_version <> version)),
 			noted AS (
-				UPDATE {tenure} SET opened_to = (SELECT max(balance_id) FROM chunk)
-				WHERE id = (SELECT max(id) FROM {tenure}) AND EXISTS (SELECT FROM chunk))
-			SELECT max(balance_id) FROM chunk`), openingChunk).Scan(&to); err != nil {
+				UPDATE {tenure} SET opened_to = (SELECT last FROM chunk)
+				WHERE id = (SELECT max(id) FROM {tenure}) AND (SELECT last FROM chunk) IS NOT NULL)
+			SELECT last FROM chunk`), openingChunk).Scan(&to); err != nil {
 			return fmt.Errorf("entering the openings: %w", err)
 		}
 		more = to.Valid
+		m.reached("some openings")
 	}
 	return nil
 }
