@@ -57,6 +57,7 @@ const (
 	stateReadOnly = "Postgres is read-only"
 	stateBlocked  = "another session holds the rows"
 	stateMeeting  = "other sessions keep writing the same rows"
+	stateTaken    = "other handlers have this identity"
 	stateFailing  = "Postgres fails"
 )
 
@@ -73,6 +74,9 @@ const (
 func (s *Store) classify(err error) verdict {
 	if errors.Is(err, errOvertaken) {
 		return verdict{class: again}
+	}
+	if errors.Is(err, errNoSlot) {
+		return verdict{wait, stateTaken}
 	}
 	var stop *FatalError
 	if errors.As(err, &stop) {

@@ -109,7 +109,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.executing, err = s.pool(cfg, c.Sessions, executing, silence, s.serve); err != nil {
 		return nil, err
 	}
-	if s.reading, err = s.pool(cfg, 2, reading, 0, nil); err != nil {
+	if s.reading, err = s.pool(cfg, 4, reading, 0, nil); err != nil {
 		return nil, errors.Join(err, s.executing.Close())
 	}
 	s.reading.SetMaxIdleConns(1)

@@ -1,0 +1,289 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Lease is a number, a slot, that no other session has under the same name. A handler's identities in Kafka are made of
+// it: so whoever is started in a dead one's place takes its slot and with it its identity, at once, and no two
+// handlers that live ever have the same.
+//
+// It is an advisory lock on a session of its own, which ends with the session: when the process dies, and also when the
+// server restarts. Keep takes it again then. That the lease is held when one looks is no proof a moment later; what
+// keeps two handlers apart then is Kafka's fencing.
+type Lease struct {
+	s    *Store
+	name string
+	slot int
+	held atomic.Bool
+
+	mu   sync.Mutex // guards the session
+	conn *sql.Conn
+	us   backend
+}
+
+// backend is a session as the server knows it; process ids are used again.
+type backend struct {
+	pid   int
+	since string
+}
+
+const (
+	// leaseInterval is the time between two looks at the slots.
+	leaseInterval = 500 * time.Millisecond
+	// leasePatience bounds a look, or a server that stands still would go unnoticed.
+	leasePatience = 5 * time.Second
+)
+
+// Advisory locks of two int4 keys are a space of their own: the first key is the name, the second the slot.
+const (
+	tryLockSQL = `SELECT pg_try_advisory_lock($1, $2)`
+	// Who sees to what a dead handler left holds this while it does, and whoever takes the slot waits for it.
+	awaitLockSQL = `SELECT pg_advisory_lock($1, $2)`
+	unlockSQL    = `SELECT pg_advisory_unlock($1, $2)`
+	heldSlotsSQL = `SELECT CAST(CAST(objid AS bigint) AS int), pid FROM pg_locks
+WHERE locktype = 'advisory' AND classid = CAST(CAST($1 AS bigint) AS oid) AND objsubid = 2 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+	holderSQL = `SELECT a.pid, coalesce(CAST(a.backend_start AS text), ''), coalesce(host(a.client_addr), 'a local socket'), coalesce(a.application_name, '')
+FROM pg_stat_activity a JOIN (` + heldSlotsSQL + `) l (slot, pid) ON a.pid = l.pid WHERE l.slot = $2`
+)
+
+// key is a name as the first key of an advisory lock.
+func key(name string) int32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return int32(h.Sum32())
+}
+
+func (l *Lease) key() int32      { return key("slot of " + l.name) }
+func (l *Lease) cleaning() int32 { return key("cleaning of " + l.name) }
+
+// errNoSlot says that every slot is somebody else's.
+var errNoSlot = errors.New("every slot is taken")
+
+// Lease takes the lowest free slot of a name, which has so many of them. It waits like Execute, and until there is one.
+// Errors: ctx's, or a *FatalError.
+func (s *Store) Lease(ctx context.Context, name string, slots int) (*Lease, error) {
+	l := &Lease{s: s, name: name, slot: -1}
+	err := s.retry(ctx, func(ctx context.Context) error {
+		return l.connect(ctx, func() error {
+			for slot := range slots {
+				taken, err := l.try(ctx, slot)
+				if err != nil {
+					return err
+				}
+				if taken {
+					l.slot = slot
+					return nil
+				}
+			}
+			return fmt.Errorf("%w: %s has %d", errNoSlot, name, slots)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Slot is the leased number.
+func (l *Lease) Slot() int { return l.slot }
+
+// Held says whether the lease was ours when Keep last looked. While it is not, nothing may be begun under its identity.
+func (l *Lease) Held() bool { return l.held.Load() }
+
+// connect opens a session and has take lock something in it.
+func (l *Lease) connect(ctx context.Context, take func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.disconnect()
+	conn, err := l.s.reading.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("opening a session for the lease: %w", err)
+	}
+	l.conn = conn
+	var now backend
+	err = conn.QueryRowContext(ctx, `SELECT pid, CAST(backend_start AS text) FROM pg_stat_activity WHERE pid = pg_backend_pid()`).Scan(&now.pid, &now.since)
+	if err == nil {
+		err = take()
+	}
+	if err != nil {
+		l.disconnect()
+		return err
+	}
+	l.us = now
+	l.held.Store(true)
+	return nil
+}
+
+// disconnect ends the session: a connection that went back to the pool would keep the lock.
+func (l *Lease) disconnect() {
+	l.held.Store(false)
+	if l.conn == nil {
+		return
+	}
+	_ = l.conn.Raw(func(any) error { return driver.ErrBadConn }) // driver.ErrBadConn has the pool close it
+	_ = l.conn.Close()
+	l.conn = nil
+}
+
+// try takes a slot if it is free, once nobody is left who cleans up in it.
+func (l *Lease) try(ctx context.Context, slot int) (taken bool, err error) {
+	if err := l.conn.QueryRowContext(ctx, tryLockSQL, l.key(), slot).Scan(&taken); err != nil || !taken {
+		return false, wrap("taking a slot", err)
+	}
+	for _, statement := range []string{awaitLockSQL, unlockSQL} {
+		if _, err := l.conn.ExecContext(ctx, statement, l.cleaning(), slot); err != nil {
+			return false, fmt.Errorf("waiting for who cleans up in a slot: %w", err)
+		}
+	}
+	return true, nil
+}
+
+// Keep holds on to the lease until ctx is done: it looks at the slots twice a second, and takes the slot again when its
+// session is lost. freed is called, in a goroutine of Keep's, for each slot that another session had and has no more;
+// Keep returns when the last such call did. Error: a *FatalError, when another handler has the slot now.
+func (l *Lease) Keep(ctx context.Context, freed func(ctx context.Context, slot int)) error {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	tick := time.NewTicker(leaseInterval)
+	defer tick.Stop()
+	var before map[int]bool
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now, err := l.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil || !now[l.slot]:
+			l.held.Store(false)
+			if err := l.again(ctx); err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+			before = nil // all sessions may have ended with ours
+			continue
+		}
+		for slot := range before {
+			if !now[slot] {
+				calls.Go(func() { freed(ctx, slot) })
+			}
+		}
+		before = now
+	}
+}
+
+// look reads which slots are taken. Ours counts only when it is our session that has it.
+func (l *Lease) look(ctx context.Context) (map[int]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, leasePatience)
+	defer cancel()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rows, err := l.conn.QueryContext(ctx, heldSlotsSQL, int64(uint32(l.key()))) //nolint:sqlclosecheck // eachRow closes them
+	if err != nil {
+		return nil, err
+	}
+	held := map[int]bool{}
+	err = eachRow(rows, func() error {
+		var slot, pid int
+		if err := rows.Scan(&slot, &pid); err != nil {
+			return err
+		}
+		if slot != l.slot || pid == l.us.pid {
+			held[slot] = true
+		}
+		return nil
+	})
+	return held, err
+}
+
+// again takes the very same slot in a new session.
+func (l *Lease) again(ctx context.Context) error {
+	l.s.surroundings.log.Warn("the session that holds our slot is lost: nothing is published until it is back", "group", l.name, "slot", l.slot)
+	err := l.s.retry(ctx, func(ctx context.Context) error {
+		return l.connect(ctx, func() error {
+			taken, err := l.try(ctx, l.slot)
+			if err != nil || taken {
+				return err
+			}
+			return l.usurped(ctx)
+		})
+	})
+	if err == nil {
+		l.s.surroundings.log.Info("our slot is ours again", "group", l.name, "slot", l.slot)
+	}
+	return err
+}
+
+// usurped tells our own former session, which the server has not noticed to be dead, from another handler's.
+func (l *Lease) usurped(ctx context.Context) error {
+	var them backend
+	var host, application string
+	err := l.conn.QueryRowContext(ctx, holderSQL, int64(uint32(l.key())), l.slot).Scan(&them.pid, &them.since, &host, &application)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return errOvertaken // it is free by now
+	case err != nil:
+		return fmt.Errorf("asking who has our slot: %w", err)
+	case them == l.us:
+		if _, err := l.conn.ExecContext(ctx, `SELECT pg_terminate_backend($1)`, them.pid); err != nil {
+			return fmt.Errorf("ending our former session: %w", err)
+		}
+		return errOvertaken
+	}
+	return &FatalError{Sentence: fmt.Sprintf("another handler (%s from %s) has taken slot %d of %s while our session with Postgres was lost; this one ends, start it again for a new slot",
+		application, host, l.slot, l.name)}
+}
+
+// Clean runs f for a slot that nobody has, and has whoever takes it meanwhile wait. It does nothing when the slot is
+// taken, or when another one cleans up there already. Errors: f's, or what kept it from being run.
+func (l *Lease) Clean(ctx context.Context, slot int, f func(context.Context) error) (err error) {
+	conn, err := l.s.reading.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("opening a session to clean up: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	var ours bool
+	if err := conn.QueryRowContext(ctx, tryLockSQL, l.cleaning(), slot).Scan(&ours); err != nil || !ours {
+		return wrap("taking a slot to clean up", err)
+	}
+	defer func() {
+		if _, e := conn.ExecContext(context.WithoutCancel(ctx), unlockSQL, l.cleaning(), slot); e != nil {
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the lock ends with the session
+		}
+	}()
+	var taken bool
+	err = conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM (`+heldSlotsSQL+`) l (slot, pid) WHERE slot = $2)`, int64(uint32(l.key())), slot).Scan(&taken)
+	if err != nil || taken {
+		return wrap("asking whether a slot is taken", err)
+	}
+	return f(ctx)
+}
+
+// Release gives the slot back. It may be called twice.
+func (l *Lease) Release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.disconnect()
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
