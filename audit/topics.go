@@ -23,7 +23,6 @@ const quiet = 60 * time.Second
 func ReadTopics(ctx context.Context, kafka connect.Kafka, codec *connect.Codec, topics Topics, progress func(read, all int64)) (*Evidence, error) {
 	r := &reader{topics: topics, codec: codec, evidence: &Evidence{}, ends: map[string]map[int32]int64{}}
 	client, err := kafka.Client("open-bank-audit",
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // a partition may end in one: without it the end would never be reached
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
 	)

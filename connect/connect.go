@@ -157,6 +157,8 @@ func (k Kafka) Client(clientID string, more ...kgo.Opt) (*kgo.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What a handler has not committed is nothing that happened.
+	options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	client, err := kgo.NewClient(append(options, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("making a Kafka client: %w", err)
