@@ -15,22 +15,13 @@ import (
 // compose appends the records that answer a batch to p.out: a transfer's events, the debited account's first, and then its
 // answer.
 func (p *producer) compose(b executed) error {
-	e, c := &p.h.encoders, &p.h.Counts
+	e := &p.h.encoders
 	for i := range b.records {
 		r := &b.records[i]
 		if _, buried := r.letter(); buried {
 			continue
 		}
 		o := r.outcome
-		switch o.Disposition {
-		case store.Executed:
-			c.Executed.Add(1)
-		case store.Unfinished:
-			c.Unfinished.Add(1)
-		case store.Duplicate:
-			c.Duplicates.Add(1)
-		case store.DeadLetter: // is sent before
-		}
 		var err error
 		switch command := r.command.(type) {
 		case *bank.ConfirmAccountCreation:
@@ -54,6 +45,23 @@ func (p *producer) compose(b executed) error {
 		}
 	}
 	return nil
+}
+
+// count counts a record whose answer is published.
+func (c *Counts) count(r *record) {
+	if _, buried := r.letter(); buried {
+		c.DeadLetters.Add(1)
+		return
+	}
+	switch r.outcome.Disposition {
+	case store.Executed:
+		c.Executed.Add(1)
+	case store.Unfinished:
+		c.Unfinished.Add(1)
+	case store.Duplicate:
+		c.Duplicates.Add(1)
+	case store.DeadLetter: // counted above
+	}
 }
 
 func (p *producer) add(o *output, id bank.ID, message any, r *record) error {

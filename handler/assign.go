@@ -98,22 +98,30 @@ func (l *lane) awaitDrained(work context.Context, epochs []*epoch) {
 	}
 }
 
-// starts finds where each epoch begins to read: at the group's committed offset, or at the beginning when there is none.
-func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
+// committedOffsets are the group's, -1 where there is none. They are stable: an offset in a transaction that is open yet is
+// waited for.
+func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	asked := make([]kafka.TopicPartition, len(epochs))
 	for i, e := range epochs {
 		asked[i] = l.at(e.partition, kafka.OffsetInvalid)
 	}
-	var committed []kafka.TopicPartition
-	err := until(ctx, l.log, "reading the group's committed offsets", func() (err error) {
-		committed, err = l.consumer.Committed(asked, askTimeout)
-		for _, c := range committed {
+	offsets := make([]int64, len(epochs))
+	err := until(ctx, l.log, "reading the group's committed offsets", func() error {
+		committed, err := l.consumer.Committed(asked, askTimeout)
+		for i, c := range committed {
 			if c.Error != nil {
 				err = errors.Join(err, fmt.Errorf("partition %d: %w", c.Partition, c.Error))
 			}
+			offsets[i] = max(int64(c.Offset), noOffset)
 		}
 		return err
 	})
+	return offsets, err
+}
+
+// starts finds where each epoch begins to read, and writes down what the committed offsets say of what was published.
+func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
+	committed, err := l.committedOffsets(ctx, epochs)
 	if err != nil {
 		return nil, err
 	}
@@ -124,27 +132,24 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	published := map[int32]store.Progress{}
-	for _, p := range progress {
-		if p.TopicID == l.topic.id {
-			published[p.Partition] = p
-		}
-	}
 	offsets := make([]int64, len(epochs))
+	var known []store.Progress
 	for i, e := range epochs {
-		offset := int64(committed[i].Offset)
-		if offset < 0 {
-			offset = int64(kafka.OffsetBeginning)
+		s, err := l.compare(e.partition, committed[i], progress)
+		if err != nil {
+			return nil, err
 		}
-		offsets[i] = offset
-		to := max(offset, 0)
-		if p, ok := published[e.partition]; ok {
-			e.saved = p.PublishedTo
-			to = max(to, p.PublishedTo)
+		offsets[i] = s.offset
+		e.published.Store(max(s.published, 0))
+		e.saved = s.published
+		if s.published > noOffset {
+			known = append(known, store.Progress{Topic: l.topic.name, TopicID: l.topic.id, Partition: e.partition, ExecutedTo: s.executed, PublishedTo: s.published})
 		}
-		e.published.Store(to)
 	}
-	return offsets, nil
+	if len(known) > 0 {
+		err = l.h.store.SaveProgress(ctx, known)
+	}
+	return offsets, err
 }
 
 // checkOffsets asks, after the client found no record where it wanted to read, what became of the log. When records were

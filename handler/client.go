@@ -1,7 +1,9 @@
 package handler
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"regexp"
 	"sync"
 
@@ -14,6 +16,9 @@ type Kafka struct {
 	Brokers string
 	// TLS is used when CA is set.
 	TLS TLS
+	// Dial opens a connection to a broker, for what the client library has no call for; with TLS it must do the
+	// handshake. Default: plain TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // TLS is a client's identity and whom it trusts, in PEM.

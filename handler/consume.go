@@ -15,6 +15,8 @@ const (
 	// roomWait bounds how long the Poll goroutine waits for the queue before it pauses the partitions: Pause throws away what
 	// was prefetched, and Poll must be called for the group to go on.
 	roomWait = 200 * time.Millisecond
+	// leaveWait bounds the wait for a rebalance that takes our partitions when we leave.
+	leaveWait = 2 * time.Second
 	// queueBytes is the queue's high-water mark in bytes, for records of unusual size.
 	queueBytes = 16 << 20
 )
@@ -57,9 +59,9 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 		"session.timeout.ms":            6000, // the brokers' minimum: how long a dead member's partitions stand still
 		"heartbeat.interval.ms":         2000,
 		"max.poll.interval.ms":          int(h.cfg.MaxPollInterval.Milliseconds()),
-		"auto.offset.reset":             "error", // start offsets are chosen on assignment
-		"enable.auto.offset.store":      false,   // stored once published
-		"enable.auto.commit":            true,    // commits what is stored, for partitions that are ours only
+		"auto.offset.reset":             "error",        // start offsets are chosen on assignment
+		"enable.auto.offset.store":      false,          // stored once published
+		"enable.auto.commit":            !h.exactlyOnce, // commits what is stored, for partitions that are ours only
 		"auto.commit.interval.ms":       100,
 		// Small prefetch: memory outside of Go's heap. With small queues the back-off of 1 s would stall the fetcher.
 		"queued.min.messages":        10000,
@@ -70,6 +72,9 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 		"fetch.error.backoff.ms":     50,
 	}) {
 		cfg[k] = v
+	}
+	if h.static {
+		cfg["group.instance.id"] = h.instanceID() + "-" + suffix
 	}
 	consumer, err := kafka.NewConsumer(&cfg)
 	if err != nil {
@@ -104,6 +109,9 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
+			if l.h.cfg.LeaveOnStop {
+				l.leave()
+			}
 			l.cancel()
 			l.background.Wait()
 			if err := l.consumer.Close(); err != nil {
@@ -129,6 +137,18 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 		}
 		l.relieve()
 	}
+}
+
+// leave has the group give our partitions to others at once. Close alone does not: a static member's place is kept for it.
+func (l *lane) leave() {
+	if err := l.consumer.Unsubscribe(); err != nil {
+		l.log.Warn("leaving the group", "error", err)
+		return
+	}
+	for end := time.Now().Add(leaveWait); len(l.epochs) > 0 && time.Now().Before(end); {
+		l.consumer.Poll(50) // calls back to revoke
+	}
+	l.consumer.Poll(100) // lets the client tell the group; to close at once would keep our place
 }
 
 // stopTaking lets nothing more into the queue. What waits in it was not begun and is left to the next handler.

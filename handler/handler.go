@@ -36,6 +36,19 @@ type Config struct {
 
 	// Group is the consumer group of both lanes. Default "command-handler".
 	Group string
+	// Delivery is what is promised about answers and events. Default Auto.
+	Delivery Delivery
+	// TransactionalID and GroupInstanceID (to which -cac and -cmt are added) are this handler's identity in Kafka. No two
+	// handlers may have the same at once. Default: the group and the lowest number that is free, which a handler that takes a
+	// dead one's place finds again, and with it the dead one's partitions and unfinished transaction.
+	TransactionalID, GroupInstanceID string
+	// LeaveOnStop gives the partitions to the other handlers at a stop, for scaling in. Without it they wait, for as long as
+	// a member's session lasts (6 s), for a handler that is started in this one's place.
+	LeaveOnStop bool
+	// Ahead is what to do with a partition whose committed offset is beyond all that Postgres has executed.
+	Ahead Ahead
+	// NewTopics takes a command topic for a new one when its id is not the one that Postgres knows of it.
+	NewTopics bool
 	// ClientID prefixes the client ids of the consumers (-cac, -cmt) and the producer. Default: Group.
 	ClientID string
 
@@ -84,6 +97,9 @@ func (c Config) withDefaults() Config {
 	if c.ClientID == "" {
 		c.ClientID = c.Group
 	}
+	if c.Delivery == "" {
+		c.Delivery = Auto
+	}
 	if c.MaxPollInterval == 0 {
 		c.MaxPollInterval = time.Minute
 	}
@@ -113,6 +129,10 @@ type Handler struct {
 	refused  refusals
 	lanes    []*lane
 	producer *producer
+	lease    *store.Lease
+
+	exactlyOnce bool // in this run
+	static      bool // the brokers know members that keep their place in the group
 
 	taking sync.Mutex
 	taken  bool // the database is what this code needs; guarded by taking
@@ -159,28 +179,36 @@ func (h *Handler) Run(ctx context.Context) error {
 	defer fail(errStopped)
 	h.fail = fail
 
-	p, err := newProducer(h)
-	if err != nil {
-		return err
-	}
-	h.producer = p
-	defer func() {
-		if !h.abandoned {
-			p.close()
-		}
-	}()
-
 	// Until the lanes run there is nothing in flight: a stop is a stop of the waiting.
 	preparing, cancel := context.WithCancel(work)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	topics, err := h.prepare(preparing)
+	topics, err := h.start(preparing)
+	if h.lease != nil {
+		defer h.lease.Release()
+	}
+	if h.producer != nil {
+		defer func() {
+			if !h.abandoned {
+				h.producer.close()
+			}
+		}()
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
+	var keeping sync.WaitGroup
+	keep, letGo := context.WithCancel(work)
+	defer keeping.Wait()
+	defer letGo()
+	keeping.Go(func() {
+		if err := h.lease.Keep(keep, h.clean); err != nil {
+			h.fail(err)
+		}
+	})
 	for _, d := range []struct {
 		suffix string
 		topic  string
@@ -197,8 +225,28 @@ func (h *Handler) Run(ctx context.Context) error {
 			h.log.Warn("no dead letter topic: a record that can't be handled will stall its partition", "error", err)
 		}
 	}
-	h.log.Info("handling commands", "group", h.cfg.Group, "topics", []string{h.cfg.Topics.ConfirmAccountCreation, h.cfg.Topics.ConfirmMoneyTransfer})
+	h.log.Info("handling commands", "delivery", h.delivery(), "slot", h.lease.Slot(), "group", h.cfg.Group, "topics", []string{h.cfg.Topics.ConfirmAccountCreation, h.cfg.Topics.ConfirmMoneyTransfer})
 	return h.work(ctx, work)
+}
+
+// start takes an identity and waits for all that the handler needs. It returns the command topics by name.
+func (h *Handler) start(ctx context.Context) (topics map[string]topic, err error) {
+	if err := h.settle(ctx); err != nil {
+		return nil, err
+	}
+	if h.lease, err = h.takeSlot(ctx); err != nil {
+		return nil, err
+	}
+	if h.producer, err = newProducer(h); err != nil {
+		return nil, err
+	}
+	if topics, err = h.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if h.exactlyOnce {
+		err = until(ctx, h.log, "preparing to publish in transactions", func() error { return h.producer.initialize(ctx) })
+	}
+	return topics, err
 }
 
 // work runs the stages and stops them in the order of the data's way: consume, execute, produce; the consumers close

@@ -122,31 +122,56 @@ var errNoLetters = errors.New("the topic is not there")
 // letter is a dead letter on its way.
 type letter struct {
 	outgoing
-	lane   *lane
-	record *record
-	reason string
+	lane    *lane
+	epoch   *epoch
+	offset  int64
+	command any
+	reason  string
 }
 
-// sendLetters sends the dead letters of the batches. It returns, for each epoch of which one was not taken, the first such record.
-// A refusal is the broker's word; a topic whose leader is away is waited for, like every other that is written to.
-func (p *producer) sendLetters(ctx context.Context, batches []executed) (refused map[*epoch]*record, err error) {
+// lettersOf makes the dead letters of the batches.
+func lettersOf(batches []executed) []*letter {
 	var all []*letter
-	var open []*outgoing
 	for _, b := range batches {
 		for i := range b.records {
 			r := &b.records[i]
-			reason, ok := r.letter()
-			if !ok {
-				continue
-			}
-			l := &letter{outgoing: outgoing{message: deadLetter(b.lane, r, reason), err: errNoLetters}, lane: b.lane, record: r, reason: reason}
-			all = append(all, l)
-			if b.lane.letters.ready() {
-				open = append(open, &l.outgoing)
+			if reason, ok := r.letter(); ok {
+				all = append(all, &letter{
+					outgoing: outgoing{message: deadLetter(b.lane, r, reason), err: errNoLetters},
+					lane:     b.lane, epoch: r.epoch, offset: r.offset(), command: r.command, reason: reason,
+				})
 			}
 		}
 	}
-	err = until(ctx, p.h.log, "publishing dead letters", func() error {
+	return all
+}
+
+// refusedLetters are, for each epoch of which a dead letter was not taken, the offset of the first such record. Nothing at or behind it is
+// published: its partition waits there.
+type refusedLetters map[*epoch]int64
+
+func (r refusedLetters) add(e *epoch, offset int64) {
+	if first, ok := r[e]; !ok || offset < first {
+		r[e] = offset
+	}
+}
+
+func (r refusedLetters) covers(e *epoch, offset int64) bool {
+	first, ok := r[e]
+	return ok && offset >= first
+}
+
+// sendLetters sends the dead letters of the batches, and waits for them to be delivered. A refusal is the broker's word; a topic whose
+// leader is away is waited for, like every other that is written to.
+func (p *producer) sendLetters(ctx context.Context, batches []executed) (refusedLetters, error) {
+	all := lettersOf(batches)
+	var open []*outgoing
+	for _, l := range all {
+		if l.lane.letters.ready() {
+			open = append(open, &l.outgoing)
+		}
+	}
+	err := until(ctx, p.h.log, "publishing dead letters", func() error {
 		for len(open) > 0 {
 			if err := p.attempt(ctx, open); err != nil {
 				return err
@@ -155,26 +180,20 @@ func (p *producer) sendLetters(ctx context.Context, batches []executed) (refused
 			if err := p.revive(); err != nil {
 				return err
 			}
-			open = slices.DeleteFunc(open, func(o *outgoing) bool {
-				return !isKafka(o.err, kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidMsgSize) || !shorten(&o.message)
-			})
+			open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.isTooLarge() || !shorten(&o.message) })
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	refused := refusedLetters{}
 	for _, l := range all {
 		if l.err == nil {
-			p.buried(l)
+			l.taken()
 			continue
 		}
-		if refused == nil {
-			refused = map[*epoch]*record{}
-		}
-		if refused[l.record.epoch] == nil {
-			refused[l.record.epoch] = l.record
-		}
+		refused.add(l.epoch, l.offset)
 		if !errors.Is(l.err, errNoLetters) {
 			l.lane.letters.refuse(l.err)
 		}
@@ -182,12 +201,15 @@ func (p *producer) sendLetters(ctx context.Context, batches []executed) (refused
 	return refused, nil
 }
 
-// buried counts and logs a dead letter that is delivered.
-func (p *producer) buried(l *letter) {
-	p.h.Counts.DeadLetters.Add(1)
+func (o *outgoing) isTooLarge() bool {
+	return isKafka(o.err, kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidMsgSize)
+}
+
+// taken logs a dead letter that is published.
+func (l *letter) taken() {
 	l.lane.letters.taken()
-	attributes := []any{"reason", l.reason, "partition", l.record.epoch.partition, "offset", l.record.offset()}
-	if id, ok := commandID(l.record.command); ok {
+	attributes := []any{"reason", l.reason, "partition", l.epoch.partition, "offset", l.offset}
+	if id, ok := commandID(l.command); ok {
 		attributes = append(attributes, "command", id.String())
 	}
 	l.lane.log.Warn("dead letter", attributes...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,9 +42,25 @@ type flight struct {
 	landed  chan struct{}
 }
 
+func newFlight(n int) *flight {
+	f := &flight{landed: make(chan struct{})}
+	f.pending.Store(int64(n))
+	return f
+}
+
 func (f *flight) done(n int64) {
 	if f.pending.Add(-n) == 0 {
 		close(f.landed)
+	}
+}
+
+// wait waits until every report is there. Error: ctx's cause.
+func (f *flight) wait(ctx context.Context) error {
+	select {
+	case <-f.landed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -56,13 +73,32 @@ func newProducer(h *Handler) (*producer, error) {
 	return p, nil
 }
 
-// open makes the client. The records go with acks=all from an idempotent producer and never time out locally: a record given
-// up and sent again later could overtake others.
+// open makes the client: transactional, or idempotent.
 func (p *producer) open() error {
-	cfg := p.h.cfg.Kafka.config(p.h.cfg.ClientID+"-producer", p.link.logs)
+	client, err := p.h.newClient("producer", p.h.transactionalID(), p.link.logs)
+	if err != nil {
+		return err
+	}
+	p.client = client
+	p.drain.Go(func() { p.deliveries(client.Events()) })
+	return nil
+}
+
+// newClient makes a Kafka producer. The records go with acks=all. Without a transaction they never time out locally: a record given up
+// and sent again later could overtake others.
+func (h *Handler) newClient(name, transactionalID string, logs chan kafka.LogEvent) (*kafka.Producer, error) {
+	cfg := h.cfg.Kafka.config(h.cfg.ClientID+"-"+name, logs)
+	guarantee := kafka.ConfigMap{"enable.idempotence": true, "message.timeout.ms": 0}
+	if transactionalID != "" {
+		guarantee = kafka.ConfigMap{
+			"transactional.id":       transactionalID,
+			"transaction.timeout.ms": transactionTimeout,
+			// The next transaction's first request meets the last one's markers being written, and waits this long.
+			"retry.backoff.ms": 5,
+		}
+	}
+	maps.Copy(cfg, guarantee)
 	for k, v := range (kafka.ConfigMap{
-		"enable.idempotence":           true,
-		"message.timeout.ms":           0,
 		"linger.ms":                    0,
 		"partitioner":                  "murmur2_random", // as the JVM clients: one key stays on one partition, whoever writes
 		"message.max.bytes":            maxRecord,
@@ -75,13 +111,7 @@ func (p *producer) open() error {
 	}) {
 		cfg[k] = v
 	}
-	client, err := kafka.NewProducer(&cfg)
-	if err != nil {
-		return err
-	}
-	p.client = client
-	p.drain.Go(func() { p.deliveries(client.Events()) })
-	return nil
+	return kafka.NewProducer(&cfg)
 }
 
 func (p *producer) close() {
@@ -149,16 +179,22 @@ func (p *producer) run(ctx context.Context, batches <-chan executed) {
 				break more
 			}
 		}
-		if err := p.publish(ctx, waiting); err != nil {
+		publish := p.publish
+		if p.h.exactlyOnce {
+			publish = p.publishOnce
+		}
+		refused, err := publish(ctx, waiting)
+		if err != nil {
 			p.h.fail(err)
 			return
 		}
+		p.reopen(refused)
 	}
 }
 
 // publish sends everything of the batches that is still ours and finishes its offsets, at least once. Dead letters go first: where
 // one is not taken, its partition waits at that record, and what comes behind it is not published.
-func (p *producer) publish(ctx context.Context, batches []executed) error {
+func (p *producer) publish(ctx context.Context, batches []executed) (refusedLetters, error) {
 	p.h.owned.Lock()
 	for i := range batches {
 		batches[i].records = dropStale(batches[i].records)
@@ -166,56 +202,57 @@ func (p *producer) publish(ctx context.Context, batches []executed) error {
 	p.h.owned.Unlock()
 	refused, err := p.sendLetters(ctx, batches)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.out, p.arena = p.out[:0], p.arena[:0]
 	for i := range batches {
-		batches[i].records = before(refused, batches[i].records)
+		batches[i].records = dropRefused(refused, batches[i].records)
 		if err := p.compose(batches[i]); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := p.send(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	p.h.owned.Lock()
 	defer p.h.owned.Unlock()
 	for _, b := range batches {
-		p.finish(b)
+		b.lane.storeOffsets(p.finish(b))
 	}
-	for e, r := range refused {
-		if e.current.Load() {
-			p.reopen(e, r)
-		}
-	}
-	return nil
+	return refused, nil
 }
 
-// before leaves out the records that stand at or behind a refused one of their epoch.
-func before(refused map[*epoch]*record, records []record) []record {
+// dropRefused leaves out the records that stand at or behind a refused one of their epoch.
+func dropRefused(refused refusedLetters, records []record) []record {
 	if len(refused) == 0 {
 		return records
 	}
-	kept := make([]record, 0, len(records)) // a copy: refused points into records
+	kept := records[:0]
 	for _, r := range records {
-		if first := refused[r.epoch]; first == nil || r.offset() < first.offset() {
-			kept = append(kept, r)
-		} else {
+		if refused.covers(r.epoch, r.offset()) {
 			r.epoch.done(1)
+		} else {
+			kept = append(kept, r)
 		}
 	}
 	return kept
 }
 
-// reopen ends an epoch at a record whose dead letter has nowhere to go, and has the next one begin there when it has. The caller
-// holds Handler.owned.
-func (p *producer) reopen(e *epoch, at *record) {
-	e.retire()
-	l, offset := e.lane, at.offset()
-	// In the background: the Poll goroutine may be waiting for the lock that is held here.
-	l.background.Go(func() {
-		l.post(func() { l.reopen(e, offset, l.letters.await) })
-	})
+// reopen ends the epochs that have a record whose dead letter has nowhere to go, and has the next ones begin there when it has.
+func (p *producer) reopen(refused refusedLetters) {
+	p.h.owned.Lock()
+	defer p.h.owned.Unlock()
+	for e, offset := range refused {
+		if !e.current.Load() {
+			continue
+		}
+		e.retire()
+		l := e.lane
+		// In the background: the Poll goroutine may be waiting for the lock that is held here.
+		l.background.Go(func() {
+			l.post(func() { l.reopen(e, offset, l.letters.await) })
+		})
+	}
 }
 
 // send produces p.out and waits until all of it is delivered. What a broker refuses is sent again, for as long as it takes.
@@ -223,10 +260,7 @@ func (p *producer) send(ctx context.Context) error {
 	if len(p.out) == 0 {
 		return nil
 	}
-	open := make([]*outgoing, len(p.out))
-	for i := range p.out {
-		open[i] = &p.out[i]
-	}
+	open := p.composed()
 	return until(ctx, p.h.log, "publishing", func() error {
 		if err := p.attempt(ctx, open); err != nil {
 			return err
@@ -249,11 +283,27 @@ func (p *producer) send(ctx context.Context) error {
 	})
 }
 
+// composed lists what compose has made.
+func (p *producer) composed() []*outgoing {
+	all := make([]*outgoing, len(p.out))
+	for i := range p.out {
+		all[i] = &p.out[i]
+	}
+	return all
+}
+
 // attempt produces each record once and waits for all reports; the outcome is in outgoing.err.
 func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
-	f := &flight{landed: make(chan struct{})}
-	f.pending.Store(int64(len(open)))
-	for i, o := range open {
+	f := newFlight(len(open))
+	if err := p.produce(ctx, f, open); err != nil {
+		return err
+	}
+	return f.wait(ctx)
+}
+
+// produce hands the records to the client. Error: ctx's cause.
+func (p *producer) produce(ctx context.Context, f *flight, open []*outgoing) error {
+	for _, o := range open {
 		o.flight, o.err = f, nil
 		o.message.Opaque = o
 		err := p.client.Produce(&o.message, nil)
@@ -264,16 +314,11 @@ func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 			err = p.client.Produce(&o.message, nil)
 		}
 		if err != nil {
-			open[i].err = err
+			o.err = err
 			f.done(1)
 		}
 	}
-	select {
-	case <-f.landed:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return nil
 }
 
 // revive replaces the client if it has failed for good, and says so.
@@ -288,14 +333,15 @@ func (p *producer) revive() error {
 	return fmt.Errorf("the producer failed, a new one goes on: %w", fatal)
 }
 
-// finish stores the offsets of a batch that is published. Each batch holds a contiguous run of each partition, and batches
-// come in order, so the last offset of an epoch finishes all before it. The caller holds Handler.owned: a partition that was
-// lost meanwhile is not ours to commit.
-func (p *producer) finish(b executed) {
+// finish counts a batch that is published, and returns the offsets that it finishes. Each batch holds a contiguous run of each
+// partition, and batches come in order, so the last offset of an epoch finishes all before it. The caller holds Handler.owned: a
+// partition that was lost meanwhile is not ours to commit.
+func (p *producer) finish(b executed) []kafka.TopicPartition {
 	last := map[*epoch]int64{}
 	count := map[*epoch]int64{}
 	for i := range b.records {
 		r := &b.records[i]
+		p.h.Counts.count(r)
 		last[r.epoch] = r.offset() + 1
 		count[r.epoch]++
 	}
@@ -306,16 +352,22 @@ func (p *producer) finish(b executed) {
 			offsets = append(offsets, b.lane.at(e.partition, kafka.Offset(next)))
 		}
 	}
-	if len(offsets) > 0 {
-		stored, err := b.lane.consumer.StoreOffsets(offsets)
-		for _, s := range stored {
-			err = errors.Join(err, s.Error)
-		}
-		if err != nil {
-			b.lane.log.Debug("storing offsets", "error", err) // a partition in the middle of a revocation: it is read again
-		}
-	}
 	for e, n := range count {
 		e.done(n)
+	}
+	return offsets
+}
+
+// storeOffsets has the client commit them soon.
+func (l *lane) storeOffsets(offsets []kafka.TopicPartition) {
+	if len(offsets) == 0 {
+		return
+	}
+	stored, err := l.consumer.StoreOffsets(offsets)
+	for _, s := range stored {
+		err = errors.Join(err, s.Error)
+	}
+	if err != nil {
+		l.log.Debug("storing offsets", "error", err) // a partition in the middle of a revocation: it is read again
 	}
 }

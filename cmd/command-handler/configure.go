@@ -55,7 +55,7 @@ func (v *values) configure() (config, error) {
 	if clientID == "" {
 		clientID = group
 	}
-	tls, encryption, faulty := v.kafkaTLS()
+	kafka, encryption, faulty := v.kafkaTLS()
 	faults = append(faults, faulty...)
 	c.encryption = encryption
 	brokers := v.value["kafka-brokers"]
@@ -72,8 +72,9 @@ func (v *values) configure() (config, error) {
 	if pollInterval > 0 && pollInterval < handler.MinPollInterval {
 		fault("kafka-max-poll-interval", "%s is too short, it must be at least %s", pollInterval, handler.MinPollInterval)
 	}
+	kafka.Brokers = brokers
 	c.handler = handler.Config{
-		Kafka: handler.Kafka{Brokers: brokers, TLS: tls},
+		Kafka: kafka,
 		Topics: handler.Topics{
 			ConfirmAccountCreation:  v.value["confirm-account-creation-topic"],
 			AccountCreationFeedback: v.value["account-creation-feedback-topic"],
@@ -88,6 +89,7 @@ func (v *values) configure() (config, error) {
 		RefreshSchemas:  duration("refresh-schemas"),
 		StopTimeout:     duration("stop-timeout"),
 	}
+	v.configureDelivery(&c.handler, fault)
 
 	c.registry = registry.Config{Username: v.value["schema-registry-username"], Password: v.value["schema-registry-password"], UnknownAfter: duration("unknown-schema-after")}
 	for _, u := range strings.Split(v.value["schema-registry-url"], ",") {
@@ -156,7 +158,7 @@ func (v *values) given(variable string) string {
 }
 
 // kafkaTLS is how connections to the brokers are encrypted, in the client's terms and in words.
-func (v *values) kafkaTLS() (tls handler.TLS, inWords string, faults []error) {
+func (v *values) kafkaTLS() (kafka handler.Kafka, inWords string, faults []error) {
 	files, faults := v.kafkaFiles()
 	verify, err := strconv.ParseBool(v.value["kafka-ssl-verify-hostname"])
 	if err != nil {
@@ -164,12 +166,15 @@ func (v *values) kafkaTLS() (tls handler.TLS, inWords string, faults []error) {
 	}
 	files.SkipHostname = !verify
 	if files.CA == "" && files.TrustStore == "" || len(faults) > 0 {
-		return handler.TLS{}, "plaintext", faults
+		return kafka, "plaintext", faults
 	}
 	// librdkafka reads PEM files itself; reading them here first gives errors that name the setting.
 	config, err := certs.ClientTLS(files)
 	if err != nil {
-		return handler.TLS{}, "", []error{fmt.Errorf("KAFKA_SSL_*: %w", err)}
+		return kafka, "", []error{fmt.Errorf("KAFKA_SSL_*: %w", err)}
+	}
+	if kafka.Dial, err = certs.Dialer(files, 0); err != nil {
+		return kafka, "", []error{fmt.Errorf("KAFKA_SSL_*: %w", err)}
 	}
 	own := config.Certificates[0].Leaf
 	inWords = fmt.Sprintf("TLS as %s (valid until %s)", own.Subject, own.NotAfter.Format(time.DateOnly))
@@ -177,13 +182,15 @@ func (v *values) kafkaTLS() (tls handler.TLS, inWords string, faults []error) {
 		inWords += ", host names not checked"
 	}
 	if files.KeyStore == "" {
-		return handler.TLS{CA: files.CA, Cert: files.Cert, Key: files.Key, KeyPassword: files.Password, SkipHostnameCheck: !verify}, inWords, nil
+		kafka.TLS = handler.TLS{CA: files.CA, Cert: files.Cert, Key: files.Key, KeyPassword: files.Password, SkipHostnameCheck: !verify}
+		return kafka, inWords, nil
 	}
 	text, err := files.Text()
 	if err != nil {
-		return handler.TLS{}, "", []error{fmt.Errorf("SSL_*: %w", err)}
+		return kafka, "", []error{fmt.Errorf("SSL_*: %w", err)}
 	}
-	return handler.TLS{CA: text.CA, Cert: text.Cert, Key: text.Key, Text: true, SkipHostnameCheck: !verify}, inWords, nil
+	kafka.TLS = handler.TLS{CA: text.CA, Cert: text.Cert, Key: text.Key, Text: true, SkipHostnameCheck: !verify}
+	return kafka, inWords, nil
 }
 
 // kafkaFiles takes all four KAFKA_SSL_*, or all three SSL_*, or none: some of them are a mistake, and plaintext would be a

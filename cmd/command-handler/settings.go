@@ -55,6 +55,13 @@ var settings = []setting{
 	{"max-batch", "MAX_BATCH", "4000", "most commands in one Postgres transaction", false},
 	{"unknown-schema-after", "UNKNOWN_SCHEMA_AFTER", "10s", "how long the registry must deny a schema id until records with it become dead letters", false},
 	{"refresh-schemas", "REFRESH_SCHEMAS", "3m", "time between two looks at the latest schemas", false},
+	{"delivery", "DELIVERY", "auto", "exactly-once, at-least-once, or auto: exactly-once where the brokers are Kafka 2.5 or newer", false},
+	{"kafka-transactional-id", "KAFKA_TRANSACTIONAL_ID", "", "identity of the producer; default: the group and the lowest number that no other handler has", false},
+	{"kafka-group-instance-id", "KAFKA_GROUP_INSTANCE_ID", "", "identity in the group, to which -cac and -cmt are added; default: the same", false},
+	{"leave-on-stop", "LEAVE_ON_STOP", "false", "at a stop give the partitions to the other handlers at once, instead of keeping them 6 s for a restart", false},
+	{"rewind", "REWIND", "false", "when Postgres was restored to an earlier state: execute again what it does not have", false},
+	{"skip-ahead", "SKIP_AHEAD", "false", "when the group's offset was set beyond what was executed: leave out what lies between", false},
+	{"new-topics", "NEW_TOPICS", "false", "when a command topic was deleted and made anew: go on with the new one", false},
 	{"stop-timeout", "STOP_TIMEOUT", "8s", "how long a stop may take to finish what is in flight", false},
 	{"log-format", "LOG_FORMAT", "text", "text or json", false},
 	{"log-level", "LOG_LEVEL", "info", "debug, info, warn or error", false},
@@ -84,10 +91,15 @@ func parse(args []string, env func(string) (string, bool)) (*values, error) {
 		if e := v.getenv(s.env); e != "" {
 			v.value[s.flag], v.source[s.flag] = e, "environment"
 		}
-		flags.Func(s.flag, "", func(text string) error {
+		set := func(text string) error {
 			v.value[s.flag], v.source[s.flag] = text, "flag"
 			return nil
-		})
+		}
+		if s.fallback == "false" {
+			flags.BoolFunc(s.flag, "", set) // --rewind is enough
+		} else {
+			flags.Func(s.flag, "", set)
+		}
 	}
 	err := flags.Parse(args)
 	switch {

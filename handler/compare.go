@@ -1,0 +1,70 @@
+package handler
+
+import (
+	"fmt"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/store"
+)
+
+// Ahead says what to do when the group's committed offset of a partition is beyond what Postgres has executed.
+type Ahead string
+
+const (
+	// StopAhead ends the handler: Postgres was restored to an earlier state, or somebody set the group's offset.
+	StopAhead Ahead = ""
+	// RewindAhead executes again what Postgres has lost.
+	RewindAhead Ahead = "rewind"
+	// SkipAhead goes on at the committed offset; the commands between are never handled.
+	SkipAhead Ahead = "skip"
+)
+
+// start is where a partition begins, and what is known of it.
+type start struct {
+	offset    int64 // to read from; kafka.OffsetBeginning for the log's beginning
+	published int64 // below this all answers and events are out; noOffset when nothing is known
+	executed  int64 // below this all is executed; noOffset when nothing is known
+}
+
+// compare holds the group's committed offset of a partition (noOffset for none) against what Postgres knows of it. Both
+// move on in the same order, Postgres first; whatever does not fit means that one of them was changed from outside.
+func (l *lane) compare(partition int32, committed int64, progress []store.Progress) (start, error) {
+	var row, former *store.Progress
+	for i := range progress {
+		switch p := &progress[i]; {
+		case p.Partition != partition:
+		case p.TopicID == l.topic.id:
+			row = p
+		case p.TopicID != [16]byte{} && l.topic.id != [16]byte{}: // brokers before 2.8 give none
+			former = p
+		}
+	}
+	where := fmt.Sprintf("partition %d of %s", partition, l.topic.name)
+	switch {
+	case row == nil && former != nil && !l.h.cfg.NewTopics:
+		return start{}, fmt.Errorf("%s: the topic was deleted and made anew since its commands were handled up to offset %d: "+
+			"what it held then and was not handled is lost. Start with --new-topics to go on with the new one", where, former.ExecutedTo)
+	case row == nil && committed < 0:
+		return start{int64(kafka.OffsetBeginning), noOffset, noOffset}, nil
+	case row == nil:
+		return start{committed, committed, committed}, nil
+	case committed < 0 && row.PublishedTo <= 0: // nothing was published yet
+		return start{int64(kafka.OffsetBeginning), noOffset, noOffset}, nil
+	case committed < 0: // never committed, or expired
+		return start{row.PublishedTo, row.PublishedTo, noOffset}, nil
+	case committed > row.ExecutedTo && l.h.cfg.Ahead == RewindAhead:
+		l.log.Warn("going back to what Postgres has executed", "partition", partition, "committed", committed, "executed", row.ExecutedTo)
+		return start{row.ExecutedTo, row.PublishedTo, noOffset}, nil
+	case committed > row.ExecutedTo && l.h.cfg.Ahead == SkipAhead:
+		l.log.Warn("commands are skipped", "partition", partition, "from", row.ExecutedTo, "to", committed)
+	case committed > row.ExecutedTo:
+		return start{}, fmt.Errorf("%s: group %s is at offset %d, but Postgres has executed commands up to %d only: it was restored to an earlier state, or the group's offset was set. "+
+			"Start with --rewind to execute again what Postgres does not have, or with --skip-ahead to leave it out", where, l.h.cfg.Group, committed, row.ExecutedTo)
+	}
+	if committed < row.PublishedTo {
+		l.log.Warn("the group's offset was set back: what was published gets its answers again, and no events", "partition", partition,
+			"committed", committed, "published", row.PublishedTo)
+	}
+	return start{committed, max(committed, row.PublishedTo), committed}, nil
+}

@@ -1,0 +1,33 @@
+package handler
+
+import (
+	"context"
+
+	"openbank/store"
+)
+
+// maxHandlers is how many handlers a group can have: far more than a topic has partitions for them.
+const maxHandlers = 1000
+
+// takeSlot leases the number that this handler's identity is made of; one that was given is leased by itself, so that it can't be had
+// twice.
+func (h *Handler) takeSlot(ctx context.Context) (*store.Lease, error) {
+	if h.cfg.TransactionalID != "" {
+		return h.store.Lease(ctx, h.cfg.TransactionalID, 1)
+	}
+	return h.store.Lease(ctx, h.cfg.Group, maxHandlers)
+}
+
+func (h *Handler) instanceID() string {
+	if h.cfg.GroupInstanceID != "" {
+		return h.cfg.GroupInstanceID
+	}
+	return h.identity(h.lease.Slot())
+}
+
+func (h *Handler) delivery() Delivery {
+	if h.exactlyOnce {
+		return ExactlyOnce
+	}
+	return AtLeastOnce
+}

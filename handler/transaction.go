@@ -1,0 +1,297 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+const (
+	// transactionTimeout is after how long the brokers abort a transaction that nobody ends, in milliseconds: above the time
+	// that a broker's fail-over takes (up to 11 s), since the client takes an aborted transaction for fencing.
+	transactionTimeout = 20000
+	// callTime bounds one call about a transaction, which is then made again.
+	callTime = 5 * time.Second
+	// callPause is the pause before that.
+	callPause = 20 * time.Millisecond
+)
+
+// transactionalID is the producer's identity: who takes it over has the brokers abort what the former one left open. It is
+// empty without transactions.
+func (h *Handler) transactionalID() string {
+	switch {
+	case !h.exactlyOnce:
+		return ""
+	case h.cfg.TransactionalID != "":
+		return h.cfg.TransactionalID
+	}
+	return h.identity(h.lease.Slot())
+}
+
+func (h *Handler) identity(slot int) string { return fmt.Sprintf("%s-%d", h.cfg.Group, slot) }
+
+// brokenProducer says that the client has failed for good, as when the brokers took it for fenced.
+type brokenProducer struct{ error }
+
+func (e *brokenProducer) Unwrap() error { return e.error }
+
+// publishOnce publishes everything of the batches that is still ours, offsets included, in one transaction. One that is aborted, as is
+// ordinary when partitions change hands, is begun anew with the same batches less what was lost; the next batches wait.
+func (p *producer) publishOnce(ctx context.Context, batches []executed) (refusedLetters, error) {
+	letters, refused := map[place]*letter{}, refusedLetters{}
+	for _, l := range lettersOf(batches) {
+		letters[place{l.epoch, l.offset}] = l
+	}
+	err := until(ctx, p.h.log, "publishing", func() error {
+		err := p.transact(ctx, batches, letters, refused)
+		var broken *brokenProducer
+		if errors.As(err, &broken) {
+			p.h.log.Warn("the transactional producer failed: a new one goes on", "reason", broken.error)
+			if err := p.begin(ctx); err != nil {
+				return err
+			}
+			if err := p.settled(ctx, batches); err != nil {
+				return err
+			}
+			return ordinary{err}
+		}
+		return err
+	})
+	return refused, err
+}
+
+// place is where a record stood.
+type place struct {
+	epoch  *epoch
+	offset int64
+}
+
+// transact tries it once. It holds Handler.owned from the moment it leaves out what is no longer ours until the
+// transaction has ended: a partition that is given up meanwhile was published by us or is not.
+func (p *producer) transact(ctx context.Context, batches []executed, letters map[place]*letter, refused refusedLetters) error {
+	p.h.owned.Lock()
+	defer p.h.owned.Unlock()
+	for _, l := range letters {
+		if !l.lane.letters.ready() {
+			refused.add(l.epoch, l.offset)
+		}
+	}
+	p.out, p.arena = p.out[:0], p.arena[:0]
+	n := 0
+	for i := range batches {
+		batches[i].records = dropRefused(refused, dropStale(batches[i].records))
+		n += len(batches[i].records)
+		if err := p.compose(batches[i]); err != nil {
+			return fatalError{err}
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	if !p.h.lease.Held() {
+		return fmt.Errorf("slot %d is not ours at the moment: waiting for Postgres", p.h.lease.Slot())
+	}
+	open := p.composed()
+	var sent []*letter
+	for _, b := range batches {
+		for i := range b.records {
+			if l := letters[place{b.records[i].epoch, b.records[i].offset()}]; l != nil {
+				sent = append(sent, l)
+				open = append(open, &l.outgoing)
+			}
+		}
+	}
+
+	if err := p.client.BeginTransaction(); err != nil {
+		return &brokenProducer{fmt.Errorf("beginning a transaction: %w", err)}
+	}
+	f := newFlight(len(open))
+	err := p.produce(ctx, f, open)
+	if err == nil {
+		err = p.commit(ctx, batches)
+	}
+	if err != nil {
+		return p.abort(ctx, f, sent, refused, err)
+	}
+	if err := f.wait(ctx); err != nil {
+		return err
+	}
+	p.link.ok()
+	for _, b := range batches {
+		p.finish(b)
+	}
+	for _, l := range sent {
+		l.taken()
+	}
+	return nil
+}
+
+// commit sends the offsets that the batches finish and commits.
+func (p *producer) commit(ctx context.Context, batches []executed) error {
+	for _, l := range p.h.lanes {
+		var offsets []kafka.TopicPartition
+		for e, next := range ends(l, batches) {
+			offsets = append(offsets, l.at(e.partition, kafka.Offset(next)))
+		}
+		if len(offsets) == 0 {
+			continue
+		}
+		if l.consumer.AssignmentLost() {
+			return ordinary{errors.New("the partitions are lost")} // and their epochs about to end
+		}
+		member, err := l.consumer.GetConsumerGroupMetadata()
+		if err != nil {
+			return fmt.Errorf("asking for our place in the group: %w", err)
+		}
+		if err := insist(ctx, func(ctx context.Context) error { return p.client.SendOffsetsToTransaction(ctx, offsets, member) }); err != nil {
+			return fmt.Errorf("sending the offsets of %s: %w", l.topic.name, err)
+		}
+	}
+	if err := insist(ctx, p.client.CommitTransaction); err != nil {
+		return fmt.Errorf("committing the transaction: %w", err)
+	}
+	return nil
+}
+
+// ends are the next offsets after a lane's records in the batches.
+func ends(l *lane, batches []executed) map[*epoch]int64 {
+	next := map[*epoch]int64{}
+	for _, b := range batches {
+		if b.lane != l {
+			continue
+		}
+		for i := range b.records {
+			next[b.records[i].epoch] = b.records[i].offset() + 1
+		}
+	}
+	return next
+}
+
+// insist makes a call again for as long as its error is one of those that repeating mends.
+func insist(ctx context.Context, call func(context.Context) error) error {
+	for {
+		limited, cancel := context.WithTimeout(ctx, callTime)
+		err := call(limited)
+		cancel()
+		var k kafka.Error
+		if err == nil || !errors.As(err, &k) || k.IsFatal() || k.TxnRequiresAbort() || !k.IsRetriable() {
+			return err
+		}
+		if !pause(ctx, callPause) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// abort ends a transaction that failed for a cause, and finds out which dead letters the brokers refuse.
+func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refused refusedLetters, cause error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // the brokers abort it, or whoever takes our identity does
+	}
+	if fatal := p.client.GetFatalError(); fatal != nil {
+		return &brokenProducer{fmt.Errorf("%w: %w", cause, fatal)}
+	}
+	if err := insist(ctx, p.client.AbortTransaction); err != nil {
+		return &brokenProducer{fmt.Errorf("%w; aborting the transaction: %w", cause, err)}
+	}
+	if err := f.wait(ctx); err != nil {
+		return err
+	}
+	for _, l := range letters {
+		switch {
+		case l.err == nil || isKafka(l.err, kafka.ErrPurgeQueue, kafka.ErrPurgeInflight, kafka.ErrMsgTimedOut):
+		case l.isTooLarge() && shorten(&l.message):
+			cause = ordinary{cause}
+		default:
+			l.lane.letters.refuse(l.err)
+			refused.add(l.epoch, l.offset)
+			cause = ordinary{cause}
+		}
+	}
+	if isKafka(cause, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress, kafka.ErrFencedInstanceID) {
+		return ordinary{cause}
+	}
+	return cause
+}
+
+// begin makes a new client and waits until the brokers have ended whatever its identity left open.
+func (p *producer) begin(ctx context.Context) error {
+	return until(ctx, p.h.log, "preparing to publish in transactions", func() error {
+		if !p.h.lease.Held() {
+			return fmt.Errorf("slot %d is not ours at the moment: waiting for Postgres", p.h.lease.Slot())
+		}
+		if err := p.renew(); err != nil {
+			return err
+		}
+		return p.initialize(ctx)
+	})
+}
+
+// initialize has the brokers end whatever the client's identity left open.
+func (p *producer) initialize(ctx context.Context) error {
+	err := insist(ctx, p.client.InitTransactions)
+	if err != nil {
+		return fmt.Errorf("taking over transactional id %s: %w", p.h.transactionalID(), err)
+	}
+	return nil
+}
+
+// settled leaves out what was published after all: a commit whose answer was lost may have taken effect, and then the group's offsets
+// have moved with it.
+func (p *producer) settled(ctx context.Context, batches []executed) error {
+	for i := range batches {
+		b := &batches[i]
+		var epochs []*epoch
+		for e := range ends(b.lane, batches[i:i+1]) {
+			epochs = append(epochs, e)
+		}
+		if len(epochs) == 0 {
+			continue
+		}
+		committed, err := b.lane.committedOffsets(ctx, epochs)
+		if err != nil {
+			return err
+		}
+		next := map[*epoch]int64{}
+		for j, e := range epochs {
+			next[e] = committed[j]
+		}
+		published := executed{lane: b.lane}
+		var open []record
+		for _, r := range b.records {
+			if r.offset() < next[r.epoch] {
+				published.records = append(published.records, r)
+			} else {
+				open = append(open, r)
+			}
+		}
+		b.records = open
+		p.h.owned.Lock()
+		p.finish(published)
+		p.h.owned.Unlock()
+	}
+	return nil
+}
+
+// clean has the brokers abort what a handler that is gone left open, so that it does not hold readers of committed records back
+// until its time-out. Whoever takes the slot waits for it.
+func (h *Handler) clean(ctx context.Context, slot int) {
+	err := h.lease.Clean(ctx, slot, func(ctx context.Context) error {
+		link := newLink(h.log, h.cfg.Kafka)
+		defer link.close()
+		client, err := h.newClient("cleaner", h.identity(slot), link.logs)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		limited, cancel := context.WithTimeout(ctx, callTime)
+		defer cancel()
+		return client.InitTransactions(limited)
+	})
+	if err != nil && ctx.Err() == nil {
+		h.log.Warn("could not end the transaction of a handler that is gone: readers may wait until it times out", "slot", slot, "error", err)
+	}
+}
