@@ -11,7 +11,7 @@ COMMANDS := command-handler synchronizer open-bank
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: build ## start a whole bank on this machine, send it 50,000 transfers, check everything
@@ -32,6 +32,15 @@ test: tools ## all tests, with the race detector; starts its own servers
 .PHONY: test-stores
 test-stores: tools ## have keytool and openssl read what `make certs` writes; needs both
 	go test -tags foreign -count 1 -run 'Java|JKS' ./certs
+
+# The oldest that the store supports, and the newest that can be fetched.
+POSTGRES_VERSIONS := 11.22.0 18
+
+.PHONY: test-postgres
+test-postgres: tools ## the store's tests on other versions of Postgres, which it fetches: POSTGRES_VERSIONS="11.22.0 18"
+	for version in $(POSTGRES_VERSIONS); do \
+	  POSTGRES_VERSION=$$version CGO_ENABLED=1 go test -count 1 -race -timeout 30m ./store || exit 1; \
+	done
 
 .PHONY: lint
 lint: tools .tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## gofmt, vet, golangci-lint

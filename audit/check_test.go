@@ -21,6 +21,7 @@ type story struct {
 	opened   []string
 	topics   Topics
 	offsets  map[string]int64
+	openings map[string]Account // of the accounts that were there when the database was taken over
 	seq      int64
 	ids      byte
 }
@@ -110,11 +111,35 @@ func (s *story) deadLetter(delivery Delivery, reason string) {
 	})
 }
 
+// takeOver makes history of all that was so far: a predecessor's, which knows no versions, or the handler's own before it
+// handed the database back.
+func (s *story) takeOver(predecessors bool) {
+	for i := range s.evidence.Outcomes {
+		s.evidence.Outcomes[i].Seq = 0
+	}
+	s.openings = map[string]Account{}
+	for iban, account := range s.accounts {
+		if predecessors {
+			account.Version = 0
+		}
+		s.openings[iban] = Account{Opening: account.Balance, OpeningVersion: account.Version}
+	}
+	for i := range s.evidence.Events {
+		if predecessors {
+			s.evidence.Events[i].HasVersion, s.evidence.Events[i].Event.Version = false, 0
+		}
+	}
+}
+
 // end writes the tables and hands the evidence over.
 func (s *story) end() *Evidence {
 	for iban, account := range s.accounts {
 		row := Account{Account: *account}
-		if iban == bank.CompanyIBAN {
+		opening, there := s.openings[iban]
+		switch {
+		case there:
+			row.Opening, row.OpeningVersion = opening.Opening, opening.OpeningVersion
+		case iban == bank.CompanyIBAN:
 			row.Opening = bank.CompanyBalance
 		}
 		s.evidence.Accounts = append(s.evidence.Accounts, row)
@@ -154,6 +179,46 @@ func TestAHealthyBankHasNoViolation(t *testing.T) {
 	}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestWhatWasBeforeATakeOverIsHistory(t *testing.T) {
+	t.Parallel()
+	for name, predecessors := range map[string]bool{"a predecessor's": true, "its own": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tell := func() *story {
+				s := newStory()
+				a, b := s.open(), s.open()
+				s.transfer(bank.Cash, a, 100000)
+				first := s.transfer(a, b, 2500)
+				s.transfer(a, b, 1_000_000_000) // insufficient funds
+				s.takeOver(predecessors)
+				s.transfer(a, b, 500)
+				s.transfer(b, s.open(), 700)
+				s.again(first)
+				return s
+			}
+			report := Check(tell().end(), Options{})
+			old, events := 0, 7
+			if predecessors {
+				old, events = 3, 4
+			}
+			if !report.OK() || report.Old != old || report.Events != events || report.Flows != 0 || report.Openings != bank.CompanyBalance+100000 {
+				t.Errorf("%+v", report)
+			}
+
+			unknown := tell().end()
+			unknown.Events = append(unknown.Events, Event{Event: bank.BalanceChanged{IBAN: unknown.Accounts[0].IBAN, ChangedBy: 1}})
+			if report := Check(unknown, Options{}); report.Found[Versioned] != 1 {
+				t.Errorf("an event of no old command: %+v", report)
+			}
+			opening := tell().end()
+			opening.Accounts[1].Opening++
+			if report := Check(opening, Options{}); report.Found[Chained] == 0 || report.Found[Conserved] == 0 {
+				t.Errorf("an opening that somebody changed: %+v", report)
+			}
+		})
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 	"openbank/embedded"
 )
 
-// server is the one Postgres of this test binary; every test has a database of its own in it.
+// server is the one Postgres of this test binary, a local one or of the version that POSTGRES_VERSION names; every test
+// has a database of its own in it.
 var server *embedded.Postgres
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -28,7 +29,7 @@ func run(m *testing.M) (code int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	var err error
-	server, err = embedded.StartPostgres(ctx, embedded.PostgresConfig{Settings: serverSettings})
+	server, err = embedded.StartPostgres(ctx, embedded.PostgresConfig{Settings: serverSettings, Version: os.Getenv("POSTGRES_VERSION")})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
