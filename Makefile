@@ -37,9 +37,9 @@ test-stores: tools ## have keytool and openssl read what `make certs` writes; ne
 POSTGRES_VERSIONS := 11.22.0 18
 
 .PHONY: test-postgres
-test-postgres: tools ## the store's tests on other versions of Postgres, which it fetches: POSTGRES_VERSIONS="11.22.0 18"
+test-postgres: tools ## the tests of the SQL on other versions of Postgres, which it fetches: POSTGRES_VERSIONS="11.22.0 18"
 	for version in $(POSTGRES_VERSIONS); do \
-	  POSTGRES_VERSION=$$version CGO_ENABLED=1 go test -count 1 -race -timeout 30m ./store || exit 1; \
+	  POSTGRES_VERSION=$$version CGO_ENABLED=1 go test -count 1 -race -timeout 30m ./store ./audit || exit 1; \
 	done
 
 .PHONY: lint

@@ -64,7 +64,7 @@ func readOutcomes(ctx context.Context, tx *sql.Tx, names store.Tables, e *Eviden
 				CAST(NULL AS bigint) AS from_balance, CAST(NULL AS bigint) AS from_version, CAST(NULL AS bigint) AS to_balance, CAST(NULL AS bigint) AS to_version FROM %s
 			UNION ALL
 			SELECT false, CAST(uuid AS text), seq, reason, NULL, NULL, from_balance, from_version, to_balance, to_version FROM %s) rows
-		ORDER BY place`, names.Tenure, names.Creations, names.Transfers))
+		ORDER BY place, id`, names.Tenure, names.Creations, names.Transfers))
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +34,10 @@ func run(m *testing.M) (code int) {
 	server, err = embedded.StartPostgres(ctx, embedded.PostgresConfig{Settings: serverSettings, Version: os.Getenv("POSTGRES_VERSION")})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if asked, _, _ := strings.Cut(os.Getenv("POSTGRES_VERSION"), "."); asked != "" && asked != strconv.Itoa(server.Version()) {
+		fmt.Fprintf(os.Stderr, "asked for PostgreSQL %s, and got %d\n", asked, server.Version())
 		return 1
 	}
 	code = m.Run()

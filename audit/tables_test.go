@@ -1,0 +1,101 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"os"
+	"testing"
+
+	"openbank/bank"
+	"openbank/embedded"
+	"openbank/predecessor"
+	"openbank/store"
+)
+
+func TestTablesAreReadInEitherLayoutWithWhatAPredecessorLeft(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{Version: os.Getenv("POSTGRES_VERSION")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, l := range predecessor.Layouts() {
+		if err := server.CreateDatabase(t.Context(), l.Name); err != nil {
+			t.Fatal(err)
+		}
+		url := server.URL(l.Name)
+		old, err := sql.Open("postgres", url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = old.Close() }()
+		if err := l.Create(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := old.ExecContext(t.Context(), l.InsertTransfer(), bank.ID{1}.String(), "insufficient funds"); err != nil {
+			t.Fatal(err)
+		}
+		open := func() *store.Store {
+			s, err := store.Open(t.Context(), store.Config{URL: url, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		deposit := func(id byte) {
+			s := open()
+			defer func() { _ = s.Close() }()
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Execute(t.Context(), store.Batch{Commands: []store.Command{{
+				Transfer: &bank.ConfirmMoneyTransfer{ID: bank.ID{id}, Amount: 10, From: bank.Cash, To: bank.CompanyIBAN},
+			}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read := func(want []Outcome, balance, opening, version int64) {
+			t.Helper()
+			var e Evidence
+			if err := ReadTables(t.Context(), url, &e); err != nil {
+				t.Fatal(err)
+			}
+			if len(e.Accounts) != 1 || len(e.Outcomes) != len(want) {
+				t.Fatalf("%s: %+v", l.Name, e)
+			}
+			if a := e.Accounts[0]; a.IBAN != bank.CompanyIBAN || a.Type != bank.Auto || a.Balance-bank.CompanyBalance != balance ||
+				a.Opening-bank.CompanyBalance != opening || a.OpeningVersion != version {
+				t.Errorf("%s: %+v", l.Name, a)
+			}
+			for i, o := range e.Outcomes {
+				if want[i].Seq != 0 && o.Seq > 0 {
+					want[i].Seq = o.Seq // whichever
+				}
+				if o != want[i] {
+					t.Errorf("%s: got %+v, want %+v", l.Name, o, want[i])
+				}
+			}
+		}
+		outcome := func(id byte, seq, balance, version int64) Outcome {
+			return Outcome{Command: Key{Transfer, bank.ID{id}}, Seq: seq, To: bank.Side{Known: true, Balance: bank.CompanyBalance + balance, Version: version}}
+		}
+		refused := Outcome{Command: Key{Transfer, bank.ID{1}}, Reason: "insufficient funds"}
+
+		deposit(2)
+		read([]Outcome{refused, outcome(2, 1, 10, 1)}, 10, 0, 0)
+		s := open()
+		if err := s.HandBack(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		deposit(3)
+		read([]Outcome{refused, outcome(2, 0, 10, 1), outcome(3, 1, 20, 2)}, 20, 10, 1)
+	}
+}
