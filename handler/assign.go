@@ -39,8 +39,12 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 // client gets a partition only when the answer is there. The group is told that the assignment is taken.
 func (l *lane) assigned(partitions []kafka.TopicPartition) error {
 	l.link.ok()
-	if err := l.consumer.IncrementalAssign(nil); err != nil || len(partitions) == 0 || l.ctx.Err() != nil {
+	if err := l.consumer.IncrementalAssign(nil); err != nil || l.ctx.Err() != nil {
 		return err // or the consumer is closing
+	}
+	if len(partitions) == 0 {
+		l.standBy()
+		return nil
 	}
 	epochs := make([]*epoch, len(partitions))
 	for i := range partitions {
