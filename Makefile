@@ -8,6 +8,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GOLANGCI_LINT_VERSION := v2.15.0
 BIN := bin
 COMMANDS := command-handler synchronizer open-bank
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .PHONY: help
 help: ## this list
@@ -61,7 +62,7 @@ bench: tools ## what the store does in a second, beside pgbench and the bare wri
 
 .PHONY: certs
 certs: build ## a development CA, certificates and stores for brokers and clients, into dev-certs/
-	$(BIN)/open-bank certs --dir dev-certs $(CERTS_FLAGS)
+	$(BIN)/open-bank certs --dir dev-certs
 
 .PHONY: image
 image: docker ## the commands as images: openbank/command-handler, openbank/synchronizer, openbank/open-bank
@@ -71,9 +72,11 @@ image: docker ## the commands as images: openbank/command-handler, openbank/sync
 
 .PHONY: stack
 stack: image ## the whole stack in Docker: three brokers, registry, Postgres, synchronizer, handler
-	[ -e dev-certs ] || $(MAKE) certs CERTS_FLAGS=--readable
-	$(call install,docker-compose,docker-compose)
-	docker-compose up
+	[ -e dev-certs ] || $(MAKE) certs
+	chmod a+r dev-certs/* # each image has a user of its own, and the password of the keys is public anyway
+	$(call install,$(firstword $(COMPOSE)),docker-compose)
+	$(COMPOSE) up --detach
+	@echo 'It is up. `$(COMPOSE) logs --follow command-handler` shows the handler at work, `$(COMPOSE) down` stops all, with --volumes for good.'
 
 .PHONY: test-images
 test-images: tools ## the images as they run in Docker, against Apache Kafka of today and of 2019 (15 min; root, or a Docker that is there)

@@ -53,6 +53,10 @@ func TestTheImageTakesTheOldOnesPlace(t *testing.T) {
 				t.Errorf("the commands were to be %d, some again and some rejected: %+v", accounts+commands, report)
 			}
 			b.stop(handler)
+			log := mustDocker(t, "logs", handler)
+			if fenced := !strings.Contains(log, "delivery is at-least-once"); fenced != (c.kafka.Version != realkafka.Old) {
+				t.Errorf("the brokers of 2019 alone can't fence a handler, and the handler has to say so:\n%s", log)
+			}
 		})
 	}
 }

@@ -69,6 +69,8 @@ func startEngine() (stop func() error, err error) {
 		if !engine.Stop(context.Background(), syscall.SIGTERM, time.Minute) {
 			engine.Kill()
 		}
+		// It leaves this one mounted.
+		_ = exec.Command("umount", filepath.Join(dir, "exec", "netns", "default")).Run() // remove tells if it must
 		return remove()
 	}
 	if err := os.Setenv("DOCKER_HOST", address); err != nil {
@@ -95,6 +97,9 @@ func docker(args ...string) (string, error) {
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("docker %s: %w: %s%s", strings.Join(args, " "), err, &out, &errs)
+	}
+	if args[0] == "logs" { // the container's two streams, of which the handler uses one
+		return out.String() + errs.String(), nil
 	}
 	return strings.TrimSpace(out.String()), nil
 }

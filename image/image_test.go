@@ -117,7 +117,7 @@ func TestTheOtherArchitectureIsBuiltHere(t *testing.T) {
 	if err := buildTarget("build", image, "--build-arg", "TARGETARCH="+other); err != nil {
 		t.Fatal(err)
 	}
-	container := mustDocker(t, "create", image)
+	container := mustDocker(t, "create", image, "nothing") // it is never started
 	t.Cleanup(func() { mustDocker(t, "rm", container) })
 	for _, command := range []string{"command-handler", "synchronizer", "open-bank"} {
 		path := filepath.Join(t.TempDir(), command)
