@@ -64,12 +64,7 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	return setupWith(t, embedded.Config{})
-}
-
-func setupWith(t *testing.T, config embedded.Config) *bundle {
-	t.Helper()
-	surroundings, err := embedded.Start(t.Context(), config)
+	surroundings, err := embedded.Start(t.Context(), embedded.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
