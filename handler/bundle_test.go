@@ -64,7 +64,12 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	surroundings, err := embedded.Start(t.Context(), embedded.Config{})
+	return setupWith(t, embedded.Config{})
+}
+
+func setupWith(t *testing.T, config embedded.Config) *bundle {
+	t.Helper()
+	surroundings, err := embedded.Start(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

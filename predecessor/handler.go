@@ -39,6 +39,8 @@ type Config struct {
 	DatabaseURL string // the layout's user's, see Layout.URL
 	Kafka       connect.Kafka
 	Codec       *connect.Codec // stays the caller's
+	// SessionTimeout is how long the group keeps its place when it is killed. Default: 10 s, the JVM client's in 2019.
+	SessionTimeout time.Duration
 	// StopAfter ends it, as Stop does, when it has handled so many commands. 0 is never.
 	StopAfter int64
 }
@@ -70,6 +72,9 @@ func Start(ctx context.Context, c Config) (_ *Handler, err error) {
 	if c.Group == "" {
 		c.Group = c.Layout.Group
 	}
+	if c.SessionTimeout == 0 {
+		c.SessionTimeout = 10 * time.Second
+	}
 	h := &Handler{config: c, ended: make(chan struct{})}
 	if h.db, err = openBooks(ctx, c.Layout, c.DatabaseURL); err != nil {
 		return nil, err
@@ -80,7 +85,7 @@ func Start(ctx context.Context, c Config) (_ *Handler, err error) {
 	var clients []*kgo.Client
 	for _, topic := range []string{creations, transfers} {
 		client, err := c.Kafka.Client(c.Group+"-consumer", kgo.ConsumerGroup(c.Group), kgo.Balancers(kgo.RangeBalancer()), kgo.ConsumeTopics(topic),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.SessionTimeout(6*time.Second), kgo.FetchMaxWait(100*time.Millisecond))
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.SessionTimeout(c.SessionTimeout), kgo.FetchMaxWait(100*time.Millisecond))
 		if err != nil {
 			h.producer.Close()
 			for _, made := range clients {
