@@ -42,4 +42,8 @@ func TestAHandlerDoesNotWorkOnADatabaseThatWasHandedBack(t *testing.T) {
 	b.open(answers, bank.ID{15: 3})
 	answers.wait(creationAnswers, bank.ID{15: 2}.String(), 1)
 	b.stop(h)
+	var unpublished int
+	if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM progress WHERE published_to < executed_to`).Scan(&unpublished); err != nil || unpublished != 0 {
+		t.Errorf("a handler that was stopped in order left %d partitions that it may not have published (%v)", unpublished, err)
+	}
 }
