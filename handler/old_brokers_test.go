@@ -1,3 +1,5 @@
+//go:build !realkafka
+
 package handler_test
 
 import (
@@ -39,7 +41,11 @@ func TestTheBrokersOf2019AreEnough(t *testing.T) {
 	if report := b.answered(2*reasonableTimeout, true); report.Deliveries != 50+2000 {
 		t.Errorf("%d records were handled of %d", report.Deliveries, 50+2000)
 	}
+	for _, h := range f.handlers {
+		b.eventually("it says what is promised here", reasonableTimeout, h.says("delivery is at-least-once: the brokers are older"))
+	}
 	f.stop()
+	b.ends("what can't be promised", b.start("DELIVERY=exactly-once"), "older than Kafka 2.5")
 	var ids string
 	if err := b.connected(b.bank.Postgres.URL("")).QueryRowContext(t.Context(), `SELECT string_agg(DISTINCT CAST(topic_id AS text), ' ') FROM progress`).Scan(&ids); err != nil {
 		t.Fatal(err)
