@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/crash"
 )
 
 const (
@@ -175,6 +177,8 @@ func (l *lane) take(m *kafka.Message) {
 	}
 	l.link.ok()
 	l.said = ""
+	crash.Delivered(l.topic.name, e.partition, offset)
+	crash.Point("before-consume", 1)
 	r, err := l.h.decode(l.topic, m)
 	var unknown *unknownSchema
 	if errors.As(err, &unknown) {
@@ -197,6 +201,7 @@ func (l *lane) take(m *kafka.Message) {
 		e.done(1)
 		return
 	}
+	crash.Point("after-consume", 1)
 	if full && !l.paused {
 		l.paused = true
 		l.log.Debug("the queue is full: partitions are paused")
@@ -322,10 +327,21 @@ func (l *lane) reopen(old *epoch, offset int64, wait func(context.Context) error
 	l.hold([]*epoch{e}, func(ctx context.Context) ([]int64, error) { return []int64{offset}, wait(ctx) })
 }
 
+// inflight is how many records are between Poll and published.
+func (l *lane) inflight() (n int) {
+	for _, e := range l.epochs {
+		n += int(e.inflight.Load())
+	}
+	return n
+}
+
 // committed takes the report of a commit. What a rebalance refuses is ordinary: whoever has the partition now commits.
 func (l *lane) committed(err error) {
 	if err == nil {
 		l.link.ok()
+		if crash.Enabled {
+			crash.Point("after-offset-commit", l.inflight())
+		}
 		return
 	}
 	if isKafka(err, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress, kafka.ErrNoOffset) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/crash"
 )
 
 // adminTimeout bounds a question to the brokers' admin side.
@@ -306,6 +308,7 @@ func (p *producer) produce(ctx context.Context, f *flight, open []*outgoing) err
 	for _, o := range open {
 		o.flight, o.err = f, nil
 		o.message.Opaque = o
+		crash.Point("before-produce", len(open))
 		err := p.client.Produce(&o.message, nil)
 		for isKafka(err, kafka.ErrQueueFull) {
 			if !pause(ctx, 5*time.Millisecond) {
@@ -317,6 +320,7 @@ func (p *producer) produce(ctx context.Context, f *flight, open []*outgoing) err
 			o.err = err
 			f.done(1)
 		}
+		crash.Point("after-produce", len(open))
 	}
 	return nil
 }
@@ -363,7 +367,9 @@ func (l *lane) storeOffsets(offsets []kafka.TopicPartition) {
 	if len(offsets) == 0 {
 		return
 	}
+	crash.Point("before-store-offsets", len(offsets))
 	stored, err := l.consumer.StoreOffsets(offsets)
+	crash.Point("after-store-offsets", len(offsets))
 	for _, s := range stored {
 		err = errors.Join(err, s.Error)
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/crash"
 )
 
 const (
@@ -105,9 +107,11 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		}
 	}
 
+	crash.Point("before-begin-transaction", n)
 	if err := p.client.BeginTransaction(); err != nil {
 		return &brokenProducer{fmt.Errorf("beginning a transaction: %w", err)}
 	}
+	crash.Point("after-begin-transaction", n)
 	f := newFlight(len(open))
 	err := p.produce(ctx, f, open)
 	if err == nil {
@@ -146,13 +150,17 @@ func (p *producer) commit(ctx context.Context, batches []executed) error {
 		if err != nil {
 			return fmt.Errorf("asking for our place in the group: %w", err)
 		}
+		crash.Point("before-send-offsets", len(offsets))
 		if err := insist(ctx, func(ctx context.Context) error { return p.client.SendOffsetsToTransaction(ctx, offsets, member) }); err != nil {
 			return fmt.Errorf("sending the offsets of %s: %w", l.topic.name, err)
 		}
+		crash.Point("after-send-offsets", len(offsets))
 	}
+	crash.Point("before-transaction-commit", len(batches))
 	if err := insist(ctx, p.client.CommitTransaction); err != nil {
 		return fmt.Errorf("committing the transaction: %w", err)
 	}
+	crash.Point("after-transaction-commit", len(batches))
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
+
+	"openbank/crash"
 )
 
 // Execute executes a batch and returns an outcome for each command, in the same order. When it returns, all of it is
@@ -104,9 +106,11 @@ func (s *Store) try(ctx context.Context, commands []Command, progress []Progress
 	// ctx ends the transaction as a whole. Watching it in each statement as well would cost a goroutine each time.
 	t := transaction{ctx: context.WithoutCancel(ctx), tx: tx, prepared: prepared}
 	if len(commands) > 0 {
+		crash.Point("before-row-locks", len(commands))
 		if err := t.lock(b); err != nil {
 			return err
 		}
+		crash.Point("after-row-locks", len(commands))
 		if err := t.lookUp(b); err != nil {
 			return err
 		}
@@ -120,9 +124,11 @@ func (s *Store) try(ctx context.Context, commands []Command, progress []Progress
 		return err
 	}
 	committed = true // or perhaps not, when this fails: the next run's look-up will tell
+	crash.Point("before-postgres-commit", len(commands))
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
+	crash.Point("after-postgres-commit", len(commands))
 	return nil
 }
 

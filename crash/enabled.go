@@ -1,0 +1,58 @@
+//go:build crashpoints
+
+// Package crash kills its process where the environment says, and tells on standard error what a test has to know of it:
+//
+//	CRASH_AT=after-postgres-commit:3      the process kills itself at the third passage of that point with a batch in flight
+//	crash point=... passage=3 batch=17 at=<Unix ns>                written before it does
+//	delivered topic=... partition=2 offset=41 at=<Unix ns>         every record that the consumer handed over
+package crash
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+var (
+	name    string
+	passage int64
+	passed  atomic.Int64
+)
+
+func init() {
+	text := os.Getenv("CRASH_AT")
+	if text == "" {
+		return
+	}
+	point, number, _ := strings.Cut(text, ":")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 1 {
+		panic(fmt.Sprintf("CRASH_AT is %q, it must be POINT:PASSAGE, as in after-postgres-commit:3", text))
+	}
+	name, passage = point, n
+}
+
+// Enabled says whether this program can crash.
+const Enabled = true
+
+// Point kills the process with SIGKILL when this is the passage that CRASH_AT names. Without a batch it is none.
+func Point(point string, batch int) {
+	if point != name || batch == 0 || passed.Add(1) != passage {
+		return
+	}
+	say("crash point=%s passage=%d batch=%d at=%d\n", point, passage, batch, time.Now().UnixNano())
+	_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
+	select {} // nothing comes after it
+}
+
+// Delivered writes down that the consumer handed over a record.
+func Delivered(topic string, partition int32, offset int64) {
+	say("delivered topic=%s partition=%d offset=%d at=%d\n", topic, partition, offset, time.Now().UnixNano())
+}
+
+// say writes without a buffer: what is said survives the process.
+func say(format string, values ...any) { _, _ = fmt.Fprintf(os.Stderr, format, values...) }
