@@ -26,6 +26,8 @@ type KafkaConfig struct {
 	Brokers int
 	// Ports on 127.0.0.1, one for each broker. Default: free ones, the same ones for as long as the Kafka lives.
 	Ports []int
+	// Advertised are the ports on 127.0.0.1 that clients are told, for proxies that stand before the brokers. Default: Ports.
+	Advertised []int
 	// TLS is the brokers' configuration, see certs.ServerTLS. Default: plaintext.
 	TLS *tls.Config
 	// MaxVersions holds the brokers to an older Kafka. Default: the newest that they know.
@@ -66,6 +68,9 @@ func StartKafka(ctx context.Context, config KafkaConfig) (*Kafka, error) {
 	if len(config.Ports) > 0 && len(config.Ports) != config.Brokers {
 		return nil, fmt.Errorf("starting Kafka: %d ports for %d brokers", len(config.Ports), config.Brokers)
 	}
+	if len(config.Advertised) > 0 && len(config.Advertised) != config.Brokers {
+		return nil, fmt.Errorf("starting Kafka: %d advertised ports for %d brokers", len(config.Advertised), config.Brokers)
+	}
 	// Brokers run in this process: unlike Postgres they reach what it reaches.
 	h, err := openHome(config.Dir, identity{})
 	if err != nil {
@@ -78,12 +83,16 @@ func StartKafka(ctx context.Context, config KafkaConfig) (*Kafka, error) {
 	return k, nil
 }
 
-// Addresses are the brokers', HOST:PORT with commas between.
+// Addresses are the brokers' as clients are told them, HOST:PORT with commas between.
 func (k *Kafka) Addresses() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	addresses := make([]string, len(k.ports))
-	for i, port := range k.ports {
+	ports := k.ports
+	if len(k.config.Advertised) > 0 {
+		ports = k.config.Advertised
+	}
+	addresses := make([]string, len(ports))
+	for i, port := range ports {
 		addresses[i] = loopback(port)
 	}
 	return strings.Join(addresses, ",")
@@ -128,6 +137,9 @@ func (k *Kafka) start(ctx context.Context) (err error) {
 		kfake.WithLogger(brokerLogger{k.config.Logger}),
 		kfake.ListenFn(func(string, string) (net.Listener, error) {
 			next++
+			if len(k.config.Advertised) > 0 {
+				return advertised{listeners[next-1], k.config.Advertised[next-1]}, nil
+			}
 			return listeners[next-1], nil
 		}),
 	}, k.config.Options...)
@@ -145,6 +157,14 @@ func (k *Kafka) start(ctx context.Context) (err error) {
 	}
 	return nil
 }
+
+// advertised is a listener under another port: the one that the brokers tell their clients.
+type advertised struct {
+	net.Listener
+	port int
+}
+
+func (l advertised) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: l.port} }
 
 // listen takes the ports, free ones at the first time.
 func (k *Kafka) listen() ([]net.Listener, error) {
