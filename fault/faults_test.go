@@ -1,0 +1,161 @@
+package fault
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+var (
+	firstSeed = flag.Uint64("seed", 0, "seed of the first schedule; the others follow by one. Default: the time")
+	schedules = flag.Int("schedules", 16, "how many schedules to run, with -minutes 0")
+	minutes   = flag.Float64("minutes", 0, "run schedules for so long, however many that are")
+	worlds    = flag.Int("worlds", 2, "how many banks run schedules beside each other")
+)
+
+// handlerBinary is the command-handler with its crash points.
+var handlerBinary string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "fault-test-")
+	if err != nil {
+		panic(err)
+	}
+	handlerBinary = filepath.Join(dir, "command-handler")
+	arguments := []string{"build", "-tags", "crashpoints", "-o", handlerBinary}
+	if raceDetector {
+		arguments = append(arguments, "-race")
+	}
+	build := exec.Command("go", append(arguments, "openbank/cmd/command-handler")...)
+	build.Stdout, build.Stderr = os.Stdout, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the command handler:", err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// tally counts the kills of all schedules by point.
+type tally struct {
+	mu        sync.Mutex
+	schedules int
+	sum       map[string]*count
+}
+
+type count struct{ kills, redelivering, redelivered int }
+
+func (t *tally) add(kills []kill) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.schedules++
+	for _, k := range kills {
+		c := t.sum[k.Point]
+		if c == nil {
+			c = &count{}
+			t.sum[k.Point] = c
+		}
+		c.kills++
+		c.redelivered += k.Redelivered
+		if k.Redelivered > 0 {
+			c.redelivering++
+		}
+	}
+}
+
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d schedules\n%-28s %8s %26s %20s\n", t.schedules, "crash point", "kills", "of these with redelivery", "records redelivered")
+	var names []string
+	for _, of := range points {
+		for _, p := range of {
+			names = append(names, p.name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		c := t.sum[name]
+		if c == nil {
+			c = &count{}
+		}
+		fmt.Fprintf(&text, "%-28s %8d %26d %20d\n", name, c.kills, c.redelivering, c.redelivered)
+	}
+	return text.String()
+}
+
+// Whatever dies, stalls, is cut off or comes twice, at whatever moment: every command is answered, once or with equal answers,
+// and the books are right.
+func TestTheBooksAreRightAfterRandomFaults(t *testing.T) {
+	t.Parallel()
+	seed := *firstSeed
+	if seed == 0 {
+		seed = uint64(time.Now().Unix())
+	}
+	seeds := make(chan uint64)
+	total := &tally{sum: map[string]*count{}}
+	var playing sync.WaitGroup
+	failed := make(chan struct{})
+	var once sync.Once
+	for range *worlds {
+		w := newWorld(t, nil)
+		playing.Go(func() {
+			for seed := range seeds {
+				if !playOne(t, w, draw(seed), total) {
+					once.Do(func() { close(failed) })
+				}
+			}
+		})
+	}
+	end := time.Now().Add(time.Duration(*minutes * float64(time.Minute)))
+feeding:
+	for i := uint64(0); *minutes > 0 && time.Now().Before(end) || *minutes == 0 && i < uint64(*schedules); i++ {
+		select {
+		case seeds <- seed + i:
+		case <-failed:
+			break feeding
+		}
+	}
+	close(seeds)
+	playing.Wait()
+	t.Logf("from seed %d on: %s", seed, total)
+}
+
+// playOne plays a schedule and says whether all was well. When not, its logs stay.
+func playOne(t *testing.T, w *world, s schedule, total *tally) bool {
+	logs, err := os.MkdirTemp("", fmt.Sprintf("openbank-schedule-%d-", s.seed))
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	outcome, err := w.play(t.Context(), s, logs)
+	if err != nil {
+		t.Errorf("%v\n%v\nits logs are in %s; the schedule again: go test ./fault -run RandomFaults -args -seed %d -schedules 1", s, err, logs, s.seed)
+		return false
+	}
+	total.add(outcome.kills)
+	var kills []string
+	for _, k := range outcome.kills {
+		kills = append(kills, fmt.Sprintf("%s:%d batch %d redelivered %d", k.Point, k.Passage, k.Batch, k.Redelivered))
+	}
+	r := outcome.report
+	t.Logf("%v\n  %s: %d records, %d commands, %d answers, %d events, %d dead letters, %d repeats; kills: %s", s, outcome.took.Round(10*time.Millisecond),
+		r.Deliveries, r.Commands, r.Answers, r.Events, r.DeadLetters, r.Repeats, strings.Join(kills, "; "))
+	if err := os.RemoveAll(logs); err != nil {
+		t.Error(err)
+	}
+	return true
+}

@@ -1,0 +1,154 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"openbank/process"
+)
+
+// fleet is the handlers of one schedule. Whichever kills itself has another one started in its place, armed with the next
+// crash, until there are no more.
+type fleet struct {
+	env  []string
+	logs string
+	fail context.CancelCauseFunc
+
+	members sync.WaitGroup
+	stop    chan struct{} // closed when all are to stop in order
+	idle    chan struct{} // closed when no handler is armed any more
+
+	mu      sync.Mutex
+	crashes []crashAt // still to come
+	armed   int
+	started int
+}
+
+func newFleet(env []string, logs string, crashes []crashAt, fail context.CancelCauseFunc) *fleet {
+	f := &fleet{env: env, logs: logs, fail: fail, crashes: crashes, stop: make(chan struct{}), idle: make(chan struct{})}
+	return f
+}
+
+// run keeps n handlers at work.
+func (f *fleet) run(ctx context.Context, n int) {
+	for range n {
+		f.members.Go(func() {
+			if err := f.member(ctx); err != nil {
+				f.fail(err)
+			}
+		})
+	}
+}
+
+// next is the next crash, and the number of the handler that it is for; nil when there is none left.
+func (f *fleet) next(disarmed bool) (crash *crashAt, number int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.started++
+	if disarmed {
+		f.armed--
+	}
+	if len(f.crashes) > 0 {
+		crash, f.crashes = &f.crashes[0], f.crashes[1:]
+		f.armed++
+	} else if f.armed == 0 {
+		select {
+		case <-f.idle:
+		default:
+			close(f.idle)
+		}
+	}
+	return crash, f.started
+}
+
+// member is one handler after the other.
+func (f *fleet) member(ctx context.Context) error {
+	wasArmed := false
+	for {
+		crash, number := f.next(wasArmed)
+		var more []string
+		if wasArmed = crash != nil; wasArmed {
+			more = append(more, "CRASH_AT="+crash.String())
+		}
+		p, log, err := f.start(number, more...)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-p.Exited():
+		case <-ctx.Done():
+			p.Kill()
+			return nil
+		case <-f.stop:
+			return f.end(ctx, p, log)
+		}
+		if !wasKilled(p) || !wasArmed {
+			return fmt.Errorf("a handler ended by itself (%w), see %s: %s", p.Err(), log, lastLine(log))
+		}
+	}
+}
+
+// end stops a handler in order. One that dies at its crash point on the way is none the worse.
+func (f *fleet) end(ctx context.Context, p *process.Process, log string) error {
+	if !p.Stop(ctx, syscall.SIGTERM, stopTime) {
+		p.Kill()
+		return fmt.Errorf("a handler does not stop within %s, see %s", stopTime, log)
+	}
+	if err := p.Err(); err != nil && !wasKilled(p) {
+		return fmt.Errorf("a handler stopped with %w, see %s: %s", err, log, lastLine(log))
+	}
+	return nil
+}
+
+const stopTime = 30 * time.Second
+
+// visit is a handler that joins for a while and leaves.
+func (f *fleet) visit(ctx context.Context, long time.Duration) error {
+	f.mu.Lock()
+	f.started++
+	number := f.started
+	f.mu.Unlock()
+	p, log, err := f.start(number, "LEAVE_ON_STOP=true")
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.Exited():
+		return fmt.Errorf("a handler ended by itself (%w), see %s: %s", p.Err(), log, lastLine(log))
+	case <-ctx.Done():
+		p.Kill()
+		return nil
+	case <-time.After(time.Second + long): // time to join
+		return f.end(ctx, p, log)
+	}
+}
+
+func (f *fleet) start(number int, more ...string) (*process.Process, string, error) {
+	log := filepath.Join(f.logs, fmt.Sprintf("handler-%d.log", number))
+	file, err := os.Create(log)
+	if err != nil {
+		return nil, log, err
+	}
+	defer func() { _ = file.Close() }() // the child has its own
+	cmd := exec.Command(handlerBinary)
+	cmd.Env = append(append([]string{"GORACE=halt_on_error=1"}, f.env...), more...)
+	cmd.Stdout, cmd.Stderr = file, file
+	p, err := process.Start(cmd, syscall.SIGKILL)
+	return p, log, err
+}
+
+func wasKilled(p *process.Process) bool {
+	var exit *exec.ExitError
+	if !errors.As(p.Err(), &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}

@@ -1,0 +1,193 @@
+package fault
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/audit"
+	"openbank/bank"
+	"openbank/connect"
+)
+
+// load makes a bank's commands, the same ones from the same seed: transfers of every kind, ids sent twice, ids with other
+// content, logins, garbage.
+type load struct {
+	topics   audit.Topics
+	codec    *connect.Codec
+	client   *kgo.Client
+	random   *rand.Rand
+	last     uint64
+	opened   []bank.ConfirmAccountCreation
+	accounts []bank.AccountCreationConfirmed
+	sent     []bank.ConfirmMoneyTransfer
+	count    int
+	failed   chan error
+}
+
+func newLoad(w *world, topics audit.Topics, seed uint64) *load {
+	return &load{topics: topics, codec: w.codec, client: w.client, random: rand.New(rand.NewPCG(seed, 1)), failed: make(chan error, 1)}
+}
+
+func (l *load) id() (id bank.ID) {
+	l.last++
+	for b := range 8 {
+		id[15-b] = byte(l.last >> (8 * b))
+	}
+	id[0] = byte(l.last * 151) // spreads the keys
+	return id
+}
+
+// send produces without waiting: what a fault keeps up is sent when it is over.
+func (l *load) send(ctx context.Context, records ...*kgo.Record) {
+	for _, r := range records {
+		l.count++
+		l.client.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) {
+			if err != nil {
+				select {
+				case l.failed <- err:
+				default:
+				}
+			}
+		})
+	}
+}
+
+// flush waits until everything is sent.
+func (l *load) flush(ctx context.Context) error {
+	if err := l.client.Flush(ctx); err != nil {
+		return fmt.Errorf("sending the commands: %w", err)
+	}
+	select {
+	case err := <-l.failed:
+		return fmt.Errorf("sending a command: %w", err)
+	default:
+		return nil
+	}
+}
+
+func (l *load) creation() (*kgo.Record, error) {
+	c := bank.ConfirmAccountCreation{ID: l.id(), Type: bank.Auto}
+	l.opened = append(l.opened, c)
+	return l.record(&c)
+}
+
+func (l *load) record(message any) (*kgo.Record, error) {
+	topic, id := l.topics.ConfirmMoneyTransfer, bank.ID{}
+	switch c := message.(type) {
+	case *bank.ConfirmAccountCreation:
+		topic, id = l.topics.ConfirmAccountCreation, c.ID
+	case *bank.ConfirmMoneyTransfer:
+		id = c.ID
+	}
+	value, err := l.codec.Encode(context.Background(), topic, message)
+	return &kgo.Record{Topic: topic, Key: []byte(id.String()), Value: value}, err
+}
+
+// next is the next record: 6% are commands sent before, 2% can't be handled.
+func (l *load) next() (*kgo.Record, error) {
+	switch p := l.random.IntN(1000); {
+	case p < 20:
+		return l.garbage(), nil
+	case p < 60 && len(l.sent) > 0:
+		c := l.sent[l.random.IntN(len(l.sent))]
+		return l.record(&c)
+	case p < 80:
+		c := l.opened[l.random.IntN(len(l.opened))]
+		return l.record(&c)
+	case p < 85 && len(l.sent) > 0:
+		c := l.sent[l.random.IntN(len(l.sent))]
+		c.Amount++
+		return l.record(&c)
+	case p < 100:
+		return l.creation()
+	}
+	c := l.transfer()
+	l.sent = append(l.sent, c)
+	return l.record(&c)
+}
+
+func (l *load) garbage() *kgo.Record {
+	value := make([]byte, 1+l.random.IntN(60))
+	for i := range value {
+		value[i] = byte(1 + l.random.IntN(255)) // no magic byte: its schema is never looked up
+	}
+	topic := l.topics.ConfirmMoneyTransfer
+	if l.random.IntN(5) == 0 {
+		topic = l.topics.ConfirmAccountCreation
+	}
+	return &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "garbage-%x", value[:1]), Value: value}
+}
+
+func (l *load) transfer() bank.ConfirmMoneyTransfer {
+	account := func() bank.AccountCreationConfirmed { return l.accounts[l.random.IntN(len(l.accounts))] }
+	from, to := account(), account()
+	c := bank.ConfirmMoneyTransfer{
+		ID: l.id(), Token: from.Token, Amount: 1 + l.random.Int64N(20000), From: from.IBAN, To: to.IBAN, Description: fmt.Sprint("number ", len(l.sent)),
+	}
+	switch l.random.IntN(20) {
+	case 0, 1, 2:
+		c.From, c.Token, c.Amount = bank.CompanyIBAN, bank.CompanyToken, 100000
+	case 3, 4:
+		c.From, c.Token = bank.Cash, ""
+	case 5, 6, 7:
+		c.To = "Albert Heijn BV"
+	case 8:
+		c.Token = "00000000000000000001"
+	case 9:
+		c.Amount = -c.Amount
+	case 10:
+		c.Amount = 1 << 40
+	}
+	return c
+}
+
+// burst sends n records.
+func (l *load) burst(ctx context.Context, n int) error {
+	for range n {
+		r, err := l.next()
+		if err != nil {
+			return err
+		}
+		l.send(ctx, r)
+	}
+	return nil
+}
+
+// open opens accounts and waits until they are there, so that there is somebody to pay.
+func (l *load) open(ctx context.Context, w *world, count int) error {
+	for range count {
+		r, err := l.creation()
+		if err != nil {
+			return err
+		}
+		l.send(ctx, r)
+	}
+	client, err := w.kafka.Client("opened", kgo.ConsumeTopics(l.topics.AccountCreationFeedback), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxWait(100*time.Millisecond), kgo.MetadataMinAge(100*time.Millisecond))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	seen := map[bank.ID]bool{}
+	for len(l.accounts) < count {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return fmt.Errorf("opening accounts, %d of %d are there: %w", len(l.accounts), count, context.Cause(ctx))
+		}
+		for _, r := range fetches.Records() {
+			message, err := l.codec.Decode(ctx, r.Value)
+			if err != nil {
+				return err
+			}
+			if m, ok := message.(*bank.AccountCreationConfirmed); ok && !seen[m.ID] {
+				seen[m.ID] = true
+				l.accounts = append(l.accounts, *m)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package fault
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// kill is a crash as the dead handler's log has it.
+type kill struct {
+	Point       string
+	Passage     int
+	Batch       int // what was in flight: commands, records or partitions
+	Redelivered int // records that another handler got after this one
+	at          int64
+}
+
+// place is a record of a command topic.
+type place struct {
+	topic     string
+	partition int32
+	offset    int64
+}
+
+// marks is what one handler's log tells.
+type marks struct {
+	kill      *kill
+	delivered map[place]int64 // when last
+}
+
+// readKills reads the logs of a schedule's handlers.
+func readKills(logs string) ([]kill, error) {
+	files, err := filepath.Glob(filepath.Join(logs, "handler-*.log"))
+	if err != nil {
+		return nil, err
+	}
+	var all []marks
+	for _, file := range files {
+		m, err := readMarks(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	var kills []kill
+	for i := range all {
+		k := all[i].kill
+		if k == nil {
+			continue
+		}
+		for at := range all[i].delivered {
+			for j := range all {
+				if j != i && all[j].delivered[at] > k.at {
+					k.Redelivered++
+					break
+				}
+			}
+		}
+		kills = append(kills, *k)
+	}
+	return kills, nil
+}
+
+func readMarks(file string) (marks, error) {
+	m := marks{delivered: map[place]int64{}}
+	f, err := os.Open(file)
+	if err != nil {
+		return m, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		switch {
+		case strings.HasPrefix(line, "delivered "):
+			var p place
+			var at int64
+			if _, err := fmt.Sscanf(line, "delivered topic=%s partition=%d offset=%d at=%d", &p.topic, &p.partition, &p.offset, &at); err != nil {
+				return m, fmt.Errorf("%s: %q: %w", file, line, err)
+			}
+			m.delivered[p] = at
+		case strings.HasPrefix(line, "crash "):
+			var k kill
+			if _, err := fmt.Sscanf(line, "crash point=%s passage=%d batch=%d at=%d", &k.Point, &k.Passage, &k.Batch, &k.at); err != nil {
+				return m, fmt.Errorf("%s: %q: %w", file, line, err)
+			}
+			m.kill = &k
+		}
+	}
+	return m, lines.Err()
+}
+
+func lastLine(file string) string {
+	text, _ := os.ReadFile(file)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if !strings.HasPrefix(lines[i], "delivered ") {
+			return lines[i]
+		}
+	}
+	return ""
+}

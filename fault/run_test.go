@@ -1,0 +1,250 @@
+package fault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"openbank/audit"
+)
+
+const (
+	// loadTime bounds the load: crashes that it has not brought about by then do not happen.
+	loadTime = 15 * time.Second
+	// settleTime bounds the time in which everything must be answered once nothing goes wrong any more. A group may take
+	// two session time-outs of 6 s to notice who is gone, and brokers 20 s to end a transaction.
+	settleTime = 90 * time.Second
+	accounts   = 6
+)
+
+// run is a schedule under way.
+type run struct {
+	world    *world
+	schedule schedule
+	logs     string
+	topics   audit.Topics
+	database string
+	fleet    *fleet
+	load     *load
+}
+
+// result is what a schedule came to.
+type result struct {
+	report *audit.Report
+	kills  []kill
+	took   time.Duration
+}
+
+// play runs a schedule in the world. What its handlers logged stays in logs.
+func (w *world) play(ctx context.Context, s schedule, logs string) (_ result, err error) {
+	begin := time.Now()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	name := func(topic string) string { return fmt.Sprintf("%s-%d", topic, s.seed) }
+	r := &run{world: w, schedule: s, logs: logs, database: fmt.Sprintf("bank%d", s.seed), topics: audit.DefaultTopics()}
+	for _, t := range []*string{&r.topics.ConfirmAccountCreation, &r.topics.AccountCreationFeedback, &r.topics.ConfirmMoneyTransfer, &r.topics.MoneyTransferFeedback, &r.topics.BalanceChanged} {
+		*t = name(*t)
+	}
+	if err := w.bank.Postgres.CreateDatabase(ctx, r.database); err != nil {
+		return result{}, err
+	}
+	if err := w.synchronize(ctx, name); err != nil {
+		return result{}, err
+	}
+	r.load = newLoad(w, r.topics, s.seed)
+	r.fleet = newFleet(append(w.environment(r.database), r.settings()...), logs, s.crashes, fail)
+	r.fleet.run(ctx, s.handlers)
+	defer r.fleet.members.Wait()
+	defer fail(errors.New("the schedule is over"))
+
+	report, err := r.work(ctx)
+	if err == nil {
+		report, err = r.finish(ctx)
+	}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // why the handlers, and with them all else, ended
+		}
+		return result{}, err
+	}
+	kills, err := readKills(logs)
+	if err != nil {
+		return result{}, err
+	}
+	if err := r.clear(ctx); err != nil {
+		return result{}, fmt.Errorf("clearing up: %w", err)
+	}
+	return result{report: report, kills: kills, took: time.Since(begin)}, nil
+}
+
+func (r *run) settings() []string {
+	s := r.schedule
+	return []string{
+		"LOG_LEVEL=debug", "REFRESH_SCHEMAS=1s", "KAFKA_MAX_POLL_INTERVAL=8s", // bounds a rebalance
+		fmt.Sprintf("KAFKA_GROUP=handlers-%d", s.seed), "DELIVERY=" + s.delivery, fmt.Sprintf("MAX_BATCH=%d", s.maxBatch),
+		"KAFKA_CAC_TOPIC=" + r.topics.ConfirmAccountCreation, "KAFKA_ACF_TOPIC=" + r.topics.AccountCreationFeedback,
+		"KAFKA_CMT_TOPIC=" + r.topics.ConfirmMoneyTransfer, "KAFKA_MTF_TOPIC=" + r.topics.MoneyTransferFeedback, "KAFKA_BC_TOPIC=" + r.topics.BalanceChanged,
+	}
+}
+
+// work has the handlers work while crashes and faults come, and waits until all is answered.
+func (r *run) work(ctx context.Context) (*audit.Report, error) {
+	opening, cancel := context.WithTimeoutCause(ctx, settleTime, fmt.Errorf("not within %s", settleTime))
+	defer cancel()
+	if err := r.load.open(opening, r.world, accounts); err != nil {
+		return nil, err
+	}
+	pests := make(chan int, 16)
+	faults := make(chan error, 1)
+	go func() { faults <- r.fault(ctx, pests) }()
+	crashes, over := r.fleet.idle, time.After(loadTime)
+	most := min(12, 2*r.schedule.maxBatch) // what one Postgres transaction for each record can keep up with
+	for crashes != nil || faults != nil {
+		if err := r.load.burst(ctx, 1+r.load.random.IntN(most)); err != nil {
+			return nil, err
+		}
+		select {
+		case n := <-pests:
+			for range n {
+				r.load.send(ctx, r.load.garbage())
+			}
+		case <-crashes:
+			crashes = nil
+		case err := <-faults:
+			if err != nil {
+				return nil, err
+			}
+			faults = nil
+		case <-over:
+			crashes = nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(time.Duration(5+r.load.random.IntN(25)) * time.Millisecond):
+		}
+	}
+	if err := r.load.burst(ctx, 50); err != nil {
+		return nil, err
+	}
+	return r.answered(ctx)
+}
+
+// fault makes the faults of the schedule, one after the other.
+func (r *run) fault(ctx context.Context, pests chan<- int) error {
+	for _, f := range r.schedule.faults {
+		select {
+		case <-time.After(f.after):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		var err error
+		switch f.what {
+		case storm:
+			for range 3 {
+				err = errors.Join(err, r.fleet.visit(ctx, f.long))
+			}
+		case poison:
+			select {
+			case pests <- 1 + int(f.long/(20*time.Millisecond)):
+			case <-ctx.Done():
+			}
+		default:
+			err = r.world.make(ctx, f)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+	}
+	return nil
+}
+
+// answered waits until the audit finds nothing wrong: what was sent just now is missing for a while.
+func (r *run) answered(ctx context.Context) (*audit.Report, error) {
+	if err := r.load.flush(ctx); err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(settleTime); ; {
+		report, evidence, err := r.check(ctx)
+		if err == nil && report.OK() {
+			return report, nil
+		}
+		if time.Now().After(deadline) {
+			if err == nil {
+				err = r.keep(report, evidence)
+			}
+			return nil, fmt.Errorf("the books are not right within %s: %w", settleTime, err)
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// check reads everything and holds it to the rules.
+func (r *run) check(ctx context.Context) (*audit.Report, *audit.Evidence, error) {
+	evidence, err := audit.ReadTopics(ctx, r.world.kafka, r.world.codec, r.topics, nil)
+	if err == nil {
+		err = audit.ReadTables(ctx, r.world.bank.Postgres.URL(r.database), evidence)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return audit.Check(evidence, audit.Options{AllowRepeats: r.schedule.delivery == atLeastOnce}), evidence, nil
+}
+
+// finish stops the handlers in order and checks once more: nothing can come any more.
+func (r *run) finish(ctx context.Context) (*audit.Report, error) {
+	close(r.fleet.stop)
+	r.fleet.members.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	report, evidence, err := r.check(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case !report.OK():
+		return nil, fmt.Errorf("after the stop: %w", r.keep(report, evidence))
+	case report.Deliveries != r.load.count:
+		return nil, fmt.Errorf("%d records are on the command topics, %d were sent", report.Deliveries, r.load.count)
+	}
+	return report, nil
+}
+
+// clear removes what the schedule leaves in the world.
+func (r *run) clear(ctx context.Context) error {
+	var names []string
+	for _, t := range []string{r.topics.ConfirmAccountCreation, r.topics.ConfirmMoneyTransfer} {
+		names = append(names, t, audit.DeadLetter(t))
+	}
+	names = append(names, r.topics.AccountCreationFeedback, r.topics.MoneyTransferFeedback, r.topics.BalanceChanged)
+	if _, err := kadm.NewClient(r.world.client).DeleteTopics(ctx, names...); err != nil {
+		return err
+	}
+	return r.world.drop(ctx, r.database)
+}
+
+// keep writes the evidence beside the logs, and returns what was found as an error.
+func (r *run) keep(report *audit.Report, evidence *audit.Evidence) error {
+	text, err := json.MarshalIndent(evidence, "", " ")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(r.logs, "evidence.json"), text, 0o600)
+	}
+	var found strings.Builder
+	fmt.Fprintf(&found, "%v", report.Found)
+	for i, v := range report.Violations {
+		if i == 10 {
+			break
+		}
+		fmt.Fprintf(&found, "\n  %v", v)
+	}
+	return errors.Join(errors.New(found.String()), err)
+}
