@@ -92,10 +92,12 @@ test-images: tools ## the images as they run in Docker, against Apache Kafka of 
 	CGO_ENABLED=1 go test -tags docker -count 1 -timeout 40m -v ./image
 
 .PHONY: test-kafka
-test-kafka: tools ## that the real Kafka and registry, which other tests start, do what they are for
+test-kafka: tools ## the handler's tests against real Apache Kafkas, of one broker and of three, and a real registry (15 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m ./realkafka
+	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 30m -parallel 2 -v ./handler
+	OPENBANK_TEST_BROKERS=3 CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -run 'Recover|ComeAndGo' -parallel 1 -v ./handler
 
 .PHONY: clean
 clean: ## remove what was built and the bank of `make run`

@@ -39,8 +39,12 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 // client gets a partition only when the answer is there. The group is told that the assignment is taken.
 func (l *lane) assigned(partitions []kafka.TopicPartition) error {
 	l.link.ok()
-	if err := l.consumer.IncrementalAssign(nil); err != nil || len(partitions) == 0 || l.ctx.Err() != nil {
+	if err := l.consumer.IncrementalAssign(nil); err != nil || l.ctx.Err() != nil {
 		return err // or the consumer is closing
+	}
+	if len(partitions) == 0 {
+		l.standBy()
+		return nil
 	}
 	epochs := make([]*epoch, len(partitions))
 	for i := range partitions {
@@ -174,7 +178,7 @@ func (l *lane) checkOffsets(cause error) {
 			at := fmt.Sprintf("partition %d of %s: the next record to handle is at offset %d, but the log ", e.partition, l.topic.name, next)
 			switch {
 			case next < low && !beginning:
-				l.h.fail(fmt.Errorf("%sbegins at %d: retention has deleted commands that were never handled. Set the offset of group %s to %d to go on without them",
+				l.h.fail(fmt.Errorf("%sbegins at %d: retention has deleted commands that were never handled. Set the offset of group %s to %d and start with --skip-ahead to go on without them",
 					at, low, l.h.cfg.Group, low))
 			case next > high:
 				l.h.fail(fmt.Errorf("%sends at %d: it has lost records, or the offset of group %s was set by mistake. Set it to %d to go on with what comes",

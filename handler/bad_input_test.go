@@ -8,14 +8,10 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/linkedin/goavro/v2"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"openbank/bank"
 	"openbank/schemas"
@@ -242,80 +238,4 @@ func (b *bundle) manual() *kgo.Client {
 	}
 	b.t.Cleanup(client.Close)
 	return client
-}
-
-// A dead letter without a topic to go to stalls its partition, and says so. It goes on when the topic can be made.
-func TestADeadLetterWithoutATopicStallsItsPartition(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.synchronize()
-	admin := kadm.NewClient(b.client)
-	if _, err := admin.DeleteTopics(t.Context(), transfers+deadLetterSuffix); err != nil {
-		t.Fatal(err)
-	}
-	var allowed atomic.Bool
-	b.bank.Kafka.Cluster().ControlKey(int16(kmsg.CreateTopics), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		b.bank.Kafka.Cluster().KeepControl()
-		if allowed.Load() {
-			return nil, nil, false
-		}
-		refused := request.ResponseKind().(*kmsg.CreateTopicsResponse)
-		for _, asked := range request.(*kmsg.CreateTopicsRequest).Topics {
-			topic := kmsg.NewCreateTopicsResponseTopic()
-			topic.Topic, topic.ErrorCode = asked.Topic, kerr.TopicAuthorizationFailed.Code
-			refused.Topics = append(refused.Topics, topic)
-		}
-		return refused, nil, true
-	})
-	h := b.start()
-	w := b.watch(transferAnswers)
-	b.eventually("the missing topic is logged", reasonableTimeout, h.says("will stall its partition"))
-	manual := b.manual()
-	var n ids
-	transfer := func(partition int32) *kgo.Record {
-		r := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: bank.CompanyIBAN})
-		r.Partition = partition
-		return r
-	}
-	send := func(records ...*kgo.Record) {
-		t.Helper()
-		if err := manual.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// On partition 1 a record that can't be decoded, on partition 2 one that only Postgres can tell; commands before and
-	// after each.
-	first := transfer(2)
-	send(first)
-	w.wait(transferAnswers, string(first.Key), 1)
-	reused := *first
-	other := bank.ConfirmMoneyTransfer{ID: decode[bank.ConfirmMoneyTransfer](b, first).ID, Amount: 6, From: bank.Cash, To: bank.CompanyIBAN}
-	reused.Value = b.command(&other).Value
-	before1, after1, before2, after2 := transfer(1), transfer(1), transfer(2), transfer(2)
-	send(before1, &kgo.Record{Topic: transfers, Partition: 1, Key: []byte("garbage"), Value: []byte("garbage")}, after1, before2, &reused, after2)
-	w.wait(transferAnswers, string(before1.Key), 1)
-	w.wait(transferAnswers, string(before2.Key), 1)
-	for p := range int32(9) { // the others go on
-		if p != 1 && p != 2 {
-			r := transfer(p)
-			send(r)
-			w.wait(transferAnswers, string(r.Key), 1)
-		}
-	}
-	b.eventually("the stall is logged", reasonableTimeout, h.says("a dead letter waits for its topic"))
-	for _, r := range []*kgo.Record{after1, after2} {
-		if len(w.of(transferAnswers, string(r.Key))) > 0 {
-			t.Errorf("partition %d went on", r.Partition)
-		}
-	}
-	allowed.Store(true)
-	letters := b.watch(transfers + deadLetterSuffix)
-	if reason := header(letters.wait(transfers+deadLetterSuffix, "garbage", 1)[0], "dead-letter-reason"); reason == "" {
-		t.Error("no reason")
-	}
-	letters.wait(transfers+deadLetterSuffix, string(first.Key), 1)
-	w.wait(transferAnswers, string(after1.Key), 1)
-	w.wait(transferAnswers, string(after2.Key), 1)
-	b.answered(reasonableTimeout, false)
-	b.stop(h)
 }

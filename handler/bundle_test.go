@@ -27,7 +27,7 @@ import (
 	"openbank/topology"
 )
 
-// handlerBinary is the command-handler as it is built for users, with the race detector.
+// handlerBinary is the command-handler as it is built for users, with the race detector unless times are measured.
 var handlerBinary string
 
 func TestMain(m *testing.M) {
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	handlerBinary = filepath.Join(dir, "command-handler")
-	build := exec.Command("go", "build", "-race", "-o", handlerBinary, "openbank/cmd/command-handler")
+	build := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", handlerBinary, "openbank/cmd/command-handler")...)
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the command handler:", err)
@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 // bundle is a bank of its own for one test.
 type bundle struct {
 	t        *testing.T
-	bank     *embedded.Bank
+	bank     *servers
 	kafka    connect.Kafka
 	registry *registry.Client
 	codec    *connect.Codec
@@ -64,7 +64,12 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	surroundings, err := embedded.Start(t.Context(), embedded.Config{})
+	return setupWith(t, embedded.Config{})
+}
+
+func setupWith(t *testing.T, config embedded.Config) *bundle {
+	t.Helper()
+	surroundings, err := startServers(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,3 +28,12 @@ func (h *Handler) takeOver(ctx context.Context) error {
 	h.taken = true
 	return nil
 }
+
+// standBy is for a member of the group that gets no partition yet: it is in charge with the others, and hand-back must see it.
+func (l *lane) standBy() {
+	l.background.Go(func() {
+		if err := l.h.takeOver(l.ctx); err != nil && l.ctx.Err() == nil {
+			l.h.fail(err)
+		}
+	})
+}

@@ -43,6 +43,8 @@ type swap struct {
 	said  map[string]string // what was answered, by id
 	times map[string]int    // how often
 	ibans map[string]bool   // of the accounts that were confirmed
+
+	surplus string // the latest answer that was more than its command was sent
 }
 
 func newSwap(t *testing.T, layout predecessor.Layout) *swap {
@@ -70,11 +72,16 @@ func newSwap(t *testing.T, layout predecessor.Layout) *swap {
 	return s
 }
 
-// old starts the older handler. It does not wait for the disk: a test has no time for what takes it three commits a command.
+// old starts the older handler, which ends when it has handled so many commands, or, at 0, when it is killed. However busy the machine is, its session does not time out:
+// what it did twice then would be its own doing. It does not wait for the disk: a test has no time for what takes it three commits a command.
 func (s *swap) old(stopAfter int64) *predecessor.Handler {
 	s.t.Helper()
+	session := reasonableTimeout // one that ends by itself leaves the group
+	if stopAfter == 0 {
+		session = 0
+	}
 	h, err := predecessor.Start(s.t.Context(), predecessor.Config{
-		Layout: s.layout, DatabaseURL: s.url + "&synchronous_commit=off", Kafka: s.kafka, Codec: s.codec, StopAfter: stopAfter,
+		Layout: s.layout, DatabaseURL: s.url + "&synchronous_commit=off", Kafka: s.kafka, Codec: s.codec, StopAfter: stopAfter, SessionTimeout: session,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -240,6 +247,9 @@ func (s *swap) read() {
 			}
 			s.said[id] = text
 			s.times[id]++
+			if s.times[id] > s.sends[id] {
+				s.surplus = id + " at " + r.Timestamp.Format(time.TimeOnly)
+			}
 		}
 		s.have[topic] = len(all)
 	}
@@ -269,7 +279,7 @@ func (s *swap) allAnswered() (more int) {
 func (s *swap) answeredOnce(repeats int) {
 	s.t.Helper()
 	if more := s.allAnswered(); more != repeats {
-		s.t.Errorf("%d answers more than commands, not %d", more, repeats)
+		s.t.Errorf("%d answers more than commands, not %d; the latest is to %s", more, repeats, s.surplus)
 	}
 }
 

@@ -83,6 +83,39 @@ func TestAHandlerWhoseSessionsBrokeFindsThatTheDatabaseWasHandedBack(t *testing.
 	}
 }
 
+func TestAHandBackAfterACrashWarnsOfEventsThatMayBeMissing(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		published int64
+		warnings  int
+	}{"stopped in order": {7, 0}, "killed": {5, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := predecessorsBank(t, predecessor.Clojure)[0]
+			s := takeOver(t, o)
+			if err := s.SaveProgress(t.Context(), []Progress{{Topic: "t", ExecutedTo: 7, PublishedTo: c.published}, {Topic: "t", Partition: 1, ExecutedTo: 3, PublishedTo: 3}}); err != nil {
+				t.Fatal(err)
+			}
+			closed(t, s)
+			log := new(journal)
+			s, err := Open(t.Context(), Config{URL: o.url, Logger: log.logger()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			if err := s.HandBack(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if text := log.String(); strings.Count(text, "was not stopped in order") != c.warnings {
+				t.Error(text)
+			}
+			if p, err := s.ReadProgress(t.Context(), "t"); err != nil || len(p) != 0 {
+				t.Errorf("%+v, %v", p, err)
+			}
+		})
+	}
+}
+
 func TestADatabaseThatWasNeverTakenOverCannotBeHandedBack(t *testing.T) {
 	t.Parallel()
 	o := predecessorsBank(t, predecessor.Clojure)[0]

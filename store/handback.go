@@ -28,6 +28,9 @@ func (s *Store) HandBack(ctx context.Context) error {
 		if err := m.checkHandBack(); err != nil {
 			return err
 		}
+		if err := m.tellUnpublished(ctx); err != nil {
+			return err
+		}
 		err := m.change(ctx, m.refuseConnected(), "unguard.sql", `DELETE FROM {progress}`,
 			`UPDATE {tenure} SET handed_back_at = current_timestamp WHERE id = (SELECT max(id) FROM {tenure})`)
 		var pe *pq.Error
@@ -55,6 +58,20 @@ func (m *migration) refuseConnected() string {
 	return fmt.Sprintf(`DO $$ BEGIN
 		IF NOT pg_try_advisory_xact_lock(%d) THEN RAISE EXCEPTION 'handlers are connected' USING ERRCODE = '%s'; END IF;
 	END $$`, m.layout.serving, handlersConnected)
+}
+
+// tellUnpublished warns of what only this handler would have sent: to another one a command with a row is a duplicate,
+// which gets an answer and no event. It is no reason to refuse: one may hand back because ours does not start.
+func (m *migration) tellUnpublished(ctx context.Context) error {
+	var partitions int
+	if err := m.conn.QueryRowContext(ctx, m.sql(`SELECT count(*) FROM {progress} WHERE published_to < executed_to`)).Scan(&partitions); err != nil {
+		return fmt.Errorf("reading the progress: %w", err)
+	}
+	if partitions > 0 {
+		m.surroundings.log.Warn("a handler was not stopped in order: BalanceChanged events of its last commands may be missing; to send them, start it once more and stop it in order before handing back",
+			"partitions", partitions)
+	}
+	return nil
 }
 
 func (m *migration) checkHandBack() error {

@@ -1,0 +1,62 @@
+package handler
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/store"
+)
+
+func TestTheCommittedOffsetIsHeldAgainstWhatPostgresKnows(t *testing.T) {
+	t.Parallel()
+	now, before, none := [16]byte{1}, [16]byte{2}, [16]byte{}
+	row := func(id [16]byte, executed, published int64) store.Progress {
+		return store.Progress{Topic: "t", TopicID: id, Partition: 3, ExecutedTo: executed, PublishedTo: published}
+	}
+	elsewhere := store.Progress{Topic: "t", TopicID: now, Partition: 4, ExecutedTo: 1, PublishedTo: 1}
+	const none64 = int64(noOffset)
+	beginning := int64(kafka.OffsetBeginning)
+	for name, c := range map[string]struct {
+		id        [16]byte
+		cfg       Config
+		committed int64
+		rows      []store.Progress
+		want      start
+		says      string
+	}{
+		"nothing is known":                              {now, Config{}, none64, []store.Progress{elsewhere}, start{beginning, none64, none64}, ""},
+		"a predecessor's offset":                        {now, Config{}, 70, nil, start{70, 70, 70}, ""},
+		"both agree":                                    {now, Config{}, 70, []store.Progress{row(now, 70, 60)}, start{70, 70, 70}, ""},
+		"Postgres is a batch ahead":                     {now, Config{}, 70, []store.Progress{row(now, 90, 70)}, start{70, 70, 70}, ""},
+		"the committed offset has expired":              {now, Config{}, none64, []store.Progress{row(now, 90, 70)}, start{70, 70, none64}, ""},
+		"nothing was ever published":                    {now, Config{}, none64, []store.Progress{row(now, 90, 0)}, start{beginning, none64, none64}, ""},
+		"the offsets were set back":                     {now, Config{}, 10, []store.Progress{row(now, 90, 70)}, start{10, 70, 10}, ""},
+		"Postgres was restored":                         {now, Config{}, 91, []store.Progress{row(now, 90, 70)}, start{}, "--rewind"},
+		"Postgres was restored, and that is known":      {now, Config{Ahead: RewindAhead}, 91, []store.Progress{row(now, 90, 70)}, start{90, 70, none64}, ""},
+		"the offset was set forward, and that is meant": {now, Config{Ahead: SkipAhead}, 91, []store.Progress{row(now, 90, 70)}, start{91, 91, 91}, ""},
+		"the topic was made anew":                       {now, Config{}, 5, []store.Progress{row(before, 90, 90)}, start{}, "--new-topics"},
+		"the topic was made anew, without an offset":    {now, Config{}, none64, []store.Progress{row(before, 90, 90)}, start{}, "made anew"},
+		"the topic was made anew, and that is known":    {now, Config{NewTopics: true}, none64, []store.Progress{row(before, 90, 90)}, start{beginning, none64, none64}, ""},
+		"the topic was made anew long ago":              {now, Config{}, 7, []store.Progress{row(before, 90, 90), row(now, 9, 7)}, start{7, 7, 7}, ""},
+		"the brokers have learned topic ids since":      {now, Config{}, 70, []store.Progress{row(none, 90, 90)}, start{70, 70, 70}, ""},
+		"the brokers know no topic ids":                 {none, Config{}, 70, []store.Progress{row(none, 90, 60)}, start{70, 70, 70}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &lane{h: &Handler{cfg: c.cfg}, log: slog.New(slog.DiscardHandler), topic: topic{name: "t", id: c.id}}
+			got, err := l.compare(3, c.committed, c.rows)
+			if c.says != "" {
+				if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "partition 3 of t") {
+					t.Fatalf("%+v, %v", got, err)
+				}
+				return
+			}
+			if err != nil || got != c.want {
+				t.Errorf("%+v, %v; want %+v", got, err, c.want)
+			}
+		})
+	}
+}

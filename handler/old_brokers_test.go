@@ -1,0 +1,56 @@
+//go:build !realkafka
+
+package handler_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"openbank/embedded"
+)
+
+// The stack's brokers of 2019 are Kafka 2.3: no topic ids, no stable offsets, no generation in a transaction's offsets, older versions
+// of every request. Handlers come and go there as anywhere.
+func TestTheBrokersOf2019AreEnough(t *testing.T) {
+	t.Parallel()
+	b := setupWith(t, embedded.Config{Kafka: embedded.KafkaConfig{MaxVersions: kversion.V2_3_0()}})
+	b.synchronize()
+	f := b.fleet(2)
+	w := b.watch(creationAnswers, transferAnswers)
+	l := &load{b: b, random: rand.New(rand.NewPCG(2, 3))}
+	l.open(w, 50)
+	for i, how := range []string{"SIGTERM", "SIGKILL"} {
+		records := make([]*kgo.Record, 1000)
+		for j := range records {
+			records[j] = l.next()
+		}
+		before := len(w.of(transferAnswers, ""))
+		b.send(records...)
+		b.eventually(fmt.Sprintf("work goes on before disturbance %d, %s", i, how), reasonableTimeout, func() error {
+			if now := len(w.of(transferAnswers, "")); now < before+100 {
+				return fmt.Errorf("%d answers", now)
+			}
+			return nil
+		})
+		f.disturb(how, i%2)
+	}
+	if report := b.answered(2*reasonableTimeout, true); report.Deliveries != 50+2000 {
+		t.Errorf("%d records were handled of %d", report.Deliveries, 50+2000)
+	}
+	for _, h := range f.handlers {
+		b.eventually("it says what is promised here", reasonableTimeout, h.says("delivery is at-least-once: the brokers are older"))
+	}
+	f.stop()
+	b.ends("what can't be promised", b.start("DELIVERY=exactly-once"), "older than Kafka 2.5")
+	var ids string
+	if err := b.connected(b.bank.Postgres.URL("")).QueryRowContext(t.Context(), `SELECT string_agg(DISTINCT CAST(topic_id AS text), ' ') FROM progress`).Scan(&ids); err != nil {
+		t.Fatal(err)
+	}
+	if ids != "00000000-0000-0000-0000-000000000000" {
+		t.Errorf("the topics' ids are %s, where brokers have none", ids)
+	}
+}
