@@ -161,7 +161,7 @@ func (s *Store) explain(err error) *FatalError {
 	case pe.Code == "42501":
 		return &FatalError{at + ": the user lacks a privilege; let the owner of the tables run the handler, or grant it", err}
 	case pe.Code == "42P01" || pe.Code == "42703":
-		return &FatalError{at + ": a table or column is missing; name the bank's own database, or migrate this one", err}
+		return &FatalError{at + ": a table or column is missing; name the bank's own database, or run command-handler migrate on this one", err}
 	}
 	return &FatalError{at + ": Postgres refuses a statement; is this another program's database?", err}
 }

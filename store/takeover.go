@@ -173,21 +173,23 @@ func (m *migration) lacksOpenings() bool { return m.has.tenure.there && !m.has.t
 
 // enterOpenings makes every account's balance its opening entry, so many at a time, and notes how far it is.
 func (m *migration) enterOpenings(ctx context.Context) error {
+	chunk := m.sql(`
+		WITH done AS (SELECT coalesce((SELECT opened_to FROM {tenure} ORDER BY id DESC LIMIT 1), -2147483649) AS balance_id),
+		chunk AS (
+			SELECT max(balance_id) AS last FROM (
+				SELECT balance_id FROM {balance} WHERE balance_id > (SELECT balance_id FROM done) ORDER BY balance_id LIMIT $1) b),
+		entered AS (
+			UPDATE {balance} SET opening = amount, opening_version = version
+			WHERE balance_id > (SELECT balance_id FROM done) AND balance_id <= (SELECT last FROM chunk)
+				AND (opening <> amount OR opening_version <> version)),
+		noted AS (
+			UPDATE {tenure} SET opened_to = (SELECT last FROM chunk)
+			WHERE id = (SELECT max(id) FROM {tenure}) AND (SELECT last FROM chunk) IS NOT NULL)
+		SELECT last FROM chunk`)
 	for more := true; more; {
 		var to sql.NullInt64
-		if err := m.conn.QueryRowContext(ctx, m.sql(`
-			WITH done AS (SELECT coalesce((SELECT opened_to FROM {tenure} ORDER BY id DESC LIMIT 1), -2147483649) AS balance_id),
-			chunk AS (
-				SELECT max(balance_id) AS last FROM (
-					SELECT balance_id FROM {balance} WHERE balance_id > (SELECT balance_id FROM done) ORDER BY balance_id LIMIT $1) b),
-			entered AS (
-				UPDATE {balance} SET opening = amount, opening_version = version
-				WHERE balance_id > (SELECT balance_id FROM done) AND balance_id <= (SELECT last FROM chunk)
-					AND (opening <> amount OR opening_version <> version)),
-			noted AS (
-				UPDATE {tenure} SET opened_to = (SELECT last FROM chunk)
-				WHERE id = (SELECT max(id) FROM {tenure}) AND (SELECT last FROM chunk) IS NOT NULL)
-			SELECT last FROM chunk`), openingChunk).Scan(&to); err != nil {
+		// Nobody writes any more, but somebody may hold rows.
+		if err := m.watched(ctx, func() error { return m.conn.QueryRowContext(ctx, chunk, openingChunk).Scan(&to) }); err != nil {
 			return fmt.Errorf("entering the openings: %w", err)
 		}
 		more = to.Valid

@@ -149,7 +149,7 @@ func TestABankOfEitherPredecessorIsTakenOverHandedBackAndTakenOverAgain(t *testi
 				t.Errorf("the accounts were\n%s\nand are\n%s", before, after)
 			}
 			o.answered(t, s)
-			if r := sound(t, s); r.History != 4 || r.Openings != fmt.Sprint(bank.CompanyBalance+123_456) {
+			if r := sound(t, s); r.HandedBack || r.History != 4 || r.Openings != fmt.Sprint(bank.CompanyBalance+123_456) {
 				t.Errorf("%+v", r)
 			}
 
@@ -185,6 +185,9 @@ func TestABankOfEitherPredecessorIsTakenOverHandedBackAndTakenOverAgain(t *testi
 			}
 			for statement, args := range o.writes(2) {
 				o.must(t, statement, args...)
+			}
+			if r, err := other.Verify(t.Context()); err != nil || !r.HandedBack || r.OK() {
+				t.Errorf("%+v, %v", r, err)
 			}
 			if _, err := other.Execute(t.Context(), Batch{Commands: []Command{mine}}); !errors.As(err, &stop) || !strings.Contains(err.Error(), "was handed back") {
 				t.Fatal(err)

@@ -33,6 +33,8 @@ type Report struct {
 	Outflow  string `json:"outflow"`  // what went to parties outside the bank
 	Balances string `json:"balances"` // what the accounts hold: Openings + Inflow - Outflow
 
+	HandedBack bool `json:"handed_back"` // to an older handler: what it changed since shows as violations
+
 	Count      int64       `json:"count"`      // how many violations there are
 	Violations []Violation `json:"violations"` // at most MaxViolations of each rule
 }
@@ -105,7 +107,8 @@ SELECT
     CAST((SELECT coalesce(sum(CAST(opening AS numeric)), 0) FROM {balance}) AS text) AS openings,
     CAST(t.inflow AS text) AS inflow, CAST(t.outflow AS text) AS outflow,
     CAST((SELECT coalesce(sum(CAST(amount AS numeric)), 0) FROM {balance}) AS text) AS balances,
-    (SELECT coalesce(sum(CAST(amount AS numeric)) - sum(CAST(opening AS numeric)), 0) FROM {balance}) = t.inflow - t.outflow AS conserved
+    (SELECT coalesce(sum(CAST(amount AS numeric)) - sum(CAST(opening AS numeric)), 0) FROM {balance}) = t.inflow - t.outflow AS conserved,
+    coalesce((SELECT handed_back_at IS NOT NULL FROM {tenure} ORDER BY id DESC LIMIT 1), false) AS handed_back
 FROM (SELECT count(*) AS transfers,
         count(*) FILTER (WHERE reason IS NOT NULL) AS rejected,
         count(*) FILTER (WHERE past) AS history,
@@ -132,7 +135,7 @@ func (s *Store) Verify(ctx context.Context) (*Report, error) {
 func (s *Store) verify(ctx context.Context, tx *sqlx.Tx, r *Report) error {
 	var conserved bool
 	if err := tx.QueryRowxContext(ctx, s.layout.rule(totalsSQL)).Scan(&r.Accounts, &r.Creations, &r.Transfers, &r.Rejected,
-		&r.History, &r.Events, &r.Openings, &r.Inflow, &r.Outflow, &r.Balances, &conserved); err != nil {
+		&r.History, &r.Events, &r.Openings, &r.Inflow, &r.Outflow, &r.Balances, &conserved, &r.HandedBack); err != nil {
 		return fmt.Errorf("summing up the books: %w", err)
 	}
 	if !conserved {

@@ -49,7 +49,7 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	return err
 }
 
-var errNoTables = errors.New("the database has no tables yet: a command handler makes them when it starts")
+var errNoTables = errors.New("the database has no tables of a command handler yet: one makes them, or takes over those that are there, when it starts, or by command-handler migrate")
 
 func isUndefinedTable(err error) bool {
 	var refused *pq.Error

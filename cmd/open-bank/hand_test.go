@@ -204,7 +204,7 @@ func TestABankWhosePostgresEndsStops(t *testing.T) {
 	}
 	opened := openBank(t, dir, "--only=surroundings")
 	for _, args := range [][]string{{"verify"}, {"balance", "x"}} {
-		if got := execute(t, dir, nil, args...); got.code != 1 || got.stderr != "open-bank: the database has no tables yet: a command handler makes them when it starts\n" {
+		if got := execute(t, dir, nil, args...); got.code != 1 || got.stderr != "open-bank: "+errNoTables.Error()+"\n" {
 			t.Errorf("%q: %+v", args, got)
 		}
 	}

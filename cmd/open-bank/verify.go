@@ -61,6 +61,9 @@ func printBooks(out io.Writer, r *store.Report) error {
 	if r.History > 0 && err == nil {
 		_, err = fmt.Fprintf(out, "%s from before the database was taken over; what they did is in the openings\n", counted(r.History, "command"))
 	}
+	if r.HandedBack && err == nil {
+		_, err = fmt.Fprintln(out, "the database is handed back to an older handler: what that one changed since then is in no event, and counts as violated")
+	}
 	for _, v := range r.Violations {
 		if err == nil {
 			_, err = fmt.Fprintf(out, "violated: %s: %s\n", v.Rule, found(v))
