@@ -204,7 +204,7 @@ func TestASwapInTheMiddleOfABacklogAndBack(t *testing.T) {
 			s.batch(2000)
 			s.again(s.said)
 			s.answeredOnce(repeats)
-			s.leave(ours)
+			s.stop(ours)
 			s.check(repeats > 0)
 		})
 	}
