@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -119,6 +120,10 @@ func tryLock(path string) (*directoryLock, error) {
 	if err != nil {
 		return nil, err
 	}
+	return lockFile(path, file)
+}
+
+func lockFile(path string, file *os.File) (*directoryLock, error) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -172,6 +177,7 @@ func InUse(dir string) (bool, error) {
 
 const (
 	temporaryPattern = "openbank-*"
+	unlockedPrefix   = "new-"
 	lockName         = "in-use"
 )
 
@@ -247,17 +253,22 @@ func temporaryDirectory(id identity) (string, *directoryLock, error) {
 		parent = "/var/tmp"
 	}
 	sweep(parent)
-	dir, err := os.MkdirTemp(parent, temporaryPattern)
+	// Under another name until it is locked: between the making of the lock's file and its lock another process would sweep it away.
+	unlocked, err := os.MkdirTemp(parent, unlockedPrefix+temporaryPattern)
 	if err != nil {
 		return "", nil, err
 	}
-	lock, err := tryLock(filepath.Join(dir, lockName))
+	dir := filepath.Join(parent, strings.TrimPrefix(filepath.Base(unlocked), unlockedPrefix))
+	lock, err := tryLock(filepath.Join(unlocked, lockName))
 	if err == nil {
-		err = os.Chmod(dir, 0o711) // Postgres' user has to pass it
+		err = os.Chmod(unlocked, 0o711) // Postgres' user has to pass it
+	}
+	if err == nil {
+		err = os.Rename(unlocked, dir)
 	}
 	if err != nil {
 		_ = lock.free()
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
+		return "", nil, errors.Join(err, os.RemoveAll(unlocked))
 	}
 	return dir, lock, nil
 }
@@ -273,11 +284,12 @@ func sweep(parent string) {
 		if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Geteuid() {
 			continue
 		}
-		// No lock file: it is being made at this moment, or is none of ours.
-		if _, err := os.Lstat(filepath.Join(dir, lockName)); err != nil {
+		// No lock file: it is being removed at this moment, or is none of ours. None is made: a directory with a new file can't be removed.
+		file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|syscall.O_NOFOLLOW, 0)
+		if err != nil {
 			continue
 		}
-		if lock, err := tryLock(filepath.Join(dir, lockName)); err == nil {
+		if lock, err := lockFile(file.Name(), file); err == nil {
 			_ = os.RemoveAll(dir)
 			_ = lock.free()
 		}
