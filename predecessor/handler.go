@@ -85,7 +85,7 @@ func Start(ctx context.Context, c Config) (_ *Handler, err error) {
 	var clients []*kgo.Client
 	for _, topic := range []string{creations, transfers} {
 		client, err := c.Kafka.Client(c.Group+"-consumer", kgo.ConsumerGroup(c.Group), kgo.Balancers(kgo.RangeBalancer()), kgo.ConsumeTopics(topic),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.SessionTimeout(c.SessionTimeout), kgo.FetchMaxWait(100*time.Millisecond))
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(c.SessionTimeout), kgo.FetchMaxWait(100*time.Millisecond))
 		if err != nil {
 			h.producer.Close()
 			for _, made := range clients {
@@ -141,7 +141,7 @@ func (h *Handler) fault(err error) {
 // consume handles one command after the other until it is to stop.
 func (h *Handler) consume(client *kgo.Client, handle func(context.Context, any) error) {
 	ctx := context.WithoutCancel(h.stopping) // a command that was begun is finished
-	defer client.Close()
+	defer client.CloseAllowingRebalance()
 	for h.stopping.Err() == nil {
 		fetched := client.PollRecords(h.stopping, PollRecords)
 		var done []*kgo.Record
@@ -167,11 +167,12 @@ func (h *Handler) consume(client *kgo.Client, handle func(context.Context, any) 
 			h.fault(err)
 			h.stop()
 		}
+		client.AllowRebalance() // as the JVM client, whose rebalances wait for the next poll
 	}
 	if h.killed.Load() {
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
-		_ = client.LeaveGroupContext(gone) // Close leaves no more
+		_ = client.LeaveGroupContext(gone) // closing leaves no more
 	}
 }
 
