@@ -150,7 +150,7 @@ func (g *gate) Start(ctx context.Context) error {
 			if err != nil {
 				return
 			}
-			server, err := net.Dial("tcp", g.server.Host) //nolint:noctx // ends with the gate
+			server, err := net.Dial("tcp", g.server.Host)
 			if err != nil {
 				_ = client.Close()
 				continue
