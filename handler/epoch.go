@@ -20,10 +20,10 @@ type epoch struct {
 	inflight atomic.Int64
 	// published is the partition's published_to: the next offset after the contiguous prefix that was published.
 	published atomic.Int64
-	// executed is the next offset after what Postgres holds as executed_to.
-	executed atomic.Int64
-	// saved is the published_to that Postgres holds; only the lane's execute goroutine uses it.
-	saved int64
+
+	// These belong to the lane's execute goroutine: the next offset after what Postgres holds as executed_to, and the
+	// published_to that it holds.
+	executed, saved int64
 
 	// The rest belongs to the Poll goroutine.
 	beginning bool  // it starts at the log's beginning, wherever that is, and nothing was read yet
@@ -36,10 +36,9 @@ type epoch struct {
 const noOffset = -1
 
 func (l *lane) newEpoch(partition int32) *epoch {
-	e := &epoch{lane: l, partition: partition, next: noOffset, saved: noOffset}
+	e := &epoch{lane: l, partition: partition, next: noOffset, executed: noOffset, saved: noOffset}
 	e.ctx, e.end = context.WithCancel(l.ctx)
 	e.published.Store(noOffset)
-	e.executed.Store(noOffset)
 	e.current.Store(true)
 	return e
 }

@@ -72,7 +72,7 @@ func (l *lane) batch(records []record) store.Batch {
 	b := store.Batch{Commands: make([]store.Command, 0, len(records))}
 	for i := range records {
 		r := &records[i]
-		r.epoch.executed.Store(r.offset() + 1)
+		r.epoch.executed = r.offset() + 1
 		l.working[r.epoch] = struct{}{}
 		c := store.Command{
 			Origin:    store.Origin{Topic: l.topic.name, TopicID: l.topic.id, Partition: r.epoch.partition, Offset: r.offset()},
@@ -103,7 +103,7 @@ func (l *lane) progress(executing bool) []store.Progress {
 		}
 		p := store.Progress{Topic: l.topic.name, TopicID: l.topic.id, Partition: e.partition, ExecutedTo: noOffset, PublishedTo: e.published.Load()}
 		if executing {
-			p.ExecutedTo = e.executed.Load()
+			p.ExecutedTo = e.executed
 		} else if p.PublishedTo == e.saved {
 			continue
 		}

@@ -205,7 +205,7 @@ func (h *Handler) Run(ctx context.Context) error {
 	defer keeping.Wait()
 	defer letGo()
 	keeping.Go(func() {
-		if err := h.lease.Keep(keep, h.clean); err != nil {
+		if err := h.lease.Keep(keep, h.freed); err != nil {
 			h.fail(err)
 		}
 	})

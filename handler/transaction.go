@@ -284,9 +284,12 @@ func (p *producer) settled(ctx context.Context, batches []executed) error {
 	return nil
 }
 
-// clean has the brokers abort what a handler that is gone left open, so that it does not hold readers of committed records back
+// freed has the brokers abort what a handler that is gone left open, so that it does not hold readers of committed records back
 // until its time-out. Whoever takes the slot waits for it.
-func (h *Handler) clean(ctx context.Context, slot int) {
+func (h *Handler) freed(ctx context.Context, slot int) {
+	if !h.exactlyOnce {
+		return
+	}
 	err := h.lease.Clean(ctx, slot, func(ctx context.Context) error {
 		link := newLink(h.log, h.cfg.Kafka)
 		defer link.close()
