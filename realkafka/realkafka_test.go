@@ -91,7 +91,7 @@ func start(t *testing.T, config Config) *Cluster {
 
 func withTopic(t *testing.T, cluster *Cluster) (context.Context, *kgo.Client) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // three brokers that come back one by one, on a machine with ten times the work
 	t.Cleanup(cancel)
 	client, err := cluster.Client(kgo.RequiredAcks(kgo.AllISRAcks()))
 	if err != nil {
