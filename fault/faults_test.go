@@ -3,6 +3,7 @@ package fault
 import (
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ var (
 	firstSeed = flag.Uint64("seed", 0, "seed of the first schedule; the others follow by one. Default: the time")
 	schedules = flag.Int("schedules", 16, "how many schedules to run, with -minutes 0")
 	minutes   = flag.Float64("minutes", 0, "run schedules for so long, however many that are")
+	kills     = flag.Int("kills", 0, "go on until each crash point has killed so often")
 	worlds    = flag.Int("worlds", 2, "how many banks run schedules beside each other")
 )
 
@@ -75,11 +77,8 @@ func (t *tally) add(kills []kill) {
 	}
 }
 
-func (t *tally) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var text strings.Builder
-	fmt.Fprintf(&text, "%d schedules\n%-28s %8s %26s %20s\n", t.schedules, "crash point", "kills", "of these with redelivery", "records redelivered")
+// pointNames are all crash points.
+func pointNames() []string {
 	var names []string
 	for _, of := range points {
 		for _, p := range of {
@@ -87,7 +86,30 @@ func (t *tally) String() string {
 		}
 	}
 	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
+	return slices.Compact(names)
+}
+
+// least is how often the point has killed that has killed least often.
+func (t *tally) least() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	least := math.MaxInt
+	for _, name := range pointNames() {
+		kills := 0
+		if c := t.sum[name]; c != nil {
+			kills = c.kills
+		}
+		least = min(least, kills)
+	}
+	return least
+}
+
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d schedules\n%-28s %8s %26s %20s\n", t.schedules, "crash point", "kills", "of these with redelivery", "records redelivered")
+	for _, name := range pointNames() {
 		c := t.sum[name]
 		if c == nil {
 			c = &count{}
@@ -122,7 +144,7 @@ func TestTheBooksAreRightAfterRandomFaults(t *testing.T) {
 	}
 	end := time.Now().Add(time.Duration(*minutes * float64(time.Minute)))
 feeding:
-	for i := uint64(0); *minutes > 0 && time.Now().Before(end) || *minutes == 0 && i < uint64(*schedules); i++ {
+	for i := uint64(0); *minutes > 0 && time.Now().Before(end) || *minutes == 0 && (i < uint64(*schedules) || total.least() < *kills); i++ {
 		select {
 		case seeds <- seed + i:
 		case <-failed:

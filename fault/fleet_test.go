@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -20,6 +22,9 @@ type fleet struct {
 	env  []string
 	logs string
 	fail context.CancelCauseFunc
+	// slotless says that Postgres goes away: handlers then lose the sessions that hold their slots, and one that another has taken
+	// the slot of meanwhile ends, to be started again.
+	slotless bool
 
 	members sync.WaitGroup
 	stop    chan struct{} // closed when all are to stop in order
@@ -31,9 +36,11 @@ type fleet struct {
 	started int
 }
 
-func newFleet(env []string, logs string, crashes []crashAt, fail context.CancelCauseFunc) *fleet {
-	f := &fleet{env: env, logs: logs, fail: fail, crashes: crashes, stop: make(chan struct{}), idle: make(chan struct{})}
-	return f
+func newFleet(env []string, logs string, s schedule, fail context.CancelCauseFunc) *fleet {
+	return &fleet{
+		env: env, logs: logs, fail: fail, crashes: s.crashes, stop: make(chan struct{}), idle: make(chan struct{}),
+		slotless: slices.ContainsFunc(s.faults, func(f fault) bool { return f.where == postgres }),
+	}
 }
 
 // run keeps n handlers at work.
@@ -89,6 +96,9 @@ func (f *fleet) member(ctx context.Context) error {
 		case <-f.stop:
 			return f.end(ctx, p, log)
 		}
+		if f.slotless && wasEvicted(p, log) {
+			continue
+		}
 		if !wasKilled(p) || !wasArmed {
 			return fmt.Errorf("a handler ended by itself (%w), see %s: %s", p.Err(), log, lastLine(log))
 		}
@@ -101,7 +111,7 @@ func (f *fleet) end(ctx context.Context, p *process.Process, log string) error {
 		p.Kill()
 		return fmt.Errorf("a handler does not stop within %s, see %s", stopTime, log)
 	}
-	if err := p.Err(); err != nil && !wasKilled(p) {
+	if err := p.Err(); err != nil && !wasKilled(p) && (!f.slotless || !wasEvicted(p, log)) {
 		return fmt.Errorf("a handler stopped with %w, see %s: %s", err, log, lastLine(log))
 	}
 	return nil
@@ -121,6 +131,9 @@ func (f *fleet) visit(ctx context.Context, long time.Duration) error {
 	}
 	select {
 	case <-p.Exited():
+		if f.slotless && wasEvicted(p, log) {
+			return nil
+		}
 		return fmt.Errorf("a handler ended by itself (%w), see %s: %s", p.Err(), log, lastLine(log))
 	case <-ctx.Done():
 		p.Kill()
@@ -142,6 +155,12 @@ func (f *fleet) start(number int, more ...string) (*process.Process, string, err
 	cmd.Stdout, cmd.Stderr = file, file
 	p, err := process.Start(cmd, syscall.SIGKILL)
 	return p, log, err
+}
+
+// wasEvicted says whether a handler ended because another one has its identity.
+func wasEvicted(p *process.Process, log string) bool {
+	last := lastLine(log)
+	return p.Err() != nil && !wasKilled(p) && (strings.Contains(last, "has taken slot") || strings.Contains(last, "Static consumer fenced"))
 }
 
 func wasKilled(p *process.Process) bool {

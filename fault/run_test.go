@@ -59,7 +59,7 @@ func (w *world) play(ctx context.Context, s schedule, logs string) (_ result, er
 		return result{}, err
 	}
 	r.load = newLoad(w, r.topics, s.seed)
-	r.fleet = newFleet(append(w.environment(r.database), r.settings()...), logs, s.crashes, fail)
+	r.fleet = newFleet(append(w.environment(r.database), r.settings()...), logs, s, fail)
 	r.fleet.run(ctx, s.handlers)
 	defer r.fleet.members.Wait()
 	defer fail(errors.New("the schedule is over"))
@@ -67,6 +67,11 @@ func (w *world) play(ctx context.Context, s schedule, logs string) (_ result, er
 	report, err := r.work(ctx)
 	if err == nil {
 		report, err = r.finish(ctx)
+	}
+	if err == nil && s.end != plain {
+		if report, err = s.end.play(ctx, r); err != nil {
+			err = fmt.Errorf("%s: %w", s.end, err)
+		}
 	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -87,12 +92,15 @@ func (w *world) play(ctx context.Context, s schedule, logs string) (_ result, er
 func (r *run) settings() []string {
 	s := r.schedule
 	return []string{
+		fmt.Sprintf("LEAVE_ON_STOP=%t", s.end != plain), // the next one follows at once, and the group's offsets can be set
 		"LOG_LEVEL=debug", "REFRESH_SCHEMAS=1s", "KAFKA_MAX_POLL_INTERVAL=8s", // bounds a rebalance
-		fmt.Sprintf("KAFKA_GROUP=handlers-%d", s.seed), "DELIVERY=" + s.delivery, fmt.Sprintf("MAX_BATCH=%d", s.maxBatch),
+		"KAFKA_GROUP=" + r.group(), "DELIVERY=" + s.delivery, fmt.Sprintf("MAX_BATCH=%d", s.maxBatch),
 		"KAFKA_CAC_TOPIC=" + r.topics.ConfirmAccountCreation, "KAFKA_ACF_TOPIC=" + r.topics.AccountCreationFeedback,
 		"KAFKA_CMT_TOPIC=" + r.topics.ConfirmMoneyTransfer, "KAFKA_MTF_TOPIC=" + r.topics.MoneyTransferFeedback, "KAFKA_BC_TOPIC=" + r.topics.BalanceChanged,
 	}
 }
+
+func (r *run) group() string { return fmt.Sprintf("handlers-%d", r.schedule.seed) }
 
 // work has the handlers work while crashes and faults come, and waits until all is answered.
 func (r *run) work(ctx context.Context) (*audit.Report, error) {
@@ -188,12 +196,18 @@ func (r *run) answered(ctx context.Context) (*audit.Report, error) {
 	}
 }
 
-// check reads everything and holds it to the rules.
-func (r *run) check(ctx context.Context) (*audit.Report, *audit.Evidence, error) {
+// read reads the topics and the tables.
+func (r *run) read(ctx context.Context) (*audit.Evidence, error) {
 	evidence, err := audit.ReadTopics(ctx, r.world.kafka, r.world.codec, r.topics, nil)
 	if err == nil {
 		err = audit.ReadTables(ctx, r.world.bank.Postgres.URL(r.database), evidence)
 	}
+	return evidence, err
+}
+
+// check reads everything and holds it to the rules.
+func (r *run) check(ctx context.Context) (*audit.Report, *audit.Evidence, error) {
+	evidence, err := r.read(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -229,7 +243,7 @@ func (r *run) clear(ctx context.Context) error {
 	if _, err := kadm.NewClient(r.world.client).DeleteTopics(ctx, names...); err != nil {
 		return err
 	}
-	return r.world.drop(ctx, r.database)
+	return r.sql(ctx, "DROP DATABASE "+r.database+" WITH (FORCE)")
 }
 
 // keep writes the evidence beside the logs, and returns what was found as an error.

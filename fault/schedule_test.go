@@ -23,6 +23,7 @@ type schedule struct {
 	maxBatch int
 	crashes  []crashAt // a handler of the fleet is armed with one of them each time it starts
 	faults   []fault   // one after the other, beside the crashes
+	end      ending    // what follows when all is answered
 }
 
 // crashAt is where a handler kills itself: at the nth passage of a point.
@@ -113,6 +114,7 @@ func draw(seed uint64) schedule {
 	for range r.IntN(3) {
 		s.faults = append(s.faults, drawFault(r))
 	}
+	s.end = drawEnding(r)
 	return s
 }
 
@@ -153,6 +155,9 @@ func (s schedule) String() string {
 	fmt.Fprintf(&text, "seed %d: %s, %d handlers, batches of %d, crashes %v", s.seed, s.delivery, s.handlers, s.maxBatch, s.crashes)
 	if len(s.faults) > 0 {
 		fmt.Fprintf(&text, ", faults %v", s.faults)
+	}
+	if s.end != plain {
+		fmt.Fprintf(&text, ", then %s", s.end)
 	}
 	return text.String()
 }

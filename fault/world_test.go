@@ -2,8 +2,6 @@ package fault
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -78,8 +76,9 @@ func newWorld(t *testing.T, settings map[string]string) *world {
 	}
 	t.Cleanup(w.direct.Close)
 	w.codec = connect.NewCodec(w.direct)
-	// A stalled connection is one of our own making: it is waited for.
-	if w.client, err = w.kafka.Client("test", kgo.ProducerLinger(0), kgo.MaxBufferedRecords(200000), kgo.MetadataMinAge(100*time.Millisecond)); err != nil {
+	// A connection that ends at once is of our own making: it is tried again.
+	w.client, err = w.kafka.Client("test", kgo.ProducerLinger(0), kgo.MaxBufferedRecords(200000), kgo.MetadataMinAge(100*time.Millisecond), kgo.AlwaysRetryEOF())
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.client.Close)
@@ -138,17 +137,6 @@ func hostOf(address string) string {
 		return ""
 	}
 	return u.Host
-}
-
-// drop removes a database, with whoever is connected to it.
-func (w *world) drop(ctx context.Context, database string) (err error) {
-	db, err := sql.Open("postgres", w.bank.Postgres.URL("postgres"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	_, err = db.ExecContext(ctx, "DROP DATABASE "+database+" WITH (FORCE)")
-	return err
 }
 
 // make makes a fault and waits until it is over. Join and leave, and poison, are the run's.
