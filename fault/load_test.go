@@ -145,12 +145,15 @@ func (l *load) transfer() bank.ConfirmMoneyTransfer {
 	return c
 }
 
-// burst sends n records.
+// burst sends n records. Some senders' clocks are wrong by up to ten days.
 func (l *load) burst(ctx context.Context, n int) error {
 	for range n {
 		r, err := l.next()
 		if err != nil {
 			return err
+		}
+		if l.random.IntN(50) == 0 {
+			r.Timestamp = time.Now().Add(time.Duration(l.random.Int64N(int64(20*24*time.Hour))) - 10*24*time.Hour)
 		}
 		l.send(ctx, r)
 	}
