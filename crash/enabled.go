@@ -2,12 +2,14 @@
 
 // Package crash kills its process where the environment says, and tells on standard error what a test has to know of it:
 //
-//	CRASH_AT=after-postgres-commit:3      the process kills itself at the third passage of that point with a batch in flight
+//	CRASH_AT=after-postgres-commit:3:0s   the process kills itself at the third passage of that point with a batch in flight;
+//	                                      with 200ms, whoever is there stands still for so long first, while all else goes on
 //	crash point=... passage=3 batch=17 at=<Unix ns>                written before it does
 //	delivered topic=... partition=2 offset=41 at=<Unix ns>         every record that the consumer handed over
 package crash
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -20,6 +22,7 @@ import (
 var (
 	name    string
 	passage int64
+	pause   time.Duration
 	passed  atomic.Int64
 )
 
@@ -28,12 +31,16 @@ func init() {
 	if text == "" {
 		return
 	}
-	point, number, _ := strings.Cut(text, ":")
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 1 {
-		panic(fmt.Sprintf("CRASH_AT is %q, it must be POINT:PASSAGE, as in after-postgres-commit:3", text))
+	parts := strings.Split(text, ":")
+	var errs [2]error
+	if len(parts) == 3 {
+		passage, errs[0] = strconv.ParseInt(parts[1], 10, 64)
+		pause, errs[1] = time.ParseDuration(parts[2])
 	}
-	name, passage = point, n
+	if err := errors.Join(errs[:]...); err != nil || passage < 1 {
+		panic(fmt.Sprintf("CRASH_AT is %q, it must be POINT:PASSAGE:PAUSE, as in after-postgres-commit:3:0s", text))
+	}
+	name = parts[0]
 }
 
 // Enabled says whether this program can crash.
@@ -44,6 +51,7 @@ func Point(point string, batch int) {
 	if point != name || batch == 0 || passed.Add(1) != passage {
 		return
 	}
+	time.Sleep(pause)
 	say("crash point=%s passage=%d batch=%d at=%d\n", point, passage, batch, time.Now().UnixNano())
 	_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
 	select {} // nothing comes after it

@@ -26,13 +26,14 @@ type schedule struct {
 	end      ending    // what follows when all is answered
 }
 
-// crashAt is where a handler kills itself: at the nth passage of a point.
+// crashAt is where a handler kills itself: at the nth passage of a point, after it has stood still there for a while.
 type crashAt struct {
 	point   string
 	passage int
+	pause   time.Duration
 }
 
-func (c crashAt) String() string { return fmt.Sprintf("%s:%d", c.point, c.passage) }
+func (c crashAt) String() string { return fmt.Sprintf("%s:%d:%s", c.point, c.passage, c.pause) }
 
 // fault is something that is done to the surroundings of the handlers.
 type fault struct {
@@ -109,7 +110,11 @@ func draw(seed uint64) schedule {
 	}
 	for range 2 + r.IntN(4) {
 		p := points[s.delivery][r.IntN(len(points[s.delivery]))]
-		s.crashes = append(s.crashes, crashAt{p.name, 1 + r.IntN(p.passages)})
+		c := crashAt{point: p.name, passage: 1 + r.IntN(p.passages)}
+		if r.IntN(3) == 0 {
+			c.pause = milliseconds(r, 1, 400)
+		}
+		s.crashes = append(s.crashes, c)
 	}
 	for range r.IntN(3) {
 		s.faults = append(s.faults, drawFault(r))
