@@ -119,27 +119,43 @@ func (f *fleet) end(ctx context.Context, p *process.Process, log string) error {
 
 const stopTime = 30 * time.Second
 
-// visit is a handler that joins for a while and leaves.
-func (f *fleet) visit(ctx context.Context, long time.Duration) error {
+// visit is a handler that joins, stays for a while and leaves. One that left before it had joined would be waited for by the
+// embedded Kafka for ever: a member that it could not answer has no session there that could time out.
+func (f *fleet) visit(ctx context.Context, long time.Duration, joined func(instance string) (bool, error)) error {
 	f.mu.Lock()
 	f.started++
 	number := f.started
 	f.mu.Unlock()
-	p, log, err := f.start(number, "LEAVE_ON_STOP=true")
+	instance := fmt.Sprintf("visitor-%d", number)
+	p, log, err := f.start(number, "LEAVE_ON_STOP=true", "KAFKA_GROUP_INSTANCE_ID="+instance)
 	if err != nil {
 		return err
 	}
-	select {
-	case <-p.Exited():
-		if f.slotless && wasEvicted(p, log) {
-			return nil
+	for deadline := time.Now().Add(settleTime); ; {
+		is, err := joined(instance)
+		switch {
+		case is && err == nil:
+			select {
+			case <-p.Exited(): // as below
+			case <-ctx.Done():
+			case <-time.After(long):
+				return f.end(ctx, p, log)
+			}
+		case time.Now().After(deadline):
+			p.Kill()
+			return errors.Join(fmt.Errorf("a handler does not get into the group within %s, see %s", settleTime, log), err)
 		}
-		return fmt.Errorf("a handler ended by itself (%w), see %s: %s", p.Err(), log, lastLine(log))
-	case <-ctx.Done():
-		p.Kill()
-		return nil
-	case <-time.After(time.Second + long): // time to join
-		return f.end(ctx, p, log)
+		select {
+		case <-p.Exited():
+			if f.slotless && wasEvicted(p, log) {
+				return nil
+			}
+			return fmt.Errorf("a handler ended by itself (%w), see %s: %s", p.Err(), log, lastLine(log))
+		case <-ctx.Done():
+			p.Kill()
+			return nil
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }
 

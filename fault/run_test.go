@@ -155,7 +155,7 @@ func (r *run) fault(ctx context.Context, pests chan<- int) error {
 		switch f.what {
 		case storm:
 			for range 3 {
-				err = errors.Join(err, r.fleet.visit(ctx, f.long))
+				err = errors.Join(err, r.fleet.visit(ctx, f.long, func(instance string) (bool, error) { return r.joined(ctx, instance) }))
 			}
 		case poison:
 			select {
@@ -170,6 +170,21 @@ func (r *run) fault(ctx context.Context, pests chan<- int) error {
 		}
 	}
 	return nil
+}
+
+// joined says whether both consumers of a handler are in the group, and the group is at rest.
+func (r *run) joined(ctx context.Context, instance string) (bool, error) {
+	groups, err := kadm.NewClient(r.world.client).DescribeGroups(ctx, r.group())
+	if err != nil {
+		return false, err
+	}
+	found := 0
+	for _, m := range groups[r.group()].Members {
+		if m.InstanceID != nil && (*m.InstanceID == instance+"-cac" || *m.InstanceID == instance+"-cmt") {
+			found++
+		}
+	}
+	return found == 2 && groups[r.group()].State == "Stable", groups[r.group()].Err
 }
 
 // answered waits until the audit finds nothing wrong: what was sent just now is missing for a while.
