@@ -41,8 +41,9 @@ func (e ending) play(ctx context.Context, r *run) (*audit.Report, error) {
 		return r.makeAnew(ctx)
 	case restored:
 		return r.restore(ctx)
+	case plain:
 	}
-	return nil, fmt.Errorf("there is no ending %q", string(e))
+	return nil, fmt.Errorf("nothing follows %q", string(e))
 }
 
 // alone starts one more handler.

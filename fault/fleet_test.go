@@ -176,7 +176,7 @@ func (f *fleet) start(number int, more ...string) (*process.Process, string, err
 // wasEvicted says whether a handler ended because another one has its identity.
 func wasEvicted(p *process.Process, log string) bool {
 	last := lastLine(log)
-	return p.Err() != nil && !wasKilled(p) && (strings.Contains(last, "has taken slot") || strings.Contains(last, "Static consumer fenced"))
+	return p.Err() != nil && !wasKilled(p) && (strings.Contains(last, "has taken slot") || strings.Contains(last, "has this one's place in group"))
 }
 
 func wasKilled(p *process.Process) bool {

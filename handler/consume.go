@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -356,6 +357,8 @@ func (l *lane) committed(err error) {
 // clientError takes an error event of the consumer.
 func (l *lane) clientError(err kafka.Error) {
 	switch {
+	case err.IsFatal() && strings.Contains(err.Error(), kafka.ErrFencedInstanceID.String()): // its own code is that of any fatal error
+		l.h.fail(errors.New(replaced(l.h.cfg.Group, l.h.instanceID())))
 	case err.IsFatal():
 		l.h.fail(fmt.Errorf("the Kafka consumer of %s can't go on: %w", l.topic.name, err))
 	case err.Code() == kafka.ErrAutoOffsetReset || err.Code() == kafka.ErrOffsetOutOfRange:

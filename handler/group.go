@@ -14,6 +14,12 @@ func otherAssignor(group string) string {
 		"there can only be one in a group: stop the older handlers, and work begins", group, assignor)
 }
 
+// replaced is for whoever finds that one handler has ended another.
+func replaced(group, instance string) string {
+	return fmt.Sprintf("another handler has this one's place in group %s, %s: it took the slot while our session with Postgres was lost, "+
+		"or KAFKA_GROUP_INSTANCE_ID is the same for both. This one ends: start it again, for a place of its own", group, instance)
+}
+
 // takeOver brings the database to what this code needs, once. It is left as it is until the group has let this handler in, and with that
 // until no older handler is in it: to refuse one the second statement of a command that it is in the middle of would be worse than to wait.
 func (h *Handler) takeOver(ctx context.Context) error {

@@ -68,3 +68,17 @@ func TestAnOlderHandlerInTheGroupIsWaitedForBeforeAnythingIsChanged(t *testing.T
 	}
 	b.stop(h)
 }
+
+// Two handlers that were given one identity in the group: the later one has it, and the former says so and ends.
+func TestAHandlerWhosePlaceAnotherHasEnds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	w := b.watch(creationAnswers)
+	former := b.start("KAFKA_GROUP_INSTANCE_ID=twin")
+	b.open(w, bank.ID{15: 1})
+	later := b.start("KAFKA_GROUP_INSTANCE_ID=twin")
+	b.ends("the former of two with one identity", former, "another handler has this one's place in group command-handler, twin")
+	b.open(w, bank.ID{15: 2})
+	b.stop(later)
+}
