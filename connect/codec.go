@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"openbank/registry"
 	"openbank/schemas"
@@ -18,11 +19,15 @@ type Codec struct {
 
 	mu       sync.Mutex
 	encoders map[string]*schemas.Encoder // by subject
+	denied   map[int]time.Time           // when the registry said that it has no such schema
 }
+
+// deniedFor is how long the registry is not asked again for a schema that it doesn't have: many records can have the same wrong id.
+const deniedFor = 5 * time.Second
 
 // NewCodec makes a Codec. The registry client stays the caller's to close.
 func NewCodec(client *registry.Client) *Codec {
-	return &Codec{registry: client, decoder: schemas.NewDecoder(), encoders: map[string]*schemas.Encoder{}}
+	return &Codec{registry: client, decoder: schemas.NewDecoder(), encoders: map[string]*schemas.Encoder{}, denied: map[int]time.Time{}}
 }
 
 // Decode returns a pointer to one of the bank's messages, or to a schemas.Heartbeat. What can never be read, an id that the
@@ -33,15 +38,39 @@ func (c *Codec) Decode(ctx context.Context, value []byte) (any, error) {
 	if !errors.As(err, &unknown) {
 		return message, err
 	}
+	if c.isDenied(unknown.ID) {
+		return nil, noSchema(unknown.ID)
+	}
 	text, err := c.registry.SchemaByID(ctx, unknown.ID)
 	if errors.Is(err, registry.ErrUnknownSchema) {
-		return nil, &schemas.UnreadableError{Reason: fmt.Sprintf("the registry has no schema with id %d", unknown.ID)}
+		c.deny(unknown.ID)
+		return nil, noSchema(unknown.ID)
 	}
 	if err != nil {
 		return nil, err // it says what was fetched
 	}
 	c.decoder.Learn(unknown.ID, text)
 	return c.decoder.Decode(value)
+}
+
+func noSchema(id int) error {
+	return &schemas.UnreadableError{Reason: fmt.Sprintf("the registry has no schema with id %d", id)}
+}
+
+func (c *Codec) isDenied(id int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.denied[id]
+	return ok && time.Since(at) < deniedFor
+}
+
+func (c *Codec) deny(id int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.denied) >= 10000 {
+		clear(c.denied) // garbage can have any number of ids
+	}
+	c.denied[id] = time.Now()
 }
 
 // Encode writes message, a pointer to one of the bank's messages, as a record of topic.
