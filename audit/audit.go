@@ -2,18 +2,34 @@
 // nothing with the handler but what the messages mean (bank) and how they look (schemas): it has its own reader, its own SQL,
 // and its own replay.
 //
-//	topics ── ReadTopics ──┐
-//	                       ├──▶ Evidence ── Check ──▶ Report
-//	tables ── ReadTables ──┘
+//	topics ──┐
+//	         ├─ Read ──▶ Evidence ── Check ──▶ Report
+//	tables ──┘
 //
-// Reading is as a read-committed consumer, up to the end that each partition has when it starts; tables are read in one
-// snapshot. So the commands must be handled and the handlers idle, or what is under way counts as missing. Check is pure.
+// Topics are read as by a read-committed consumer, tables in one snapshot. Check is pure.
+//
+// Read may be used while the bank is at work, for what it leaves to Check is whole. It reads in this order:
+//
+//  1. where the command topics end: what stands before is due
+//  2. all topics, until whatever is due is answered or buried
+//  3. the tables
+//  4. all topics again, until whatever the tables say that happened is published
+//  5. the command topics to their end: so whatever was read on another topic has its command among what was read
+//
+// What came after 1 and is not in the tables is left to the next check. Step 2 and 4 give up when nothing comes for a while.
+//
+// What retention has deleted can't be checked, and is counted as such: see Scope.
 package audit
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"openbank/bank"
+	"openbank/deadletter"
 )
 
 // Topics names the topics that are read.
@@ -35,16 +51,23 @@ func DefaultTopics() Topics {
 }
 
 // DeadLetter is the name of a command topic's dead letter topic.
-func DeadLetter(topic string) string { return topic + ".dead-letter" }
+func DeadLetter(topic string) string { return deadletter.TopicOf(topic) }
 
 // Kind tells the two commands apart: their ids have nothing to do with each other.
-type Kind string
+type Kind uint8
 
 // The two kinds of command.
 const (
-	Creation Kind = "account creation"
-	Transfer Kind = "money transfer"
+	Creation Kind = iota + 1
+	Transfer
 )
+
+func (k Kind) String() string {
+	if k == Creation {
+		return "account creation"
+	}
+	return "money transfer"
+}
 
 // Key names a command.
 type Key struct {
@@ -52,7 +75,7 @@ type Key struct {
 	ID   bank.ID
 }
 
-func (k Key) String() string { return string(k.Kind) + " " + k.ID.String() }
+func (k Key) String() string { return k.Kind.String() + " " + k.ID.String() }
 
 // Place is where a record stands.
 type Place struct {
@@ -61,14 +84,66 @@ type Place struct {
 	Offset    int64
 }
 
+func (t Topics) answers(kind Kind) string {
+	if kind == Creation {
+		return t.AccountCreationFeedback
+	}
+	return t.MoneyTransferFeedback
+}
+
+func (t Topics) command(kind Kind) string {
+	if kind == Creation {
+		return t.ConfirmAccountCreation
+	}
+	return t.ConfirmMoneyTransfer
+}
+
+// Partition is one of a topic.
+type Partition struct {
+	Topic  string
+	Number int32
+}
+
+func (p Place) partition() Partition { return Partition{p.Topic, p.Partition} }
+
+// Body is what a record consists of, as hashes: to keep the bytes of all records would take a multiple of the memory. What is null
+// has a zero hash.
+type Body struct {
+	Key, Value, Headers [sha256.Size]byte
+	Length              int // of the value, in bytes
+}
+
+// NewBody makes the Body of a record.
+func NewBody(key, value []byte, headers []kgo.RecordHeader) Body {
+	hash := func(b []byte) (sum [sha256.Size]byte) {
+		if b == nil {
+			return sum
+		}
+		return sha256.Sum256(b)
+	}
+	var all []byte
+	for _, h := range headers {
+		for _, part := range [][]byte{[]byte(h.Key), h.Value} {
+			length := int64(len(part))
+			if part == nil {
+				length = -1
+			}
+			all = binary.BigEndian.AppendUint64(all, uint64(length))
+			all = append(all, part...)
+		}
+	}
+	return Body{Key: hash(key), Value: hash(value), Headers: hash(all), Length: len(value)}
+}
+
 // Delivery is a record on a command topic. A record sent twice is two deliveries.
 type Delivery struct {
 	Place      Place
 	Time       time.Time // the record's
-	Key, Value []byte
+	Body       Body
 	Creation   *bank.ConfirmAccountCreation // set for a creation on its topic
 	Transfer   *bank.ConfirmMoneyTransfer   // set for a transfer on its topic
 	Unreadable string                       // why neither is set
+	Schema     int                          // the id of the schema that it was written with; 0 when it doesn't say
 }
 
 func (d *Delivery) command() (Key, bool) {
@@ -99,6 +174,7 @@ func (a Answer) content() Answer {
 // Event is a BalanceChanged.
 type Event struct {
 	Place      Place
+	Time       time.Time // the record's
 	Event      bank.BalanceChanged
 	HasVersion bool // the account-version header was there and a number
 }
@@ -106,11 +182,15 @@ type Event struct {
 // Letter is a record on a dead letter topic.
 type Letter struct {
 	Place      Place
-	Source     Place // from its headers; a zero Topic when they can't be read
+	Time       time.Time // the record's
+	Source     Place     // from its headers; a zero Topic when they can't be read
+	SourceTime time.Time // that record's, from its headers
 	Reason     string
-	Key, Value []byte
+	Body       Body   // of what is left of the record that it was
+	Cut        bool   // something is missing
 	Length     int    // of the original value
 	SHA256     string // of the original value, when it was cut
+	Replayed   bool   // it was sent again since
 }
 
 // Account is a row of the balance table with its opening.
@@ -126,8 +206,19 @@ type Outcome struct {
 	Seq         int64  // order of execution; 0 for rows from before the handler took the database over
 	Reason      string // "" when confirmed
 	IBAN, Token string // of a confirmed creation
+	Type        bank.AccountType
 
 	From, To bank.Side // of a transfer: the parties' accounts after it, as far as they are known here
+
+	Origin Place // of the record that was executed; a zero Topic when it is not known
+	Former bool  // the origin is a topic of that name that was deleted since
+
+	// What a transfer's row repeats of its command. HasContent false: its texts were unfit, or a predecessor wrote it.
+	HasContent             bool
+	Debtor, Creditor, Text string
+	Amount                 int64 // cents
+	HasFingerprint         bool
+	Fingerprint            [8]byte
 }
 
 // Evidence is all that was read. Deliveries, answers, events and letters are in the order of their partitions.
@@ -136,8 +227,10 @@ type Evidence struct {
 	Answers    []Answer
 	Events     []Event
 	Letters    []Letter
-	Foreign    []string // records that belong on none of the topics, described
+	Foreign    []Place // records that belong on none of the topics
 
 	Accounts []Account
 	Outcomes []Outcome
+
+	Scope Scope
 }

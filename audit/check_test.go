@@ -3,7 +3,6 @@ package audit
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,140 +12,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// story tells the evidence of a bank that does everything right, a command at a time.
-type story struct {
-	evidence Evidence
-	accounts bank.Accounts
-	opened   []string
-	topics   Topics
-	offsets  map[string]int64
-	openings map[string]Account // of the accounts that were there when the database was taken over
-	seq      int64
-	ids      byte
-}
-
-func newStory() *story {
-	return &story{topics: DefaultTopics(), offsets: map[string]int64{}, accounts: bank.Accounts{bank.CompanyIBAN: bank.Company()}}
-}
-
-func (s *story) place(topic string) Place {
-	s.offsets[topic]++
-	return Place{topic, 0, s.offsets[topic] - 1}
-}
-
-func (s *story) id() bank.ID {
-	s.ids++
-	return bank.ID{15: s.ids}
-}
-
-func (s *story) sent(delivery Delivery) {
-	s.evidence.Deliveries = append(s.evidence.Deliveries, delivery)
-}
-
-func (s *story) answer(topic string, a Answer) {
-	a.Place = s.place(topic)
-	s.evidence.Answers = append(s.evidence.Answers, a)
-}
-
-func (s *story) open() string {
-	command := &bank.ConfirmAccountCreation{ID: s.id(), Type: bank.Manual}
-	s.sent(Delivery{Place: s.place(s.topics.ConfirmAccountCreation), Creation: command, Value: []byte("open")})
-	iban := s.iban()
-	token := fmt.Sprintf("%020d", len(s.accounts))
-	s.accounts.Create(command, []string{iban}, token)
-	s.opened = append(s.opened, iban)
-	key := Key{Creation, command.ID}
-	s.answer(s.topics.AccountCreationFeedback, Answer{Command: key, IBAN: iban, Token: token, Type: bank.Manual})
-	s.seq++
-	s.evidence.Outcomes = append(s.evidence.Outcomes, Outcome{Command: key, Seq: s.seq, IBAN: iban, Token: token})
-	return iban
-}
-
-func (s *story) iban() string {
-	for check := range 100 {
-		if iban := fmt.Sprintf("NL%02dOPEN%010d", check, len(s.opened)+1); bank.ValidIBAN(iban) {
-			return iban
-		}
-	}
-	panic("no check digits fit")
-}
-
-func (s *story) transfer(from, to string, amount int64) *bank.ConfirmMoneyTransfer {
-	command := &bank.ConfirmMoneyTransfer{ID: s.id(), Amount: amount, From: from, To: to, Description: "d"}
-	if account, ok := s.accounts[from]; ok {
-		command.Token = account.Token
-	}
-	s.sent(Delivery{Place: s.place(s.topics.ConfirmMoneyTransfer), Transfer: command, Value: []byte("transfer")})
-	outcome := s.accounts.Transfer(command)
-	key := Key{Transfer, command.ID}
-	s.answer(s.topics.MoneyTransferFeedback, Answer{Command: key, Reason: outcome.Reason})
-	s.seq++
-	s.evidence.Outcomes = append(s.evidence.Outcomes, Outcome{Command: key, Seq: s.seq, Reason: outcome.Reason, From: outcome.From, To: outcome.To})
-	if outcome.Reason == "" {
-		for _, event := range command.AppendEvents(nil, outcome.From, outcome.To) {
-			s.evidence.Events = append(s.evidence.Events, Event{Place: s.place(s.topics.BalanceChanged), Event: event, HasVersion: true})
-		}
-	}
-	return command
-}
-
-// again sends command once more, which is answered as before.
-func (s *story) again(command *bank.ConfirmMoneyTransfer) {
-	s.sent(Delivery{Place: s.place(s.topics.ConfirmMoneyTransfer), Transfer: command, Value: []byte("transfer")})
-	for _, answer := range s.evidence.Answers {
-		if answer.Command == (Key{Transfer, command.ID}) {
-			s.answer(s.topics.MoneyTransferFeedback, answer)
-			return
-		}
-	}
-}
-
-func (s *story) deadLetter(delivery Delivery, reason string) {
-	delivery.Place = s.place(s.topics.ConfirmMoneyTransfer)
-	s.sent(delivery)
-	s.evidence.Letters = append(s.evidence.Letters, Letter{
-		Place: s.place(DeadLetter(s.topics.ConfirmMoneyTransfer)), Source: delivery.Place, Reason: reason,
-		Key: delivery.Key, Value: delivery.Value, Length: len(delivery.Value),
-	})
-}
-
-// takeOver makes history of all that was so far: a predecessor's, which knows no versions, or the handler's own before it
-// handed the database back.
-func (s *story) takeOver(predecessors bool) {
-	for i := range s.evidence.Outcomes {
-		s.evidence.Outcomes[i].Seq = 0
-	}
-	s.openings = map[string]Account{}
-	for iban, account := range s.accounts {
-		if predecessors {
-			account.Version = 0
-		}
-		s.openings[iban] = Account{Opening: account.Balance, OpeningVersion: account.Version}
-	}
-	for i := range s.evidence.Events {
-		if predecessors {
-			s.evidence.Events[i].HasVersion, s.evidence.Events[i].Event.Version = false, 0
-		}
-	}
-}
-
-// end writes the tables and hands the evidence over.
-func (s *story) end() *Evidence {
-	for iban, account := range s.accounts {
-		row := Account{Account: *account}
-		opening, there := s.openings[iban]
-		switch {
-		case there:
-			row.Opening, row.OpeningVersion = opening.Opening, opening.OpeningVersion
-		case iban == bank.CompanyIBAN:
-			row.Opening = bank.CompanyBalance
-		}
-		s.evidence.Accounts = append(s.evidence.Accounts, row)
-	}
-	slices.SortFunc(s.evidence.Accounts, func(a, b Account) int { return strings.Compare(a.IBAN, b.IBAN) })
-	return &s.evidence
-}
 
 // healthy is a story with everything in it. The accounts are, in this order, the company's and the two that were opened.
 func healthy() *Evidence {
@@ -160,8 +25,8 @@ func healthy() *Evidence {
 	s.again(first)
 	other := *first
 	other.Amount++
-	s.deadLetter(Delivery{Key: []byte("k"), Value: []byte("other"), Transfer: &other}, "id reused with other content")
-	s.deadLetter(Delivery{Key: []byte("k"), Value: []byte("garbage"), Unreadable: "garbage"}, "magic byte is not 0")
+	s.deadLetter(Delivery{Body: body("other"), Transfer: &other}, "id reused with other content")
+	s.deadLetter(Delivery{Body: body("garbage"), Unreadable: "garbage"}, "magic byte is not 0")
 	return s.end()
 }
 
@@ -229,7 +94,7 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		plant func(e *Evidence)
 		rule  Rule
 	}{
-		"a record of another type among the answers": {func(e *Evidence) { e.Foreign = append(e.Foreign, "x") }, Belongs},
+		"a record of another type among the answers": {func(e *Evidence) { e.Foreign = append(e.Foreign, Place{Topic: "x"}) }, Belongs},
 		"a command without an answer":                {func(e *Evidence) { e.Answers = e.Answers[:len(e.Answers)-1] }, Answered},
 		"a duplicate that was not answered":          {func(e *Evidence) { e.Deliveries = append(e.Deliveries, copyAt(e.Deliveries[3], 90)) }, Answered},
 		"an answer to nobody":                        {func(e *Evidence) { e.Answers = append(e.Answers, Answer{Command: Key{Transfer, bank.ID{1}}}) }, Asked},
@@ -243,9 +108,21 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 			e.Outcomes = append(e.Outcomes, Outcome{Command: Key{Transfer, bank.ID{1}}, Seq: 99})
 		}, OneOutcome},
 		"garbage without a dead letter":                 {func(e *Evidence) { e.Letters = e.Letters[:1] }, DeadLettered},
-		"a dead letter with other bytes":                {func(e *Evidence) { e.Letters[1].Value = []byte("x") }, DeadLettered},
-		"a dead letter with another key":                {func(e *Evidence) { e.Letters[1].Key = nil }, DeadLettered},
+		"a dead letter with other bytes":                {func(e *Evidence) { e.Letters[1].Body.Value[0]++ }, DeadLettered},
+		"a dead letter with another key":                {func(e *Evidence) { e.Letters[1].Body.Key = [32]byte{} }, DeadLettered},
 		"a dead letter without a reason":                {func(e *Evidence) { e.Letters[1].Reason = "" }, DeadLettered},
+		"a dead letter with other headers":              {func(e *Evidence) { e.Letters[1].Body.Headers[0]++ }, DeadLettered},
+		"a dead letter of another time":                 {func(e *Evidence) { e.Letters[1].SourceTime = time.UnixMilli(7) }, DeadLettered},
+		"a dead letter of another topic":                {func(e *Evidence) { e.Letters[1].Source.Topic = "confirm_account_creation" }, DeadLettered},
+		"a second dead letter that differs":             {func(e *Evidence) { e.Letters = append(e.Letters, otherReason(e.Letters[1])) }, DeadLettered},
+		"only dead letters of an id":                    {func(e *Evidence) { e.Deliveries[len(e.Deliveries)-2].Transfer.ID = bank.ID{1} }, DeadLettered},
+		"a row that names another record":               {func(e *Evidence) { e.Outcomes[3].Origin.Offset = 4 }, OneOutcome},
+		"a row of another content":                      {func(e *Evidence) { e.Outcomes[3].Fingerprint[0]++ }, OneOutcome},
+		"a row with another amount":                     {func(e *Evidence) { e.Outcomes[3].Amount++ }, OneOutcome},
+		"a row with another creditor":                   {func(e *Evidence) { e.Outcomes[3].Creditor = "x" }, OneOutcome},
+		"two rows of a command":                         {func(e *Evidence) { e.Outcomes = append(e.Outcomes, again(e.Outcomes[3])) }, OneOutcome},
+		"an account whose number is none":               {func(e *Evidence) { e.Answers[0].IBAN, e.Outcomes[0].IBAN = "NL1", "NL1" }, SameAnswer},
+		"an account of another type in its row":         {func(e *Evidence) { e.Accounts[1].Type = bank.Auto }, ReplayAgrees},
 		"a dead letter of no record":                    {func(e *Evidence) { e.Letters[1].Source.Offset = 99 }, DeadLettered},
 		"a dead letter that doesn't say whence":         {func(e *Evidence) { e.Letters[1].Source = Place{} }, DeadLettered},
 		"a good command as a dead letter":               {func(e *Evidence) { e.Letters[0].Reason = "I don't like it" }, DeadLettered},
@@ -290,6 +167,16 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 func copyAt(d Delivery, offset int64) Delivery {
 	d.Place.Offset = offset
 	return d
+}
+
+func otherReason(l Letter) Letter {
+	l.Reason = "x"
+	return l
+}
+
+func again(o Outcome) Outcome {
+	o.Seq += 100
+	return o
 }
 
 func otherToken(a Answer) Answer {
@@ -366,7 +253,7 @@ func TestAReportOfManyViolationsIsShort(t *testing.T) {
 	t.Parallel()
 	e := healthy()
 	for range 100 {
-		e.Foreign = append(e.Foreign, "x")
+		e.Foreign = append(e.Foreign, Place{Topic: "x"})
 	}
 	report := Check(e, Options{})
 	if report.Found[Belongs] != 100 || len(report.Violations) != maxPerRule {
@@ -379,12 +266,12 @@ func TestACutDeadLetterIsComparedByItsHash(t *testing.T) {
 	const hash = "e3b98a4da31a127d4bde6e43033f66ba274cab0eb7eb1c70ec41402bf6273dd8" // of "t"
 	e := healthy()
 	last := len(e.Deliveries) - 1
-	e.Deliveries[last].Value = []byte("t")
-	e.Letters[1].Value, e.Letters[1].SHA256, e.Letters[1].Length = nil, hash, 1
+	e.Deliveries[last].Body = body("t")
+	e.Letters[1].Body, e.Letters[1].Cut, e.Letters[1].SHA256, e.Letters[1].Length = NewBody(nil, []byte(""), nil), true, hash, 1
 	if report := Check(e, Options{}); !report.OK() {
 		t.Errorf("violations %v", report.Violations)
 	}
-	e.Deliveries[last].Value = []byte("u")
+	e.Deliveries[last].Body = body("u")
 	if report := Check(e, Options{}); report.Found[DeadLettered] != 1 {
 		t.Errorf("violations %v", report.Violations)
 	}

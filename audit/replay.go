@@ -7,67 +7,79 @@ import (
 )
 
 // checkReplay runs the commands through the bank's rules, one after the other in the order of execution that the database
-// gives, from the openings on. events are those that were published.
-func (c *checker) checkReplay(events map[eventKey]Event) {
+// gives, from the openings on, and compares what comes of them with the rows and with what was published. A confirmed command whose
+// record is deleted is replayed as its row has it.
+func (c *checker) checkReplay() {
 	accounts := c.openings()
-	expected := map[eventKey]bank.BalanceChanged{}
 	var last int64
 	for i := range c.evidence.Outcomes {
 		outcome := &c.evidence.Outcomes[i]
-		h := c.histories[outcome.Command]
-		if outcome.Seq == 0 || h == nil || len(h.deliveries) == 0 {
-			continue // from before, or reported already
-		}
-		if outcome.Seq == last {
-			c.report.violate(ReplayAgrees, outcome.Command, "its place in the order of execution, %d, is taken", last)
-		}
-		last = outcome.Seq
-		if command := h.deliveries[0].Creation; command != nil {
-			c.replayCreation(accounts, command, outcome)
-			continue
-		}
-		command := h.deliveries[0].Transfer
-		result := c.decide(accounts, h.deliveries[0], outcome)
-		if result.Reason != outcome.Reason {
-			c.report.violate(ReplayAgrees, outcome.Command, "replayed: %s; recorded: %s", verdict(result.Reason), verdict(outcome.Reason))
-		}
-		if result.Reason != "" {
-			continue
-		}
-		if result.From != outcome.From || result.To != outcome.To {
-			c.report.violate(ReplayAgrees, outcome.Command, "replayed, it leaves its debtor %s and its creditor %s; recorded: %s and %s",
-				sideText(result.From), sideText(result.To), sideText(outcome.From), sideText(outcome.To))
-		}
-		c.flow(command.Amount, result)
-		for _, event := range command.AppendEvents(nil, result.From, result.To) {
-			expected[eventKey{event.IBAN, event.Version}] = event
-		}
-	}
-	for key, event := range expected {
-		published, ok := events[key]
-		switch {
-		case !ok:
-			c.report.violate(EventsReplayed, named(key.iban), "version %d was never published", key.version)
-		case published.Event != event:
-			c.report.violate(EventsReplayed, named(key.iban), "version %d was published as %s, replayed it is %s", key.version, eventText(published.Event), eventText(event))
-		}
-	}
-	for key := range events {
-		if account := c.accounts[key.iban]; account != nil && key.version <= account.OpeningVersion {
+		if outcome.Seq == 0 {
 			continue // from before
 		}
-		if _, ok := expected[key]; !ok {
-			c.report.violate(EventsReplayed, named(key.iban), "version %d was published, replayed there is none", key.version)
+		if outcome.Seq == last {
+			c.report.violate(ReplayAgrees, about{key: outcome.Command}, "its place in the order of execution, %d, is taken", last)
+		}
+		last = outcome.Seq
+		var sent *Delivery
+		if h := c.histories[outcome.Command]; h != nil && len(h.deliveries) > 0 {
+			sent = h.deliveries[0]
+		}
+		if outcome.Command.Kind == Creation {
+			c.replayCreation(accounts, sent, outcome)
+		} else {
+			c.replayTransfer(accounts, sent, outcome)
 		}
 	}
 	for iban, account := range accounts {
 		row, ok := c.accounts[iban]
 		switch {
 		case !ok:
-			c.report.violate(ReplayAgrees, named(iban), "it was opened and has no row")
-		case row.Balance != account.Balance || row.Version != account.Version || row.Token != account.Token:
-			c.report.violate(ReplayAgrees, named(iban), "replayed it has %d at version %d, its row has %d at version %d (or another token)", account.Balance, account.Version, row.Balance, row.Version)
+			c.report.violate(ReplayAgrees, about{iban: iban}, "it was opened and has no row")
+		case row.Balance != account.Balance || row.Version != account.Version || row.Token != account.Token || row.Type != account.Type:
+			c.report.violate(ReplayAgrees, about{iban: iban, version: account.Version}, "replayed it has %d at version %d, its row has %d at version %d (or another token or type)",
+				account.Balance, account.Version, row.Balance, row.Version)
 		}
+	}
+}
+
+func (c *checker) replayTransfer(accounts bank.Accounts, sent *Delivery, outcome *Outcome) {
+	subject := about{key: outcome.Command}
+	var command *bank.ConfirmMoneyTransfer
+	switch {
+	case sent != nil:
+		command = sent.Transfer
+		c.checkRow(subject, command, outcome)
+	case outcome.Reason == "" && outcome.HasContent:
+		command = &bank.ConfirmMoneyTransfer{
+			ID: outcome.Command.ID, Amount: outcome.Amount, From: outcome.Debtor, To: outcome.Creditor, Description: outcome.Text,
+		}
+		if account := accounts[command.From]; account != nil {
+			command.Token = account.Token // which the row doesn't keep
+		}
+	default:
+		return // what was decided depends on what is gone
+	}
+	result := c.decide(accounts, command, sent, outcome)
+	if result.Reason != outcome.Reason {
+		c.report.violate(ReplayAgrees, subject, "replayed: %s; recorded: %s", verdict(result.Reason), verdict(outcome.Reason))
+	}
+	if result.Reason != "" {
+		return
+	}
+	if outcome.Reason == "" && (result.From != outcome.From || result.To != outcome.To) {
+		c.report.violate(ReplayAgrees, subject, "replayed, it leaves its debtor %s and its creditor %s; recorded: %s and %s",
+			sideText(result.From), sideText(result.To), sideText(outcome.From), sideText(outcome.To))
+	}
+	c.flow(command.Amount, result)
+	c.explain(command.AppendEvents(nil, result.From, result.To), outcome, sent)
+}
+
+// checkRow sees to it that a row repeats its command.
+func (c *checker) checkRow(subject about, command *bank.ConfirmMoneyTransfer, o *Outcome) {
+	if o.HasContent && (o.Debtor != command.From || o.Creditor != command.To || o.Text != command.Description || o.Amount != command.Amount) {
+		c.report.violate(OneOutcome, subject, "it asked for %d cents from %q to %q for %q, and its row has %d cents from %q to %q for %q",
+			command.Amount, command.From, command.To, command.Description, o.Amount, o.Debtor, o.Creditor, o.Text)
 	}
 }
 
@@ -101,26 +113,29 @@ func (c *checker) openings() bank.Accounts {
 	return accounts
 }
 
-func (c *checker) replayCreation(accounts bank.Accounts, command *bank.ConfirmAccountCreation, outcome *Outcome) {
+func (c *checker) replayCreation(accounts bank.Accounts, sent *Delivery, outcome *Outcome) {
 	if outcome.Reason != "" {
 		return // no free IBAN was drawn: chance, which is not replayed
 	}
+	command := &bank.ConfirmAccountCreation{ID: outcome.Command.ID, Type: outcome.Type}
+	if sent != nil {
+		command = sent.Creation
+	}
 	if result := accounts.Create(command, []string{outcome.IBAN}, outcome.Token); result.Reason != "" {
-		c.report.violate(ReplayAgrees, outcome.Command, "it opened %s, which was an account already", outcome.IBAN)
+		c.report.violate(ReplayAgrees, about{key: outcome.Command}, "it opened %s, which was an account already", outcome.IBAN)
 	}
 }
 
 // decide carries a transfer out. An account that was being opened at the time, by another handler, is left out when the record of
 // the transfer doesn't know it: such a look takes no lock, so the order of execution says nothing about the two. The sender can't
 // have known the account either, or its answer would be older than the transfer.
-func (c *checker) decide(accounts bank.Accounts, delivery *Delivery, recorded *Outcome) bank.TransferOutcome {
-	command := delivery.Transfer
+func (c *checker) decide(accounts bank.Accounts, command *bank.ConfirmMoneyTransfer, sent *Delivery, recorded *Outcome) bank.TransferOutcome {
 	for _, party := range []struct {
 		iban  string
 		known bool
 	}{{command.From, recorded.From.Known}, {command.To, recorded.To.Known}} {
 		account, ok := accounts[party.iban]
-		if ok && !party.known && account.Version == 0 && delivery.Time.Before(c.opened[party.iban]) {
+		if ok && !party.known && account.Version == 0 && (sent == nil || sent.Time.Before(c.opened[party.iban])) {
 			delete(accounts, party.iban)
 			defer func() { accounts[party.iban] = account }()
 		}

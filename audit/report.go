@@ -27,12 +27,37 @@ const maxPerRule = 20
 
 // Violation is one finding.
 type Violation struct {
-	Rule    Rule   `json:"rule"`
-	Subject string `json:"subject"` // a command, account or record
-	Detail  string `json:"detail"`
+	Rule    Rule    `json:"rule"`
+	Subject string  `json:"subject"`           // a command, account or record
+	Detail  string  `json:"detail"`            // what contradicts what
+	Command string  `json:"command,omitempty"` // the id of the command that it is about, or whose change of an account it is about
+	History []Entry `json:"history,omitempty"` // all that there is about that command and the account, at most 40 of it
+
+	about about
 }
 
 func (v Violation) String() string { return fmt.Sprintf("%s: %s: %s", v.Rule, v.Subject, v.Detail) }
+
+// about is what a violation is about, as far as it is known where it is found.
+type about struct {
+	key     Key
+	place   Place
+	iban    string
+	version int64 // of the account
+	all     string
+}
+
+func (a about) String() string {
+	switch {
+	case a.key != Key{}:
+		return a.key.String()
+	case a.iban != "":
+		return a.iban
+	case a.place != Place{}:
+		return a.place.String()
+	}
+	return a.all
+}
 
 // Report is what Check found.
 type Report struct {
@@ -48,12 +73,16 @@ type Report struct {
 	OutOfOrder  int `json:"out_of_order"` // events that came after one of a later version; allowed
 	Repeats     int `json:"repeats"`      // answers, events and dead letters more than needed, each equal to another
 	DeadLetters int `json:"dead_letters"` // different ones
+	Mended      int `json:"mended"`       // of them, commands that could not be handled then and can be now
+	Replayed    int `json:"replayed"`     // of them, sent again with dead-letters replay
 	Accounts    int `json:"accounts"`
 
 	// Strings in JSON, whose readers mostly lose what exceeds 2^53.
 	Balances int64 `json:"balances,string"` // cents; the sum of all accounts
 	Openings int64 `json:"openings,string"` // cents
 	Flows    int64 `json:"flows,string"`    // cents; what came in from outside the bank less what went out
+
+	Unchecked Unchecked `json:"unchecked"`
 
 	Violations []Violation  `json:"violations"` // at most 20 of a rule
 	Found      map[Rule]int `json:"found"`      // how many there are of each
@@ -62,14 +91,9 @@ type Report struct {
 // OK says that nothing was violated.
 func (r *Report) OK() bool { return len(r.Found) == 0 }
 
-func (r *Report) violate(rule Rule, subject fmt.Stringer, format string, args ...any) {
+func (r *Report) violate(rule Rule, subject about, format string, args ...any) {
 	r.Found[rule]++
 	if r.Found[rule] <= maxPerRule {
-		r.Violations = append(r.Violations, Violation{rule, subject.String(), fmt.Sprintf(format, args...)})
+		r.Violations = append(r.Violations, Violation{Rule: rule, Subject: subject.String(), Detail: fmt.Sprintf(format, args...), about: subject})
 	}
 }
-
-// named is a subject that is a plain text: an IBAN.
-type named string
-
-func (n named) String() string { return string(n) }

@@ -3,8 +3,10 @@ package audit
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	_ "github.com/lib/pq" // the driver
 
@@ -14,7 +16,21 @@ import (
 
 // ReadTables adds what the handler's database says to e: accounts, and handled commands in order of execution. It reads in one
 // snapshot and changes nothing.
-func ReadTables(ctx context.Context, databaseURL string, e *Evidence) (err error) {
+func ReadTables(ctx context.Context, databaseURL string, e *Evidence) error {
+	return (&tables{url: databaseURL, e: e, same: sameText{}}).read(ctx)
+}
+
+// tables is a reading of the database.
+type tables struct {
+	url  string
+	e    *Evidence
+	same sameText
+	ids  map[string]string // of the topics, as they are now; one that is not in it is not compared
+	at   func(read, all int64)
+}
+
+func (t *tables) read(ctx context.Context) (err error) {
+	databaseURL, e := t.url, t.e
 	db, err := sql.Open("postgres", databaseURL)
 	if err != nil {
 		return errors.New("reading DATABASE_URL: it is no Postgres URL") // not %w: the URL holds a password
@@ -32,7 +48,7 @@ func ReadTables(ctx context.Context, databaseURL string, e *Evidence) (err error
 	if err := readAccounts(ctx, tx, names, e); err != nil {
 		return fmt.Errorf("reading the accounts: %w", err)
 	}
-	if err := readOutcomes(ctx, tx, names, e); err != nil {
+	if err := t.readOutcomes(ctx, tx, names); err != nil {
 		return fmt.Errorf("reading the handled commands: %w", err)
 	}
 	return nil
@@ -55,38 +71,99 @@ func readAccounts(ctx context.Context, tx *sql.Tx, names store.Tables, e *Eviden
 	return rows.Err()
 }
 
-func readOutcomes(ctx context.Context, tx *sql.Tx, names store.Tables, e *Evidence) error {
-	rows, err := tx.QueryContext(ctx, fmt.Sprintf(`
-		SELECT creation, id, CASE WHEN seq > (SELECT max(since_seq) FROM %s) THEN seq ELSE 0 END AS place, coalesce(reason, ''), coalesce(iban, ''), coalesce(token, ''),
-			from_balance, from_version, to_balance, to_version
-		FROM (
-			SELECT true AS creation, CAST(uuid AS text) AS id, seq, reason, iban, token,
-				CAST(NULL AS bigint) AS from_balance, CAST(NULL AS bigint) AS from_version, CAST(NULL AS bigint) AS to_balance, CAST(NULL AS bigint) AS to_version FROM %s
-			UNION ALL
-			SELECT false, CAST(uuid AS text), seq, reason, NULL, NULL, from_balance, from_version, to_balance, to_version FROM %s) rows
-		ORDER BY place, id`, names.Tenure, names.Creations, names.Transfers))
+const outcomesSQL = `
+SELECT r.creation, r.id, CASE WHEN r.seq > (SELECT max(since_seq) FROM {tenure}) THEN r.seq ELSE 0 END AS place, coalesce(r.reason, ''), coalesce(r.iban, ''), coalesce(r.token, ''), coalesce(r.kind, ''),
+    r.from_balance, r.from_version, r.to_balance, r.to_version,
+    r.from_party, r.to_party, coalesce(r.description, ''), coalesce(r.amount, 0), r.fingerprint,
+    coalesce(t.topic, ''), coalesce(CAST(t.topic_id AS text), ''), coalesce(r.origin_partition, 0), coalesce(r.origin_offset, 0)
+FROM (
+    SELECT true AS creation, CAST(uuid AS text) AS id, seq, reason, iban, token, {type} AS kind, origin_topic, origin_partition, origin_offset,
+        CAST(NULL AS bigint) AS from_balance, CAST(NULL AS bigint) AS from_version, CAST(NULL AS bigint) AS to_balance, CAST(NULL AS bigint) AS to_version,
+        CAST(NULL AS text) AS from_party, CAST(NULL AS text) AS to_party, CAST(NULL AS text) AS description, CAST(NULL AS bigint) AS amount, CAST(NULL AS bigint) AS fingerprint
+    FROM {cac}
+    UNION ALL
+    SELECT false, CAST(uuid AS text), seq, reason, NULL, NULL, NULL, origin_topic, origin_partition, origin_offset, from_balance, from_version, to_balance, to_version,
+        from_party, to_party, description, amount, fingerprint
+    FROM {cmt}) r
+LEFT JOIN {command_topic} t ON t.id = r.origin_topic
+ORDER BY place, r.id`
+
+func (t *tables) readOutcomes(ctx context.Context, tx *sql.Tx, names store.Tables) error {
+	in := strings.NewReplacer("{tenure}", names.Tenure, "{cac}", names.Creations, "{cmt}", names.Transfers, "{command_topic}", names.Topics, "{type}", names.AccountType)
+	var all int64
+	if err := tx.QueryRowContext(ctx, in.Replace(`SELECT (SELECT count(*) FROM {cac}) + (SELECT count(*) FROM {cmt})`)).Scan(&all); err != nil {
+		return err
+	}
+	t.e.Outcomes = make([]Outcome, 0, all)
+	rows, err := tx.QueryContext(ctx, in.Replace(outcomesSQL))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }() // its error is rows.Err's
 	for rows.Next() {
-		var o Outcome
-		var isCreation bool
-		var id string
-		var fromBalance, fromVersion, toBalance, toVersion sql.NullInt64
-		if err := rows.Scan(&isCreation, &id, &o.Seq, &o.Reason, &o.IBAN, &o.Token, &fromBalance, &fromVersion, &toBalance, &toVersion); err != nil {
+		o, err := t.outcome(rows)
+		if err != nil {
 			return err
 		}
-		o.From = bank.Side{Known: fromVersion.Valid, Balance: fromBalance.Int64, Version: fromVersion.Int64}
-		o.To = bank.Side{Known: toVersion.Valid, Balance: toBalance.Int64, Version: toVersion.Int64}
-		o.Command.Kind = Transfer
-		if isCreation {
-			o.Command.Kind = Creation
+		t.e.Outcomes = append(t.e.Outcomes, o)
+		if t.at != nil {
+			t.at(int64(len(t.e.Outcomes)), all)
 		}
-		if o.Command.ID, err = bank.ParseID(id); err != nil {
-			return err
-		}
-		e.Outcomes = append(e.Outcomes, o)
 	}
 	return rows.Err()
+}
+
+func (t *tables) outcome(rows *sql.Rows) (o Outcome, err error) {
+	var isCreation bool
+	var id, kind, topicID string
+	var fromBalance, fromVersion, toBalance, toVersion, fingerprint sql.NullInt64
+	var from, to sql.NullString
+	if err := rows.Scan(&isCreation, &id, &o.Seq, &o.Reason, &o.IBAN, &o.Token, &kind, &fromBalance, &fromVersion, &toBalance, &toVersion,
+		&from, &to, &o.Text, &o.Amount, &fingerprint, &o.Origin.Topic, &topicID, &o.Origin.Partition, &o.Origin.Offset); err != nil {
+		return o, err
+	}
+	for _, text := range []*string{&o.Reason, &o.IBAN, &o.Token, &from.String, &to.String, &o.Text, &kind, &o.Origin.Topic} {
+		*text = t.same.of(*text)
+	}
+	o.From = bank.Side{Known: fromVersion.Valid, Balance: fromBalance.Int64, Version: fromVersion.Int64}
+	o.To = bank.Side{Known: toVersion.Valid, Balance: toBalance.Int64, Version: toVersion.Int64}
+	o.HasContent, o.Debtor, o.Creditor = from.Valid && to.Valid, from.String, to.String
+	o.HasFingerprint = fingerprint.Valid
+	binary.BigEndian.PutUint64(o.Fingerprint[:], uint64(fingerprint.Int64))
+	now, compared := t.ids[o.Origin.Topic]
+	o.Former = compared && topicID != noTopicID && topicID != now
+	if o.Former {
+		if t.e.Scope.Former == nil {
+			t.e.Scope.Former = map[string]bool{}
+		}
+		t.e.Scope.Former[o.Origin.Topic] = true
+	}
+	o.Command.Kind, o.Type = Transfer, bank.AccountType(kind)
+	if isCreation {
+		o.Command.Kind = Creation
+	}
+	o.Command.ID, err = bank.ParseID(id)
+	return o, err
+}
+
+// noTopicID is the id of topics whose brokers, before Kafka 2.8, give none.
+const noTopicID = "00000000-0000-0000-0000-000000000000"
+
+// sameText keeps one copy of texts that come often: IBANs, tokens, reasons.
+type sameText map[string]string
+
+// mostKept bounds how many different texts are looked for; descriptions may all differ.
+const mostKept = 1 << 20
+
+func (s sameText) of(text string) string {
+	if text == "" {
+		return ""
+	}
+	if kept, ok := s[text]; ok {
+		return kept
+	}
+	if len(s) < mostKept {
+		s[text] = text
+	}
+	return text
 }

@@ -2,8 +2,10 @@ package audit
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,173 +14,309 @@ import (
 
 	"openbank/bank"
 	"openbank/connect"
+	"openbank/deadletter"
 	"openbank/schemas"
 )
 
 // quiet is how long a partition may give nothing before it is given up; brokers that restart take less.
 const quiet = 60 * time.Second
 
-// ReadTopics reads all of the topics, to the end that they have at the moment of the call, into a new Evidence. progress, if not
-// nil, is told how many records were read of how many. Errors: ctx's, the brokers', the registry's, a topic that is not there.
+// ReadTopics reads all of the topics, to the end that they have at the moment of the call, into a new Evidence of a bank that is idle.
+// progress, if not nil, is told how many records were read of how many. Errors: ctx's, the brokers', the registry's, a topic that is
+// not there.
 func ReadTopics(ctx context.Context, kafka connect.Kafka, codec *connect.Codec, topics Topics, progress func(read, all int64)) (*Evidence, error) {
-	r := &reader{topics: topics, codec: codec, evidence: &Evidence{}, ends: map[string]map[int32]int64{}}
+	r, err := openTopics(ctx, kafka, codec, topics)
+	if err != nil {
+		return nil, err
+	}
+	defer r.client.Close()
+	r.progress = progress
+	r.limit = r.ends
+	if err := r.reach(ctx, r.ends); err != nil {
+		return nil, err
+	}
+	r.finish()
+	return r.evidence, nil
+}
+
+// reader reads the topics.
+type reader struct {
+	client   *kgo.Client
+	topics   Topics
+	codec    *connect.Codec
+	evidence *Evidence
+	progress func(read, all int64)
+
+	starts, ends map[Partition]int64 // of the log, when it was opened
+	limit        map[Partition]int64 // what is read only so far; nil: whatever comes
+	next         map[Partition]int64 // the offset after what was read
+	oldest       map[Partition]time.Time
+	ids          map[string]string // of the topics
+	read         int64
+
+	same    sameText
+	marks   map[Place]bool // letters that were sent again
+	ignored bool           // whatever is not on a command topic
+}
+
+func openTopics(ctx context.Context, kafka connect.Kafka, codec *connect.Codec, topics Topics) (*reader, error) {
 	client, err := kafka.Client("open-bank-audit",
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // a partition may end in one: without it the end would never be reached
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
 	)
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	if err := r.findEnds(ctx, client); err != nil {
+	r := &reader{
+		client: client, topics: topics, codec: codec, evidence: &Evidence{},
+		next: map[Partition]int64{}, oldest: map[Partition]time.Time{}, ids: map[string]string{},
+		same: sameText{}, marks: map[Place]bool{},
+	}
+	if err := r.begin(ctx); err != nil {
+		client.Close()
 		return nil, err
 	}
-	if err := r.read(ctx, client, progress); err != nil {
-		return nil, err
-	}
-	return r.evidence, nil
+	return r, nil
 }
 
-type reader struct {
-	topics   Topics
-	codec    *connect.Codec
-	evidence *Evidence
-	ends     map[string]map[int32]int64 // partitions that are still to be read, and to where
-	all      int64
+func (t Topics) commands() []string {
+	return []string{t.ConfirmAccountCreation, t.ConfirmMoneyTransfer}
 }
 
-func (r *reader) findEnds(ctx context.Context, client *kgo.Client) error {
-	t := r.topics
-	names := []string{
-		t.ConfirmAccountCreation, t.AccountCreationFeedback, t.ConfirmMoneyTransfer, t.MoneyTransferFeedback, t.BalanceChanged,
-		DeadLetter(t.ConfirmAccountCreation), DeadLetter(t.ConfirmMoneyTransfer),
-	}
-	admin := kadm.NewClient(client)
-	starts, err := admin.ListStartOffsets(ctx, names...)
+func (t Topics) all() []string {
+	return append(t.commands(), t.AccountCreationFeedback, t.MoneyTransferFeedback, t.BalanceChanged,
+		DeadLetter(t.ConfirmAccountCreation), DeadLetter(t.ConfirmMoneyTransfer))
+}
+
+// begin finds where the topics begin and end, and has the client read them.
+func (r *reader) begin(ctx context.Context) (err error) {
+	admin := kadm.NewClient(r.client)
+	there, err := admin.ListTopics(ctx, r.topics.all()...)
 	if err == nil {
-		err = starts.Error()
+		err = there.Error()
 	}
 	if err != nil {
+		return fmt.Errorf("looking at the topics: %w", err)
+	}
+	for name, topic := range there {
+		r.ids[name] = bank.ID(topic.ID).String()
+	}
+	if r.starts, err = offsets(ctx, admin.ListStartOffsets, r.topics.all()); err != nil {
 		return fmt.Errorf("reading where the topics start: %w", err)
 	}
-	ends, err := admin.ListCommittedOffsets(ctx, names...)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
+	if r.ends, err = offsets(ctx, admin.ListCommittedOffsets, r.topics.all()); err != nil {
 		return fmt.Errorf("reading where the topics end: %w", err)
 	}
 	from := map[string]map[int32]kgo.Offset{}
-	ends.Each(func(end kadm.ListedOffset) {
-		start, ok := starts.Lookup(end.Topic, end.Partition)
-		if !ok || start.Offset >= end.Offset {
-			return
+	for p, start := range r.starts {
+		if from[p.Topic] == nil {
+			from[p.Topic] = map[int32]kgo.Offset{}
 		}
-		if from[end.Topic] == nil {
-			from[end.Topic], r.ends[end.Topic] = map[int32]kgo.Offset{}, map[int32]int64{}
-		}
-		from[end.Topic][end.Partition] = kgo.NewOffset().At(start.Offset)
-		r.ends[end.Topic][end.Partition] = end.Offset
-		r.all += end.Offset - start.Offset
-	})
-	client.AddConsumePartitions(from)
+		from[p.Topic][p.Number] = kgo.NewOffset().At(start)
+		r.next[p] = start
+	}
+	r.client.AddConsumePartitions(from)
+	r.makeRoom()
 	return nil
 }
 
-func (r *reader) read(ctx context.Context, client *kgo.Client, progress func(read, all int64)) error {
-	var read int64
-	for len(r.ends) > 0 {
-		fetches, err := poll(ctx, client)
+// makeRoom lets the evidence grow without being copied: at a million commands the copies would be a good part of the memory.
+func (r *reader) makeRoom() {
+	count := func(topics ...string) int {
+		n := int64(0)
+		for p, end := range r.ends {
+			if slices.Contains(topics, p.Topic) {
+				n += end - r.starts[p]
+			}
+		}
+		return int(n + n/64) // and a little that comes meanwhile
+	}
+	t := r.topics
+	r.evidence.Deliveries = make([]Delivery, 0, count(t.commands()...))
+	r.evidence.Answers = make([]Answer, 0, count(t.AccountCreationFeedback, t.MoneyTransferFeedback))
+	r.evidence.Events = make([]Event, 0, count(t.BalanceChanged))
+}
+
+func offsets(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), topics []string) (map[Partition]int64, error) {
+	listed, err := list(ctx, topics...)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := map[Partition]int64{}
+	listed.Each(func(o kadm.ListedOffset) { found[Partition{o.Topic, o.Partition}] = o.Offset })
+	return found, nil
+}
+
+// reach reads until every partition is read to its end.
+func (r *reader) reach(ctx context.Context, ends map[Partition]int64) error {
+	open, all := map[Partition]int64{}, r.read
+	for p, end := range ends {
+		if r.next[p] < end {
+			open[p] = end
+			all += end - r.next[p]
+		}
+	}
+	for len(open) > 0 {
+		came, err := r.poll(ctx, quiet)
 		if err != nil {
 			return err
 		}
-		var failed error
-		fetches.EachError(func(topic string, partition int32, err error) {
-			failed = errors.Join(failed, fmt.Errorf("reading %s, partition %d: %w", topic, partition, err))
-		})
-		fetches.EachRecord(func(record *kgo.Record) {
-			if failed != nil || record.Offset >= r.ends[record.Topic][record.Partition] {
-				return
-			}
-			read++
-			if !record.Attrs.IsControl() {
-				failed = r.take(ctx, record)
-			}
-			if record.Offset+1 >= r.ends[record.Topic][record.Partition] {
-				delete(r.ends[record.Topic], record.Partition)
-				if len(r.ends[record.Topic]) == 0 {
-					delete(r.ends, record.Topic)
-				}
-			}
-		})
-		if failed != nil {
-			return failed
+		if !came {
+			return fmt.Errorf("reading the topics: nothing came for %s", quiet)
 		}
-		if progress != nil {
-			progress(read, r.all)
+		for p, end := range open {
+			if r.next[p] >= end {
+				delete(open, p)
+			}
+		}
+		if r.progress != nil {
+			r.progress(r.read, max(all, r.read))
 		}
 	}
 	return nil
 }
 
-func poll(ctx context.Context, client *kgo.Client) (kgo.Fetches, error) {
-	limited, cancel := context.WithTimeout(ctx, quiet)
+// poll takes what comes within a while, and tells whether anything did.
+func (r *reader) poll(ctx context.Context, within time.Duration) (bool, error) {
+	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	fetches := client.PollFetches(limited)
+	fetches := r.client.PollFetches(limited)
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("reading the topics: %w", ctx.Err())
+		return false, fmt.Errorf("reading the topics: %w", ctx.Err())
 	}
-	if limited.Err() != nil {
-		return nil, fmt.Errorf("reading the topics: nothing came for %s", quiet)
+	if limited.Err() != nil && fetches.Empty() {
+		return false, nil
 	}
-	return fetches, nil
+	var failed error
+	fetches.EachError(func(topic string, partition int32, err error) {
+		if !errors.Is(err, context.DeadlineExceeded) { // that is limited's
+			failed = errors.Join(failed, fmt.Errorf("reading %s, partition %d: %w", topic, partition, err))
+		}
+	})
+	fetches.EachRecord(func(record *kgo.Record) {
+		if failed == nil {
+			failed = r.take(ctx, record)
+		}
+	})
+	return true, failed
 }
 
-// take files one record. The only errors are the registry's and ctx's.
 func (r *reader) take(ctx context.Context, record *kgo.Record) error {
-	place := Place{record.Topic, record.Partition, record.Offset}
-	switch record.Topic {
-	case DeadLetter(r.topics.ConfirmAccountCreation), DeadLetter(r.topics.ConfirmMoneyTransfer):
-		r.evidence.Letters = append(r.evidence.Letters, letter(place, record))
+	p := Partition{record.Topic, record.Partition}
+	if limit, limited := r.limit[p]; limited && record.Offset >= limit {
 		return nil
 	}
-	message, err := r.codec.Decode(ctx, record.Value)
-	var unreadable *schemas.UnreadableError
-	if err != nil && !errors.As(err, &unreadable) {
+	if record.Offset < r.next[p] || r.ignored && !slices.Contains(r.topics.commands(), p.Topic) {
+		return nil
+	}
+	r.next[p] = record.Offset + 1
+	r.read++
+	if record.Attrs.IsControl() {
+		return nil
+	}
+	if _, ok := r.oldest[p]; !ok {
+		r.oldest[p] = record.Timestamp
+	}
+	return r.file(ctx, record)
+}
+
+// finish says what is to be expected of what was read.
+func (r *reader) finish() {
+	for i := range r.evidence.Letters {
+		r.evidence.Letters[i].Replayed = r.marks[r.evidence.Letters[i].Place]
+	}
+	s := &r.evidence.Scope
+	for p, start := range r.starts {
+		if start == 0 {
+			continue
+		}
+		if s.Starts == nil {
+			s.Starts, s.Cut = map[Partition]int64{}, map[string]time.Time{}
+		}
+		s.Starts[p] = start
+		oldest := r.oldest[p] // zero when nothing is left
+		until, cut := s.Cut[p.Topic]
+		if !cut || oldest.IsZero() || !until.IsZero() && oldest.After(until) {
+			s.Cut[p.Topic] = oldest
+		}
+	}
+}
+
+// file takes one record into the evidence. The only errors are the registry's and ctx's.
+func (r *reader) file(ctx context.Context, record *kgo.Record) error {
+	place := Place{r.same.of(record.Topic), record.Partition, record.Offset}
+	switch record.Topic {
+	case DeadLetter(r.topics.ConfirmAccountCreation), DeadLetter(r.topics.ConfirmMoneyTransfer):
+		if offset, ok := deadletter.Marked(record); ok {
+			r.marks[Place{place.Topic, place.Partition, offset}] = true
+		} else {
+			r.evidence.Letters = append(r.evidence.Letters, r.letter(place, record))
+		}
+		return nil
+	}
+	message, unreadable, err := r.decode(ctx, record.Value)
+	if err != nil {
 		return fmt.Errorf("decoding %s: %w", place, err)
 	}
 	switch record.Topic {
 	case r.topics.ConfirmAccountCreation, r.topics.ConfirmMoneyTransfer:
-		delivery := Delivery{Place: place, Time: record.Timestamp, Key: record.Key, Value: record.Value}
-		switch command := message.(type) {
-		case *bank.ConfirmAccountCreation:
-			if record.Topic == r.topics.ConfirmAccountCreation {
-				delivery.Creation = command
-			}
-		case *bank.ConfirmMoneyTransfer:
-			if record.Topic == r.topics.ConfirmMoneyTransfer {
-				delivery.Transfer = command
-			}
-		}
-		if _, ok := delivery.command(); !ok {
-			delivery.Unreadable = "a record of another type"
-			if unreadable != nil {
-				delivery.Unreadable = unreadable.Reason
-			}
-		}
-		r.evidence.Deliveries = append(r.evidence.Deliveries, delivery)
+		r.evidence.Deliveries = append(r.evidence.Deliveries, r.delivery(place, record, message, unreadable))
 		return nil
 	}
 	if !r.takeOutput(place, record, message) {
-		r.evidence.Foreign = append(r.evidence.Foreign, fmt.Sprintf("%s: not a record of this topic", place))
+		r.evidence.Foreign = append(r.evidence.Foreign, place)
 	}
 	return nil
+}
+
+// decode returns a message, or why there is none.
+func (r *reader) decode(ctx context.Context, value []byte) (message any, why string, err error) {
+	message, err = r.codec.Decode(ctx, value)
+	var unreadable *schemas.UnreadableError
+	switch {
+	case err == nil:
+		return message, "", nil
+	case errors.As(err, &unreadable):
+		return nil, r.same.of(unreadable.Reason), nil
+	}
+	return nil, "", err
+}
+
+func (r *reader) delivery(place Place, record *kgo.Record, message any, unreadable string) Delivery {
+	d := Delivery{Place: place, Time: record.Timestamp, Body: NewBody(record.Key, record.Value, record.Headers)}
+	if len(record.Value) >= 5 && record.Value[0] == 0 {
+		d.Schema = int(binary.BigEndian.Uint32(record.Value[1:5]))
+	}
+	switch command := message.(type) {
+	case *bank.ConfirmAccountCreation:
+		if record.Topic == r.topics.ConfirmAccountCreation {
+			d.Creation = command
+		}
+	case *bank.ConfirmMoneyTransfer:
+		if record.Topic == r.topics.ConfirmMoneyTransfer {
+			command.From, command.To, command.Token = r.same.of(command.From), r.same.of(command.To), r.same.of(command.Token)
+			command.Description = r.same.of(command.Description)
+			d.Transfer = command
+		}
+	}
+	if _, ok := d.command(); !ok {
+		d.Unreadable = "a record of another type"
+		if unreadable != "" {
+			d.Unreadable = unreadable
+		}
+	}
+	return d
 }
 
 func (r *reader) takeOutput(place Place, record *kgo.Record, message any) bool {
 	e := r.evidence
 	answer := func(topic string, a Answer) bool {
 		a.Place, a.Time = place, record.Timestamp
+		a.Reason, a.IBAN, a.Token = r.same.of(a.Reason), r.same.of(a.IBAN), r.same.of(a.Token)
 		e.Answers = append(e.Answers, a)
 		return record.Topic == topic
 	}
@@ -192,9 +330,9 @@ func (r *reader) takeOutput(place Place, record *kgo.Record, message any) bool {
 	case *bank.MoneyTransferFailed:
 		return answer(r.topics.MoneyTransferFeedback, Answer{Command: Key{Transfer, m.ID}, Reason: m.Reason})
 	case *bank.BalanceChanged:
-		event := Event{Place: place, Event: *m}
-		version, err := strconv.ParseInt(header(record, "account-version"), 10, 64)
-		event.Event.Version, event.HasVersion = version, err == nil
+		event := Event{Place: place, Time: record.Timestamp, Event: *m}
+		event.Event.IBAN, event.Event.FromTo, event.Event.Description = r.same.of(m.IBAN), r.same.of(m.FromTo), r.same.of(m.Description)
+		event.Event.Version, event.HasVersion = version(record)
 		e.Events = append(e.Events, event)
 		return record.Topic == r.topics.BalanceChanged
 	default:
@@ -202,31 +340,28 @@ func (r *reader) takeOutput(place Place, record *kgo.Record, message any) bool {
 	}
 }
 
-func letter(place Place, record *kgo.Record) Letter {
-	l := Letter{
-		Place: place, Key: record.Key, Value: record.Value, Length: len(record.Value),
-		Reason: header(record, "dead-letter-reason"), SHA256: header(record, "dead-letter-value-sha256"),
-	}
-	partition, partitionErr := strconv.ParseInt(header(record, "dead-letter-partition"), 10, 32)
-	offset, offsetErr := strconv.ParseInt(header(record, "dead-letter-offset"), 10, 64)
-	if partitionErr == nil && offsetErr == nil {
-		l.Source = Place{header(record, "dead-letter-topic"), int32(partition), offset}
-	}
-	if length, err := strconv.Atoi(header(record, "dead-letter-value-length")); err == nil {
-		l.Length = length
-	}
-	return l
-}
-
-// header is the last header of that name: a dead letter's own come after those of the record it was.
-func header(record *kgo.Record, name string) string {
-	value := ""
+// version is the account-version of an event, of which there must be one.
+func version(record *kgo.Record) (int64, bool) {
+	text := ""
 	for _, h := range record.Headers {
-		if h.Key == name {
-			value = string(h.Value)
+		if h.Key == "account-version" {
+			text = string(h.Value)
 		}
 	}
-	return value
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil
+}
+
+func (r *reader) letter(place Place, record *kgo.Record) Letter {
+	own := deadletter.Parse(record)
+	l := Letter{
+		Place: place, Time: record.Timestamp, SourceTime: own.Time, Reason: r.same.of(own.Reason),
+		Body: NewBody(record.Key, record.Value, own.Headers), Cut: own.Cut, Length: own.Length, SHA256: own.SHA256,
+	}
+	if own.Topic != "" {
+		l.Source = Place{r.same.of(own.Topic), own.Partition, own.Offset}
+	}
+	return l
 }
 
 func (p Place) String() string { return fmt.Sprintf("%s %d@%d", p.Topic, p.Partition, p.Offset) }

@@ -15,6 +15,7 @@ type Tables struct {
 	Balance, Creations, Transfers string
 	AccountType                   string // the column of Balance and Creations with AUTO or MANUAL
 	Tenure                        string
+	Topics                        string // numbers the topics that rows name as their origin
 }
 
 // Querier is a database, a session or a transaction.
@@ -26,7 +27,7 @@ type Querier interface {
 // what Postgres says.
 func FindTables(ctx context.Context, db Querier) (Tables, error) {
 	l, err := findLayout(ctx, db, "", "")
-	return Tables{l.balance, l.creations, l.transfers, l.accountType, l.tenure}, err
+	return Tables{l.balance, l.creations, l.transfers, l.accountType, l.tenure, l.topics}, err
 }
 
 // checkLayout refuses a name that is none of the layouts'.

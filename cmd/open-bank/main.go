@@ -1,5 +1,6 @@
 // Command open-bank is everything at once: a whole bank on this machine that shows and checks itself (demo), one that keeps
-// running and that anybody can join (run), and a hand on that bank or any other one: account, transfer, balance, tail, verify.
+// running and that anybody can join (run), and a hand on that bank or any other one: account, transfer, balance, tail, verify,
+// check.
 package main
 
 import (
@@ -36,6 +37,7 @@ type commands struct {
 	Balance  balanceCommand  `cmd:"" help:"Show an account as the database has it."`
 	Tail     tailCommand     `cmd:"" help:"Show the records of a topic, decoded, as lines of JSON."`
 	Verify   verifyCommand   `cmd:"" help:"Check that the database's balances are the sum of what happened."`
+	Check    checkCommand    `cmd:"" help:"Read all topics and the database as an outsider and check that they tell one story."`
 	Certs    certsCommand    `cmd:"" help:"Make a development CA and certificates for brokers and clients."`
 
 	Version kong.VersionFlag `help:"Print the version."`
@@ -46,6 +48,7 @@ type session struct {
 	// A context in a struct: kong hands a command one value of each type, and a session is the length of one call.
 	ctx            context.Context
 	bank           named
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -63,5 +66,5 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil || parsed == nil {
 		return err
 	}
-	return parsed.Run(&session{ctx: ctx, bank: bank, stdout: stdout, stderr: stderr})
+	return parsed.Run(&session{ctx: ctx, bank: bank, stdin: os.Stdin, stdout: stdout, stderr: stderr})
 }

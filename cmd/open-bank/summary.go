@@ -115,39 +115,23 @@ func (s *summary) groups() []*group {
 
 func (s *summary) print(out io.Writer, asJSON bool) error {
 	if asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(s)
+		return printJSON(out, s)
 	}
-	a := s.Audit
 	var text strings.Builder
-	claim := func(text string) string {
-		if !s.Held {
-			return "" // it may be the very thing that didn't hold
-		}
-		return ", " + text
-	}
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&text, "  %-13s%s\n", name, fmt.Sprintf(format, args...))
-	}
 	text.WriteString("\n")
-	line("commands", "%s in %s; %s confirmed, %s rejected", n(a.Commands), counted(a.Deliveries, "record"), n(a.Confirmed), n(a.Rejected))
-	line("answers", "%s%s", n(a.Answers), claim("all to a command equal"))
-	line("duplicates", "%s%s", n(a.Duplicates), claim("answered again and not carried out again"))
-	line("dead letters", "%s, %s of them for an id that came again with other content", n(a.DeadLetters), n(a.Reused))
-	line("events", "%s%s", n(a.Events), claim("each account's a chain without gaps"))
+	writeFound(&text, &s.Audit, s.Held)
 	if d := s.Drain; d != nil {
-		line("rate", "%s records/s: a backlog of %s gone in %.1f s", n(int(d.PerSecond)), n(d.Records), d.Seconds)
+		writeLine(&text, "rate", "%s records/s: a backlog of %s gone in %.1f s", n(int(d.PerSecond)), n(d.Records), d.Seconds)
 	} else {
-		line("rate", "not measured")
+		writeLine(&text, "rate", "not measured")
 	}
 	if l := s.Latency; l != nil {
-		line("latency", "p50 %.1f ms, p99 %.1f ms, max %.1f ms at %d records/s, from when it was due to the answer (%s)",
+		writeLine(&text, "latency", "p50 %.1f ms, p99 %.1f ms, max %.1f ms at %d records/s, from when it was due to the answer (%s)",
 			l.P50, l.P99, l.Max, l.Rate, counted(l.Count, "command"))
 	} else {
-		line("latency", "not measured")
+		writeLine(&text, "latency", "not measured")
 	}
-	line("books", "%s, openings %s + in and out %s = balances %s euro", counted(a.Accounts, "account"), euro(a.Openings), euro(a.Flows), euro(a.Balances))
+	writeBooks(&text, &s.Audit)
 	if s.Held {
 		text.WriteString("\neverything held\n")
 	} else {
@@ -161,6 +145,35 @@ func (s *summary) print(out io.Writer, asJSON bool) error {
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+func printJSON(out io.Writer, what any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(what)
+}
+
+func writeLine(text *strings.Builder, name, format string, args ...any) {
+	fmt.Fprintf(text, "  %-13s%s\n", name, fmt.Sprintf(format, args...))
+}
+
+// writeFound tells what an audit read. What may be the very thing that didn't hold is claimed only if all held.
+func writeFound(text *strings.Builder, a *audit.Report, held bool) {
+	claim := func(text string) string {
+		if !held {
+			return ""
+		}
+		return ", " + text
+	}
+	writeLine(text, "commands", "%s in %s; %s confirmed, %s rejected", n(a.Commands), counted(a.Deliveries, "record"), n(a.Confirmed), n(a.Rejected))
+	writeLine(text, "answers", "%s%s", n(a.Answers), claim("all to a command equal"))
+	writeLine(text, "duplicates", "%s%s", n(a.Duplicates), claim("answered again and not carried out again"))
+	writeLine(text, "dead letters", "%s, %s of them for an id that came again with other content", n(a.DeadLetters), n(a.Reused))
+	writeLine(text, "events", "%s%s", n(a.Events), claim("each account's a chain without gaps"))
+}
+
+func writeBooks(text *strings.Builder, a *audit.Report) {
+	writeLine(text, "books", "%s, openings %s + in and out %s = balances %s euro", counted(a.Accounts, "account"), euro(a.Openings), euro(a.Flows), euro(a.Balances))
 }
 
 func n(count int) string { return grouped(int64(count)) }

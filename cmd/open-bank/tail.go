@@ -156,17 +156,26 @@ func (c *tailCommand) line(s *session, r *reach, record *kgo.Record) (tailed, er
 		}
 		line.Headers[h.Key] = string(h.Value)
 	}
-	message, err := r.codec.Decode(s.ctx, record.Value)
-	var unreadable *schemas.UnreadableError
+	message, unreadable, err := r.decode(s.ctx, record.Value)
 	switch {
-	case errors.As(err, &unreadable):
-		line.Unreadable, line.Bytes = unreadable.Reason, record.Value
 	case err != nil:
 		return line, err
+	case unreadable != "":
+		line.Unreadable, line.Bytes = unreadable, record.Value
 	default:
 		line.Record, line.Value = schemas.Name(message), avroFields(message)
 	}
 	return line, nil
+}
+
+// decode returns a message, or why there is none. The only errors are the registry's and ctx's.
+func (r *reach) decode(ctx context.Context, value []byte) (message any, why string, err error) {
+	message, err = r.codec.Decode(ctx, value)
+	var unreadable *schemas.UnreadableError
+	if errors.As(err, &unreadable) {
+		return nil, unreadable.Reason, nil
+	}
+	return message, "", err
 }
 
 // avroFields is a message under the names of its schema.

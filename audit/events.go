@@ -1,0 +1,207 @@
+package audit
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"openbank/bank"
+)
+
+type eventKey struct {
+	iban    string
+	version int64
+}
+
+// events are the different ones that have a version, as indexes into the evidence: it holds millions of them.
+type events struct {
+	at        map[eventKey]int32
+	byAccount map[string][]int32
+	explained []bool            // by the transfer that the replay came to
+	lacking   map[eventKey]bool // those that may have been deleted
+}
+
+// indexEvents looks at the events by themselves.
+func (c *checker) indexEvents() {
+	c.events = events{at: map[eventKey]int32{}, byAccount: map[string][]int32{}, explained: make([]bool, len(c.evidence.Events)), lacking: map[eventKey]bool{}}
+	latest := map[string]int64{}
+	old := c.oldEvents()
+	for i := range c.evidence.Events {
+		e := &c.evidence.Events[i]
+		if !e.HasVersion {
+			if old.has(e.Event) || c.mayBeOld(e) {
+				c.report.Old++
+			} else {
+				c.report.violate(Versioned, about{place: e.Place}, "the header account-version is missing or no number")
+			}
+			continue
+		}
+		key := eventKey{e.Event.IBAN, e.Event.Version}
+		first, again := c.events.at[key]
+		switch {
+		case !again:
+			c.events.at[key] = int32(i)
+			c.events.byAccount[key.iban] = append(c.events.byAccount[key.iban], int32(i))
+			if key.version < latest[key.iban] {
+				c.report.OutOfOrder++
+			}
+			latest[key.iban] = max(latest[key.iban], key.version)
+		case c.evidence.Events[first].Event != e.Event:
+			c.report.violate(Chained, about{iban: key.iban, version: key.version}, "version %d is at %s and, with other content, at %s", key.version, c.evidence.Events[first].Place, e.Place)
+		default:
+			c.repeat(1, about{iban: key.iban, version: key.version}, "an event")
+		}
+	}
+	c.report.Events = len(c.events.at)
+	for iban, indexes := range c.events.byAccount {
+		if _, ok := c.accounts[iban]; ok || c.openedLater(iban) {
+			continue
+		}
+		e := &c.evidence.Events[indexes[0]]
+		c.report.violate(Chained, about{iban: iban, version: e.Event.Version}, "it has events, the first at %s, and is no account", e.Place)
+	}
+}
+
+// mayBeOld tells whether an event without version may be that of a predecessor's command whose record is deleted.
+func (c *checker) mayBeOld(e *Event) bool {
+	topic := c.options.Topics.ConfirmMoneyTransfer
+	return c.own != nil && (c.scope.Former[topic] || c.scope.mayLack(topic, e.Time))
+}
+
+// openedLater tells whether an account was opened after the tables were read.
+func (c *checker) openedLater(iban string) bool {
+	if !c.scope.Live {
+		return false
+	}
+	for i := range c.evidence.Answers { // of a bank at work, and few accounts of it
+		if a := &c.evidence.Answers[i]; a.IBAN == iban {
+			h := c.histories[a.Command]
+			return h != nil && h.outcome == nil && !c.due(h)
+		}
+	}
+	return false
+}
+
+// under are the accounts that a transfer which is under way may change.
+func (c *checker) under() map[string]bool {
+	ibans := map[string]bool{}
+	if !c.scope.Live {
+		return ibans
+	}
+	for i := range c.evidence.Deliveries {
+		d := &c.evidence.Deliveries[i]
+		if d.Transfer == nil || c.scope.due(d.Place) {
+			continue
+		}
+		if h := c.histories[Key{Transfer, d.Transfer.ID}]; h != nil && h.outcome == nil {
+			ibans[d.Transfer.From], ibans[d.Transfer.To] = true, true
+		}
+	}
+	return ibans
+}
+
+// checkChains holds the events of each account against each other, its opening and its row.
+func (c *checker) checkChains() {
+	under := c.under()
+	for i := range c.evidence.Accounts {
+		account := &c.evidence.Accounts[i]
+		indexes := c.events.byAccount[account.IBAN]
+		slices.SortFunc(indexes, func(a, b int32) int {
+			return cmp.Compare(c.evidence.Events[a].Event.Version, c.evidence.Events[b].Event.Version)
+		})
+		c.checkChain(account, indexes, under[account.IBAN])
+	}
+	for iban, indexes := range c.events.byAccount {
+		if account := c.accounts[iban]; account != nil {
+			c.checkExplained(account, indexes, under[iban])
+		}
+	}
+}
+
+func (c *checker) checkChain(account *Account, indexes []int32, underWay bool) {
+	balance, version := account.Opening, account.OpeningVersion
+	for _, i := range indexes {
+		e := &c.evidence.Events[i].Event
+		subject := about{iban: account.IBAN, version: e.Version}
+		switch {
+		case e.Version <= account.OpeningVersion:
+			continue // from before the handler took over again
+		case e.Version > account.Version && underWay:
+			c.endOfChain(account, balance, version)
+			return
+		case e.Version != version+1 && c.mayLack(account.IBAN, version, e.Version):
+		case e.Version != version+1:
+			c.report.violate(Chained, subject, "after version %d comes version %d", version, e.Version)
+		case balance+e.ChangedBy != e.NewBalance:
+			c.report.violate(Chained, subject, "version %d makes %d of %d by %d", e.Version, e.NewBalance, balance, e.ChangedBy)
+		}
+		if e.ChangedBy < 0 && e.NewBalance < account.Limit {
+			c.report.violate(AboveLimit, subject, "version %d takes it to %d, below its limit %d", e.Version, e.NewBalance, account.Limit)
+		}
+		balance, version = e.NewBalance, e.Version
+	}
+	c.endOfChain(account, balance, version)
+}
+
+func (c *checker) endOfChain(account *Account, balance, version int64) {
+	if version < account.Version && c.mayLack(account.IBAN, version, account.Version+1) {
+		return
+	}
+	if balance != account.Balance || version != account.Version {
+		c.report.violate(Chained, about{iban: account.IBAN, version: account.Version}, "its events end in %d at version %d, its row has %d at version %d",
+			balance, version, account.Balance, account.Version)
+	}
+}
+
+// mayLack tells whether all events of an account between two versions, both exclusive, may have been deleted.
+func (c *checker) mayLack(iban string, after, before int64) bool {
+	if len(c.events.lacking) == 0 || before <= after {
+		return false
+	}
+	for version := after + 1; version < before; version++ {
+		if !c.events.lacking[eventKey{iban, version}] {
+			return false
+		}
+	}
+	return true
+}
+
+// checkExplained wants a transfer for every event.
+func (c *checker) checkExplained(account *Account, indexes []int32, underWay bool) {
+	for _, i := range indexes {
+		version := c.evidence.Events[i].Event.Version
+		if c.events.explained[i] || version <= account.OpeningVersion || underWay && version > account.Version {
+			continue
+		}
+		c.report.violate(EventsReplayed, about{iban: account.IBAN, version: version, place: c.evidence.Events[i].Place}, "version %d was published, replayed there is none", version)
+	}
+}
+
+// explain compares the events of a replayed transfer with what was published. sent is its record, nil when that is deleted.
+func (c *checker) explain(expected []bank.BalanceChanged, o *Outcome, sent *Delivery) {
+	for _, event := range expected {
+		key := eventKey{event.IBAN, event.Version}
+		subject := about{key: o.Command, iban: event.IBAN, version: event.Version}
+		i, ok := c.events.at[key]
+		switch {
+		case !ok && c.eventMayLack(sent):
+			c.events.lacking[key] = true
+			c.report.Unchecked.Events++
+		case !ok:
+			c.report.violate(EventsReplayed, subject, "version %d of %s was never published", event.Version, event.IBAN)
+		default:
+			c.events.explained[i] = true
+			if published := c.evidence.Events[i].Event; published != event {
+				c.report.violate(EventsReplayed, subject, "version %d of %s was published as %s, replayed it is %s", event.Version, event.IBAN, eventText(published), eventText(event))
+			}
+		}
+	}
+}
+
+func (c *checker) eventMayLack(sent *Delivery) bool {
+	var at time.Time
+	if sent != nil {
+		at = sent.Time
+	}
+	return c.scope.mayLack(c.options.Topics.BalanceChanged, at)
+}
