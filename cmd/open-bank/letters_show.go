@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/connect"
+	"openbank/deadletter"
+	"openbank/schemas"
+)
+
+type showLetterCommand struct {
+	lettersReach
+	Letter position `arg:"" help:"The dead letter, as list names it: TOPIC/PARTITION/OFFSET."`
+}
+
+// Run prints the letter with its headers and its value: the fields if it can be read now, the bytes otherwise.
+func (c *showLetterCommand) Run(s *session) error {
+	ctx, r, done, err := c.open(s)
+	if err != nil {
+		return err
+	}
+	defer done()
+	record, err := r.readOne(ctx, c.Kafka, c.Letter)
+	if err != nil {
+		return c.why(ctx, s, err)
+	}
+	if offset, ok := deadletter.Marked(record); ok {
+		return fmt.Errorf("%s is no dead letter but the mark that %s was replayed", c.Letter, position{c.Letter.topic, c.Letter.partition, offset})
+	}
+	message, unreadable, err := r.decode(ctx, record.Value)
+	if err != nil {
+		return c.why(ctx, s, err)
+	}
+	var text strings.Builder
+	letter := deadletter.Parse(record)
+	line := func(name, value string) { fmt.Fprintf(&text, "%-12s%s\n", name, value) }
+	line("letter", c.Letter.String())
+	line("time", clock(record.Timestamp))
+	line("reason", oneLine(letter.Reason))
+	if letter.Topic != "" {
+		line("was", position{letter.Topic, letter.Partition, letter.Offset}.String())
+	}
+	if _, err := deadletter.Again(record); err != nil {
+		line("replay", "not possible: "+oneLine(err.Error()))
+	}
+	line("key", oneLine(string(record.Key)))
+	for _, h := range record.Headers {
+		line("header", oneLine(h.Key)+" = "+oneLine(string(h.Value)))
+	}
+	switch {
+	case unreadable == "":
+		fields, err := json.MarshalIndent(avroFields(message), "", "  ")
+		if err != nil {
+			return err
+		}
+		line("value", schemas.Name(message)+" "+string(fields))
+	case record.Value == nil:
+		line("value", "null")
+	default:
+		line("unreadable", oneLine(unreadable))
+		line("value", counted(len(record.Value), "byte")+"\n"+hex.Dump(record.Value))
+	}
+	_, err = fmt.Fprint(s.stdout, text.String())
+	return err
+}
+
+// readOne reads one record. Errors: ctx's, the brokers', that there is none.
+func (r *reach) readOne(ctx context.Context, kafka connect.Kafka, p position) (*kgo.Record, error) {
+	if err := r.knows(ctx, p.topic); err != nil {
+		return nil, err
+	}
+	admin := kadm.NewClient(r.kafka)
+	starts, err := admin.ListStartOffsets(ctx, p.topic)
+	if err != nil {
+		return nil, fmt.Errorf("looking where %s starts: %w", p.topic, err)
+	}
+	ends, err := admin.ListCommittedOffsets(ctx, p.topic)
+	if err != nil {
+		return nil, fmt.Errorf("looking where %s ends: %w", p.topic, err)
+	}
+	start, ok := starts.Lookup(p.topic, p.partition)
+	end, _ := ends.Lookup(p.topic, p.partition)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("topic %s has no partition %d", p.topic, p.partition)
+	case start.Offset >= end.Offset:
+		return nil, fmt.Errorf("there is nothing at %s: that partition is empty", p)
+	case p.offset < start.Offset || p.offset >= end.Offset:
+		return nil, fmt.Errorf("there is nothing at %s: that partition has the offsets from %d up to %d", p, start.Offset, end.Offset-1)
+	}
+	client, err := kafka.Client("open-bank", kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{p.topic: {p.partition: kgo.NewOffset().At(p.offset)}}))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	for {
+		records, err := (&reach{kafka: client}).next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, record := range records {
+			if record.Offset == p.offset && !record.Attrs.IsControl() {
+				return record, nil
+			}
+			return nil, fmt.Errorf("there is no record at %s; the next one is at offset %d", p, record.Offset)
+		}
+	}
+}
