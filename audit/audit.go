@@ -24,6 +24,7 @@ package audit
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -69,6 +70,9 @@ func (k Kind) String() string {
 	return "money transfer"
 }
 
+// MarshalText writes what String says.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Key names a command.
 type Key struct {
 	Kind Kind
@@ -102,6 +106,11 @@ func (t Topics) command(kind Kind) string {
 type Partition struct {
 	Topic  string
 	Number int32
+}
+
+// MarshalText writes TOPIC/NUMBER: evidence that is kept as JSON has partitions as keys.
+func (p Partition) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%s/%d", p.Topic, p.Number), nil
 }
 
 func (p Place) partition() Partition { return Partition{p.Topic, p.Partition} }

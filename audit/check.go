@@ -12,24 +12,22 @@ type Options struct {
 	// AllowRepeats counts answers, events and dead letters that come more often than needed, but equal, and doesn't mind
 	// them: at-least-once delivery may repeat them when a handler was killed.
 	AllowRepeats bool
-	// Topics are those that were read; the zero value means DefaultTopics.
-	Topics Topics
 }
 
 // Check compares what was read and reports every contradiction, with the history of the command that it is about. It changes
 // nothing in e but the order of slices.
 func Check(e *Evidence, options Options) *Report {
-	if options.Topics == (Topics{}) {
-		options.Topics = DefaultTopics()
-	}
 	c := &checker{
-		evidence: e, options: options, scope: &e.Scope,
+		evidence: e, options: options, scope: &e.Scope, topics: e.Scope.Topics,
 		report: &Report{
 			Deliveries: len(e.Deliveries), Answers: len(e.Answers), Accounts: len(e.Accounts), Violations: []Violation{}, Found: map[Rule]int{},
 		},
 		histories: map[Key]*history{},
 		accounts:  map[string]*Account{},
 		opened:    map[string]time.Time{},
+	}
+	if c.topics == (Topics{}) {
+		c.topics = DefaultTopics()
 	}
 	for i := range e.Accounts {
 		c.accounts[e.Accounts[i].IBAN] = &e.Accounts[i]
@@ -56,6 +54,7 @@ type checker struct {
 	evidence  *Evidence
 	options   Options
 	scope     *Scope
+	topics    Topics
 	report    *Report
 	histories map[Key]*history
 	order     []Key // of the histories, as first seen
@@ -140,7 +139,7 @@ func (c *checker) checkOutcomes() {
 		switch {
 		case !ok && outcome.Seq == 0: // from before: its records may be gone
 			c.history(outcome.Command).outcome = outcome
-		case !ok && c.scope.without(outcome, c.options.Topics.command(outcome.Command.Kind)):
+		case !ok && c.scope.without(outcome, c.topics.command(outcome.Command.Kind)):
 			c.report.Unchecked.Commands++
 			c.history(outcome.Command).outcome = outcome
 		case !ok:
@@ -192,7 +191,7 @@ func (c *checker) checkHistory(key Key, h *history) {
 	}
 	r.Reused += len(h.reused)
 	if len(h.deliveries) == 0 && len(h.reused)+h.refused > 0 && len(h.answers) == 0 && h.outcome == nil {
-		if h.refused == 0 && !c.scope.mayLack(c.options.Topics.command(key.Kind), time.Time{}) {
+		if h.refused == 0 && !c.scope.mayLack(c.topics.command(key.Kind), time.Time{}) {
 			r.violate(DeadLettered, subject, "all its records are dead letters, so with what was its id used before?")
 		}
 		return
@@ -250,7 +249,7 @@ func (c *checker) due(h *history) bool {
 
 // countAnswers wants an answer for each delivery.
 func (c *checker) countAnswers(key Key, h *history) {
-	topic := c.options.Topics.answers(key.Kind)
+	topic := c.topics.answers(key.Kind)
 	needed, underWay, lacking, own := 0, 0, 0, true
 	for _, d := range h.deliveries {
 		switch {
@@ -284,7 +283,7 @@ func (c *checker) countAnswers(key Key, h *history) {
 // recordsMayLack tells whether the command may have been sent more often than the topic still shows. Its first record, the one that was
 // executed, is older than the others.
 func (c *checker) recordsMayLack(key Key, h *history) bool {
-	topic := c.options.Topics.command(key.Kind)
+	topic := c.topics.command(key.Kind)
 	if _, cut := c.scope.Cut[topic]; !cut && !c.scope.Former[topic] && len(h.deliveries) > 0 {
 		return false
 	}

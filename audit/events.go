@@ -64,7 +64,7 @@ func (c *checker) indexEvents() {
 
 // mayBeOld tells whether an event without version may be that of a predecessor's command whose record is deleted.
 func (c *checker) mayBeOld(e *Event) bool {
-	topic := c.options.Topics.ConfirmMoneyTransfer
+	topic := c.topics.ConfirmMoneyTransfer
 	return c.own != nil && (c.scope.Former[topic] || c.scope.mayLack(topic, e.Time))
 }
 
@@ -203,5 +203,5 @@ func (c *checker) eventMayLack(sent *Delivery) bool {
 	if sent != nil {
 		at = sent.Time
 	}
-	return c.scope.mayLack(c.options.Topics.BalanceChanged, at)
+	return c.scope.mayLack(c.topics.BalanceChanged, at)
 }

@@ -141,7 +141,7 @@ func (c *checker) checkContents(key Key, h *history) {
 			handled = append(handled, delivery)
 		}
 	}
-	if known && !contains(handled, content) && !c.scope.mayLack(c.options.Topics.command(key.Kind), time.Time{}) && !h.outcome.Former {
+	if known && !contains(handled, content) && !c.scope.mayLack(c.topics.command(key.Kind), time.Time{}) && !h.outcome.Former {
 		c.report.violate(OneOutcome, subject, "the fingerprint in its row is of another content than was ever sent")
 	}
 	h.deliveries = handled

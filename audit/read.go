@@ -56,7 +56,7 @@ func Read(ctx context.Context, s Source) (*Evidence, error) {
 		return nil, err
 	}
 	step("reading the database")
-	t := &tables{url: s.DatabaseURL, e: e, same: r.same, ids: r.ids, at: s.Progress}
+	t := &tables{url: s.DatabaseURL, e: e, same: r.same, at: s.Progress}
 	if err := t.read(ctx); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,10 @@ type Scope struct {
 	// Cut holds the topics of which the beginning of a partition is deleted, and until when the deleted records may have been
 	// written: the time of the oldest record that is left, of the partition where that is youngest.
 	Cut map[string]time.Time
+	// Topics are those that were read; the zero value means DefaultTopics.
+	Topics Topics
+	// IDs are those of the topics as they are now.
+	IDs map[string]string
 	// Former holds the command topics that were deleted and made anew, as the rows of the database tell.
 	Former map[string]bool
 }

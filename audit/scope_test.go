@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +155,14 @@ func atWork() *Evidence {
 	return e
 }
 
+func TestEvidenceCanBeKeptAsJSON(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(atWork())
+	if err != nil || !strings.Contains(string(text), `"confirm_money_transfer/0":`) || !strings.Contains(string(text), `"money transfer"`) {
+		t.Errorf("%v %s", err, text)
+	}
+}
+
 func TestWhatIsUnderWayIsLeftToTheNextCheck(t *testing.T) {
 	t.Parallel()
 	if report := Check(atWork(), Options{}); !report.OK() || report.Unchecked.UnderWay != 1 {
@@ -237,5 +247,39 @@ func TestADeadLetterWhoseCauseWasMendedIsRight(t *testing.T) {
 	}
 	if r := tell(func(_ *Delivery, l *Letter) { l.Reason, l.Replayed = "the database refused it", true }); !r.OK() || r.Replayed != 1 {
 		t.Errorf("replayed: %v", r.Violations)
+	}
+}
+
+func TestWhatWasOnATopicThatWasMadeAnewIsNotMissed(t *testing.T) {
+	t.Parallel()
+	topic := DefaultTopics().ConfirmMoneyTransfer
+	tell := func() *Evidence {
+		e, _ := longStory()
+		e.Deliveries = slices.DeleteFunc(e.Deliveries, func(d Delivery) bool { return d.Place.Topic == topic })
+		e.Scope.Former = map[string]bool{topic: true}
+		for i := range e.Outcomes {
+			e.Outcomes[i].Former = e.Outcomes[i].Command.Kind == Transfer
+		}
+		// On the new topic a record has the place of one that was buried on the former.
+		place, garbage := e.Letters[0].Source, Delivery{Time: noon.Add(24 * time.Hour), Body: body("new garbage"), Unreadable: "garbage"}
+		garbage.Place = place
+		e.Deliveries = append(e.Deliveries, garbage)
+		e.Letters = append(e.Letters, Letter{
+			Place: Place{DeadLetter(topic), 0, 9}, Source: place, SourceTime: garbage.Time, Reason: "garbage", Body: garbage.Body, Length: garbage.Body.Length,
+		})
+		return e
+	}
+	if report := Check(tell(), Options{}); !report.OK() || report.Unchecked != (Unchecked{Commands: 5, Sources: 1}) {
+		t.Errorf("%+v, violations %v", report.Unchecked, report.Violations)
+	}
+	e := tell()
+	e.Letters = e.Letters[:1]
+	if report := Check(e, Options{}); report.Found[DeadLettered] != 1 {
+		t.Errorf("the former record's letter passes for the new one's: %v", report.Violations)
+	}
+	e = tell()
+	e.Outcomes[4].Former = false
+	if report := Check(e, Options{}); report.Found[OneOutcome] != 1 {
+		t.Errorf("a row of the new topic without a record: %v", report.Violations)
 	}
 }

@@ -25,7 +25,6 @@ type tables struct {
 	url  string
 	e    *Evidence
 	same sameText
-	ids  map[string]string // of the topics, as they are now; one that is not in it is not compared
 	at   func(read, all int64)
 }
 
@@ -130,7 +129,7 @@ func (t *tables) outcome(rows *sql.Rows) (o Outcome, err error) {
 	o.HasContent, o.Debtor, o.Creditor = from.Valid && to.Valid, from.String, to.String
 	o.HasFingerprint = fingerprint.Valid
 	binary.BigEndian.PutUint64(o.Fingerprint[:], uint64(fingerprint.Int64))
-	now, compared := t.ids[o.Origin.Topic]
+	now, compared := t.e.Scope.IDs[o.Origin.Topic]
 	o.Former = compared && topicID != noTopicID && topicID != now
 	if o.Former {
 		if t.e.Scope.Former == nil {

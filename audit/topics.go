@@ -51,7 +51,6 @@ type reader struct {
 	limit        map[Partition]int64 // what is read only so far; nil: whatever comes
 	next         map[Partition]int64 // the offset after what was read
 	oldest       map[Partition]time.Time
-	ids          map[string]string // of the topics
 	read         int64
 
 	same    sameText
@@ -69,8 +68,8 @@ func openTopics(ctx context.Context, kafka connect.Kafka, codec *connect.Codec, 
 		return nil, err
 	}
 	r := &reader{
-		client: client, topics: topics, codec: codec, evidence: &Evidence{},
-		next: map[Partition]int64{}, oldest: map[Partition]time.Time{}, ids: map[string]string{},
+		client: client, topics: topics, codec: codec, evidence: &Evidence{Scope: Scope{Topics: topics}},
+		next: map[Partition]int64{}, oldest: map[Partition]time.Time{},
 		same: sameText{}, marks: map[Place]bool{},
 	}
 	if err := r.begin(ctx); err != nil {
@@ -99,8 +98,11 @@ func (r *reader) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("looking at the topics: %w", err)
 	}
+	r.evidence.Scope.IDs = map[string]string{}
 	for name, topic := range there {
-		r.ids[name] = bank.ID(topic.ID).String()
+		if id := bank.ID(topic.ID).String(); id != noTopicID {
+			r.evidence.Scope.IDs[name] = id
+		}
 	}
 	if r.starts, err = offsets(ctx, admin.ListStartOffsets, r.topics.all()); err != nil {
 		return fmt.Errorf("reading where the topics start: %w", err)

@@ -242,8 +242,9 @@ func (r *run) makeAnew(ctx context.Context) (*audit.Report, error) {
 	merge := func(e *audit.Evidence) {
 		e.Deliveries = append(slices.Clone(deliveries), e.Deliveries...)
 		for i := range e.Letters {
-			if was[e.Letters[i].Place] {
-				move(&e.Letters[i].Source)
+			if l := &e.Letters[i]; was[l.Place] && l.Source.Topic == r.topics.ConfirmMoneyTransfer {
+				move(&l.Source)
+				l.Place.Topic = audit.DeadLetter(former)
 			}
 		}
 	}

@@ -111,7 +111,7 @@ func (c *checkCommand) audit(ctx context.Context, s *session) (*audit.Report, er
 		return nil, err
 	}
 	step("checking")
-	report := audit.Check(evidence, audit.Options{AllowRepeats: c.AllowRepeats, Topics: c.audited()})
+	report := audit.Check(evidence, audit.Options{AllowRepeats: c.AllowRepeats})
 	done()
 	return report, nil
 }
