@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"openbank/embedded"
 )
 
 var (
@@ -54,15 +56,17 @@ func TestMain(m *testing.M) {
 type tally struct {
 	mu        sync.Mutex
 	schedules int
+	full      int // handlers that found Postgres' disk full
 	sum       map[string]*count
 }
 
 type count struct{ kills, redelivering, redelivered int }
 
-func (t *tally) add(kills []kill) {
+func (t *tally) add(kills []kill, full int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.schedules++
+	t.full += full
 	for _, k := range kills {
 		c := t.sum[k.Point]
 		if c == nil {
@@ -119,21 +123,25 @@ func (t *tally) String() string {
 	return text.String()
 }
 
+func seedOrTime() uint64 {
+	if *firstSeed != 0 {
+		return *firstSeed
+	}
+	return uint64(time.Now().Unix())
+}
+
 // Whatever dies, stalls, is cut off or comes twice, at whatever moment: every command is answered, once or with equal answers,
 // and the books are right.
 func TestTheBooksAreRightAfterRandomFaults(t *testing.T) {
 	t.Parallel()
-	seed := *firstSeed
-	if seed == 0 {
-		seed = uint64(time.Now().Unix())
-	}
+	seed := seedOrTime()
 	seeds := make(chan uint64)
 	total := &tally{sum: map[string]*count{}}
 	var playing sync.WaitGroup
 	failed := make(chan struct{})
 	var once sync.Once
 	for range *worlds {
-		w := newWorld(t, nil)
+		w := newWorld(t, embedded.PostgresConfig{})
 		playing.Go(func() {
 			for seed := range seeds {
 				if !playOne(t, w, draw(seed), total) {
@@ -168,7 +176,7 @@ func playOne(t *testing.T, w *world, s schedule, total *tally) bool {
 		t.Errorf("%v\n%v\nits logs are in %s; the schedule again: go test ./fault -run RandomFaults -args -seed %d -schedules 1", s, err, logs, s.seed)
 		return false
 	}
-	total.add(outcome.kills)
+	total.add(outcome.kills, saying(logs, "Postgres is out of resources"))
 	var kills []string
 	for _, k := range outcome.kills {
 		kills = append(kills, fmt.Sprintf("%s:%d batch %d redelivered %d", k.Point, k.Passage, k.Batch, k.Redelivered))

@@ -93,6 +93,18 @@ func readMarks(file string) (marks, error) {
 	return m, lines.Err()
 }
 
+// saying counts the handlers' logs that say something.
+func saying(logs, what string) int {
+	files, _ := filepath.Glob(filepath.Join(logs, "handler-*.log")) // the pattern is a good one
+	n := 0
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), what) {
+			n++
+		}
+	}
+	return n
+}
+
 func lastLine(file string) string {
 	text, _ := os.ReadFile(file)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")

@@ -30,15 +30,17 @@ type world struct {
 	client *kgo.Client // produces and administers
 	direct *registry.Client
 	codec  *connect.Codec
+
+	fill func(ctx context.Context, long time.Duration) error // takes all room on Postgres' disk for a while
 }
 
 const brokerCount = 3
 
 // newWorld starts everything; it ends with the test.
-func newWorld(t *testing.T, settings map[string]string) *world {
+func newWorld(t *testing.T, server embedded.PostgresConfig) *world {
 	t.Helper()
 	w := &world{registry: newProxy(t), postgres: newProxy(t)}
-	config := embedded.Config{Postgres: embedded.PostgresConfig{Settings: settings}}
+	config := embedded.Config{Postgres: server}
 	for range brokerCount {
 		p := newProxy(t)
 		port, err := embedded.FreePort()
@@ -146,6 +148,9 @@ func (w *world) make(ctx context.Context, f fault) error {
 		case <-time.After(f.long):
 		case <-ctx.Done():
 		}
+	}
+	if w.fill != nil && f.where == postgres {
+		return w.fill(ctx, f.long)
 	}
 	if f.what == restart {
 		if f.where == postgres {
