@@ -33,7 +33,7 @@ test: tools ## all tests, with the race detector; starts its own servers
 # Without the race detector: with it a handler takes three times as long to start, and there are two or three kills a schedule.
 .PHONY: soak
 soak: tools ## random faults for MINUTES=n (default 10): handlers killed, networks cut, servers gone; as root a full disk too; SEED=n repeats a run's schedules
-	CGO_ENABLED=1 go test -count 1 -v $$([ $$(id -u) != 0 ] || echo -tags soak) -timeout $$(( $(or $(MINUTES),10) + 25 ))m ./fault -args -minutes $(or $(MINUTES),10) -worlds 4 $(if $(SEED),-seed $(SEED))
+	CGO_ENABLED=1 go test -count 1 -v -tags soak$$([ $$(id -u) != 0 ] || echo ,disk) -timeout $$(( $(or $(MINUTES),10) + 25 ))m ./fault -args -minutes $(or $(MINUTES),10) -worlds 4 $(if $(SEED),-seed $(SEED))
 
 .PHONY: test-stores
 test-stores: tools ## have keytool and openssl read what `make certs` writes; needs both

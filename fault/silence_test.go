@@ -1,0 +1,29 @@
+//go:build soak
+
+package fault
+
+import (
+	"testing"
+	"time"
+
+	"openbank/embedded"
+)
+
+// A server that is silent for longer than every time-out that can be shorter than a minute: connections that look alive, and
+// nothing comes. Row locks, leases, group membership and transactions run into their limits meanwhile.
+func TestTheBooksAreRightAfterALongSilence(t *testing.T) {
+	t.Parallel()
+	total := &tally{sum: map[string]*count{}}
+	for i, where := range []string{postgres, oneBroker, brokers, registrar} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, embedded.PostgresConfig{})
+			for j, what := range []string{"half-open", "lost replies", "stall"} {
+				s := draw(seedOrTime() + uint64(10*i+j))
+				s.end = plain
+				s.faults = []fault{{300 * time.Millisecond, where, what, 40 * time.Second}}
+				playOne(t, w, s, total)
+			}
+		})
+	}
+}
