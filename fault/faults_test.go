@@ -20,7 +20,7 @@ import (
 
 var (
 	firstSeed = flag.Uint64("seed", 0, "seed of the first schedule; the others follow by one. Default: the time")
-	schedules = flag.Int("schedules", 16, "how many schedules to run, with -minutes 0")
+	schedules = flag.Int("schedules", 24, "how many schedules to run, with -minutes 0")
 	minutes   = flag.Float64("minutes", 0, "run schedules for so long, however many that are")
 	kills     = flag.Int("kills", 0, "go on until each crash point has killed so often")
 	worlds    = flag.Int("worlds", 2, "how many banks run schedules beside each other")
