@@ -36,6 +36,11 @@ func TestTheTestsThatTheDocumentsNameAreThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	commands, err := filepath.Glob("../*/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, commands...)
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
