@@ -202,6 +202,11 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	if fatal := p.client.GetFatalError(); fatal != nil {
 		return &brokenProducer{fmt.Errorf("%w: %w", cause, fatal)}
 	}
+	// The client takes it for a failure of this one transaction when it hears of it from a request about offsets, and would be refused
+	// in every other one as well.
+	if isKafka(cause, kafka.ErrFenced, kafka.ErrProducerFenced, kafka.ErrInvalidProducerEpoch) {
+		return &brokenProducer{cause}
+	}
 	if err := insist(ctx, p.client.AbortTransaction); err != nil {
 		return &brokenProducer{fmt.Errorf("%w; aborting the transaction: %w", cause, err)}
 	}
