@@ -138,12 +138,16 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	}
 	offsets := make([]int64, len(epochs))
 	var known []store.Progress
+	rewound := map[*epoch]int64{}
 	for i, e := range epochs {
 		s, err := l.compare(e.partition, committed[i], progress)
 		if err != nil {
 			return nil, err
 		}
 		offsets[i] = s.offset
+		if 0 <= s.offset && s.offset < committed[i] {
+			rewound[e] = s.offset
+		}
 		e.published.Store(max(s.published, 0))
 		e.saved = s.published
 		if s.published > noOffset {
@@ -151,9 +155,37 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 		}
 	}
 	if len(known) > 0 {
-		err = l.h.store.SaveProgress(ctx, known)
+		if err := l.h.store.SaveProgress(ctx, known); err != nil {
+			return nil, err
+		}
 	}
-	return offsets, err
+	return offsets, l.rewind(ctx, rewound)
+}
+
+// rewind sets the group's offsets back to where Postgres is, before anything is read from there: what is executed from here on and not
+// published would otherwise lie below them, and be taken for published after a crash.
+func (l *lane) rewind(ctx context.Context, to map[*epoch]int64) error {
+	if len(to) == 0 {
+		return nil
+	}
+	return until(ctx, l.log, "setting the group's offsets back", func() error {
+		l.h.owned.Lock() // a partition that is not ours any more is not ours to set back
+		defer l.h.owned.Unlock()
+		var offsets []kafka.TopicPartition
+		for e, offset := range to {
+			if e.current.Load() {
+				offsets = append(offsets, l.at(e.partition, kafka.Offset(offset)))
+			}
+		}
+		if len(offsets) == 0 {
+			return nil
+		}
+		set, err := l.consumer.CommitOffsets(offsets)
+		for _, s := range set {
+			err = errors.Join(err, s.Error)
+		}
+		return err
+	})
 }
 
 // checkOffsets asks, after the client found no record where it wanted to read, what became of the log. When records were

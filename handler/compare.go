@@ -59,7 +59,7 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 	case committed > row.ExecutedTo && l.h.cfg.Ahead == SkipAhead:
 		l.log.Warn("commands are skipped", "partition", partition, "from", row.ExecutedTo, "to", committed)
 	case committed > row.ExecutedTo:
-		return start{}, fmt.Errorf("%s: group %s is at offset %d, but Postgres has executed commands up to %d only: it was restored to an earlier state, or the group's offset was set. "+
+		return start{}, fmt.Errorf("%s: group %s is at offset %d, but Postgres has executed commands up to %d only: it was restored to an earlier state, the group's offset was set, or handlers of the group work on other tables. "+
 			"Start with --rewind to execute again what Postgres does not have, or with --skip-ahead to leave it out", where, l.h.cfg.Group, committed, row.ExecutedTo)
 	}
 	if committed < row.PublishedTo {

@@ -301,3 +301,38 @@ func TestATopicThatWasMadeAnewIsNoticed(t *testing.T) {
 	b.open(w, n.next())
 	b.stop(h)
 }
+
+// A record that the client does not take at all is in no transaction. One that was committed without it would lose it for good: here a
+// dead letter, whose topic was made anew with fewer partitions than the handler knows of.
+func TestARecordThatTheClientDoesNotTakeIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	h := b.start("DELIVERY=exactly-once")
+	manual := b.manual()
+	garbage := func(key string, partition int32) {
+		t.Helper()
+		r := &kgo.Record{Topic: transfers, Partition: partition, Key: []byte(key), Value: []byte("garbage")}
+		if err := manual.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letters := transfers + deadLetterSuffix
+	garbage("first", 5)
+	b.watch(letters).wait(letters, "first", 1)
+	admin := kadm.NewClient(b.client)
+	if _, err := admin.DeleteTopics(t.Context(), letters); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, letters); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int32(9) { // by the second of them at the latest the client knows how many partitions there are
+		garbage(fmt.Sprint("later-", i), i)
+	}
+	w := b.watch(letters)
+	for i := range 9 {
+		w.wait(letters, fmt.Sprint("later-", i), 1)
+	}
+	b.stop(h)
+}

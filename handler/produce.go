@@ -42,6 +42,15 @@ type outgoing struct {
 type flight struct {
 	pending atomic.Int64
 	landed  chan struct{}
+	// rejected is why the client did not take a record at all, the first of them; whoever produces alone uses it. A
+	// transaction knows nothing of such a record, and would be committed without it.
+	rejected error
+}
+
+func (f *flight) reject(err error) {
+	if f.rejected == nil {
+		f.rejected = err
+	}
 }
 
 func newFlight(n int) *flight {
@@ -318,6 +327,7 @@ func (p *producer) produce(ctx context.Context, f *flight, open []*outgoing) err
 		}
 		if err != nil {
 			o.err = err
+			f.reject(fmt.Errorf("producing to %s: %w", *o.message.TopicPartition.Topic, err))
 			f.done(1)
 		}
 		crash.Point("after-produce", len(open))

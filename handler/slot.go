@@ -19,8 +19,11 @@ func (h *Handler) takeSlot(ctx context.Context) (*store.Lease, error) {
 }
 
 func (h *Handler) instanceID() string {
-	if h.cfg.GroupInstanceID != "" {
+	switch {
+	case h.cfg.GroupInstanceID != "":
 		return h.cfg.GroupInstanceID
+	case h.cfg.TransactionalID != "":
+		return h.cfg.TransactionalID
 	}
 	return h.identity(h.lease.Slot())
 }

@@ -76,15 +76,19 @@ type place struct {
 func (p *producer) transact(ctx context.Context, batches []executed, letters map[place]*letter, refused refusedLetters) error {
 	p.h.owned.Lock()
 	defer p.h.owned.Unlock()
-	for _, l := range letters {
-		if !l.lane.letters.ready() {
-			refused.add(l.epoch, l.offset)
+	for i := range batches {
+		batches[i].records = dropStale(batches[i].records)
+		for j := range batches[i].records {
+			r := &batches[i].records[j]
+			if l := letters[place{r.epoch, r.offset()}]; l != nil && !l.lane.letters.ready() {
+				refused.add(l.epoch, l.offset)
+			}
 		}
 	}
 	p.out, p.arena = p.out[:0], p.arena[:0]
 	n := 0
 	for i := range batches {
-		batches[i].records = dropRefused(refused, dropStale(batches[i].records))
+		batches[i].records = dropRefused(refused, batches[i].records)
 		n += len(batches[i].records)
 		if err := p.compose(batches[i]); err != nil {
 			return fatalError{err}
@@ -114,6 +118,9 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	crash.Point("after-begin-transaction", n)
 	f := newFlight(len(open))
 	err := p.produce(ctx, f, open)
+	if err == nil {
+		err = f.rejected
+	}
 	if err == nil {
 		err = p.commit(ctx, batches)
 	}
@@ -215,7 +222,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	}
 	for _, l := range letters {
 		switch {
-		case l.err == nil || isKafka(l.err, kafka.ErrPurgeQueue, kafka.ErrPurgeInflight, kafka.ErrMsgTimedOut):
+		case l.err == nil || isKafka(l.err, kafka.ErrPurgeQueue, kafka.ErrPurgeInflight, kafka.ErrMsgTimedOut, kafka.ErrState):
 		case l.isTooLarge() && shorten(&l.message):
 			cause = ordinary{cause}
 		default:
@@ -246,10 +253,14 @@ func (p *producer) begin(ctx context.Context) error {
 // initialize has the brokers end whatever the client's identity left open.
 func (p *producer) initialize(ctx context.Context) error {
 	err := insist(ctx, p.client.InitTransactions)
-	if err != nil {
-		return fmt.Errorf("taking over transactional id %s: %w", p.h.transactionalID(), err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("taking over transactional id %s: %w", p.h.transactionalID(), err)
+	if p.client.GetFatalError() != nil { // such as a privilege that is lacking: the client never asks again
+		return errors.Join(err, p.renew())
+	}
+	return err
 }
 
 // settled leaves out what was published after all: a commit whose answer was lost may have taken effect, and then the group's offsets

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/lib/pq"
 )
@@ -31,10 +32,17 @@ func (s *Store) HandBack(ctx context.Context) error {
 		if err := m.tellUnpublished(ctx); err != nil {
 			return err
 		}
-		err := m.change(ctx, m.refuseConnected(), "unguard.sql", `DELETE FROM {progress}`,
-			`UPDATE {tenure} SET handed_back_at = current_timestamp WHERE id = (SELECT max(id) FROM {tenure})`)
 		var pe *pq.Error
-		if errors.As(err, &pe) && pe.Code == handlersConnected {
+		connected := func(err error) bool { return errors.As(err, &pe) && pe.Code == handlersConnected }
+		var err error
+		for end := time.Now().Add(sessionsEnd); ; sleep(ctx, poll) {
+			err = m.change(ctx, m.refuseConnected(), "unguard.sql", `DELETE FROM {progress}`,
+				`UPDATE {tenure} SET handed_back_at = current_timestamp WHERE id = (SELECT max(id) FROM {tenure})`)
+			if !connected(err) || time.Now().After(end) || ctx.Err() != nil {
+				break
+			}
+		}
+		if connected(err) {
 			holders, e := sessions(ctx, m.conn, `l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 				AND (CAST(l.classid AS bigint) << 32) | CAST(l.objid AS bigint) = $1`, m.layout.serving)
 			if e != nil {
@@ -49,6 +57,9 @@ func (s *Store) HandBack(ctx context.Context) error {
 		return nil
 	})
 }
+
+// sessionsEnd is how long the server may take to notice that a handler that has just stopped is gone.
+const sessionsEnd = time.Second
 
 // handlersConnected is the SQLSTATE that refuseConnected ends a transaction with.
 const handlersConnected = "OB002"

@@ -87,7 +87,7 @@ func TestOfBothLayoutsTheOneThatIsInChargeIsRead(t *testing.T) {
 		t.Errorf("it is the %s layout", s.layout.name)
 	}
 	if names, err := FindTables(t.Context(), connected(t, both[0].asSuperuser(t))); err != nil ||
-		names != (Tables{Balance: "balancer", Creations: "cacr", Transfers: "cmtr", AccountType: "type_", Tenure: "tenurer"}) {
+		names != (Tables{Balance: "balancer", Creations: "cacr", Transfers: "cmtr", AccountType: "type_", Tenure: "tenurer", Topics: "command_topicr"}) {
 		t.Errorf("%+v, %v", names, err)
 	}
 }

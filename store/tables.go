@@ -53,7 +53,7 @@ SELECT to_regclass('{balance}') IS NOT NULL, to_regclass('{cac}') IS NOT NULL, t
     to_regclass('{tenure}') IS NOT NULL OR to_regclass('{migration}') IS NOT NULL`
 
 // findLayout takes the given layout, else that whose tables are there; of two, the one whose tables this user may
-// write, else the preferred one, else the one that this handler has in charge. An empty database gets clojure's names.
+// write, else the one that this handler has in charge, else the preferred one. An empty database gets clojure's names.
 func findLayout(ctx context.Context, db Querier, given, preferred string) (layout, error) {
 	var whole []found
 	var part found
@@ -90,8 +90,8 @@ func findLayout(ctx context.Context, db Querier, given, preferred string) (layou
 	for _, choice := range []func(found) bool{
 		func(found) bool { return true },
 		func(f found) bool { return f.writable },
+		func(f found) bool { return f.ours }, // or two handlers of ours would keep two ledgers
 		func(f found) bool { return f.layout.name == preferred },
-		func(f found) bool { return f.ours },
 	} {
 		if chosen := slices.DeleteFunc(slices.Clone(whole), func(f found) bool { return !choice(f) }); len(chosen) == 1 {
 			return chosen[0].layout, nil
