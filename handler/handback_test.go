@@ -25,7 +25,7 @@ func TestAHandlerDoesNotWorkOnADatabaseThatWasHandedBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = back.Close() })
-	if err := back.HandBack(t.Context()); err == nil || !strings.Contains(err.Error(), "handlers are connected: process ") {
+	if err := back.HandBack(t.Context()); err == nil || !strings.Contains(err.Error(), "handlers are connected: Postgres session ") {
 		t.Fatalf("handed back from under a handler: %v", err)
 	}
 	b.eventually("it is handed back in a moment without a connection", reasonableTimeout, func() error {

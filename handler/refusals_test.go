@@ -230,3 +230,48 @@ func TestADeadLetterWithoutATopicStallsItsPartition(t *testing.T) {
 	b.answered(reasonableTimeout, false)
 	b.stop(h)
 }
+
+// A commit may take effect and its answer be lost, and the producer be fenced before it can ask again. The group's offsets tell: what they
+// cover is published, and is not sent again.
+func TestACommitThatTookEffectAfterAllIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	h := b.start("DELIVERY=exactly-once")
+	w := b.watch(creationAnswers, transferAnswers)
+	var n ids
+	account := b.open(w, n.next())
+
+	committer, err := b.kafka.Client("committer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer committer.Close()
+	var lost atomic.Int64
+	cluster := b.bank.Kafka.Cluster()
+	cluster.ControlKey(int16(kmsg.EndTxn), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		asked := request.(*kmsg.EndTxnRequest)
+		if !asked.Commit || !lost.CompareAndSwap(0, 1) {
+			return nil, nil, false
+		}
+		same := *asked
+		cluster.SleepControl(func() { // others are served meanwhile: it takes effect
+			if answer, err := same.RequestWith(t.Context(), committer); err != nil || answer.ErrorCode != 0 {
+				t.Errorf("committing for the handler: %+v, %v", answer, err)
+			}
+		})
+		answer := asked.ResponseKind().(*kmsg.EndTxnResponse)
+		answer.ErrorCode = kerr.ProducerFenced.Code
+		return answer, nil, true
+	})
+	deposit := bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 100, From: bank.Cash, To: account.IBAN}
+	b.send(b.command(&deposit))
+	w.wait(transferAnswers, deposit.ID.String(), 1)
+	b.eventually("the producer is replaced", reasonableTimeout, h.says("a new one goes on"))
+	b.open(w, n.next()) // which comes behind
+	if report := b.answered(reasonableTimeout, false); report.Repeats != 0 || lost.Load() != 1 {
+		t.Errorf("%d repeats, %d commits lost", report.Repeats, lost.Load())
+	}
+	b.stop(h)
+}

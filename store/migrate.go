@@ -153,7 +153,9 @@ func (m *migration) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if taken {
+	if !taken { // or a second handler, on other tables than the first, would go unnoticed
+		m.surroundings.log.Info("working on the database", "layout", m.layout.name, "guarded", m.has.guards > 0)
+	} else {
 		m.surroundings.log.Info("in charge of the database", "layout", m.layout.name, "guarded", !m.unguarded, "after", time.Since(began).Round(time.Millisecond))
 	}
 	return nil
@@ -252,7 +254,7 @@ func sessions(ctx context.Context, db querier, condition string, args ...any) ([
 		all = append(all, "")
 		return scan(&all[len(all)-1])
 	}, `
-		SELECT DISTINCT 'process ' || a.pid || coalesce(' of user ' || a.usename, '') || coalesce(', program ' || nullif(a.application_name, ''), '')
+		SELECT DISTINCT 'Postgres session ' || a.pid || coalesce(' of user ' || a.usename, '') || coalesce(', program ' || nullif(a.application_name, ''), '')
 			|| coalesce(', from ' || host(a.client_addr), '') || coalesce(', connected since ' || to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), '')
 			|| coalesce(', ' || a.state, '')
 		FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid WHERE `+condition+` ORDER BY 1`, args...)

@@ -155,6 +155,7 @@ func (m *migration) takeCharge(ctx context.Context) error {
 	switch {
 	case m.has.guards == m.wantedGuards():
 	case m.unguarded:
+		m.surroundings.log.Warn("the guard is taken away, as asked for: other programs can write to the tables")
 		statements = append(statements, "unguard.sql")
 	default:
 		statements = append([]string{"guard.sql"}, m.giveToOwner("FUNCTION {refuse_others}()")...)

@@ -173,7 +173,7 @@ func TestABankOfEitherPredecessorIsTakenOverHandedBackAndTakenOverAgain(t *testi
 			// Back.
 			other := open(t, o.url)
 			var stop *FatalError
-			if err := other.HandBack(t.Context()); !errors.As(err, &stop) || !strings.Contains(err.Error(), "handlers are connected: process ") || !strings.Contains(err.Error(), "of user "+l.User+", program open-bank") {
+			if err := other.HandBack(t.Context()); !errors.As(err, &stop) || !strings.Contains(err.Error(), "handlers are connected: Postgres session ") || !strings.Contains(err.Error(), "of user "+l.User+", program open-bank") {
 				t.Fatal(err)
 			}
 			o.refused(t)

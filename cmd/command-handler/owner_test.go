@@ -90,7 +90,7 @@ func TestMigrateAndHandBackConcernTheDatabaseAlone(t *testing.T) {
 	if err := old(); err == nil || !strings.Contains(err.Error(), "command-handler hand-back") {
 		t.Error(err)
 	}
-	if out, err := command("hand-back", "MIGRATE_DATABASE_URL="+owner); err == nil || out != "" || !strings.Contains(err.Error(), "handlers are connected: process ") || !strings.Contains(err.Error(), "user app") {
+	if out, err := command("hand-back", "MIGRATE_DATABASE_URL="+owner); err == nil || out != "" || !strings.Contains(err.Error(), "handlers are connected: Postgres session ") || !strings.Contains(err.Error(), "user app") {
 		t.Errorf("%q, %v", out, err)
 	}
 	if err := handler.Close(); err != nil {

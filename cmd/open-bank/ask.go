@@ -155,7 +155,7 @@ func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any)
 	case err != nil && s.ctx.Err() != nil:
 		return nil, fmt.Errorf("interrupted; the command may still be carried out: ask again with --id %s", id)
 	case err != nil && ctx.Err() != nil:
-		return nil, fmt.Errorf("no answer to %s within %s: is a command handler running? The command may still be carried out; ask again with --id %s (%w)", id, a.Timeout, id, err)
+		return nil, fmt.Errorf("no answer to %s within %s: is a command handler running? The command may still be carried out: ask again with --id %s. An id that came before with other content has no answer but a dead letter: open-bank dead-letters list (%w)", id, a.Timeout, id, err)
 	case err != nil:
 		return nil, fmt.Errorf("%w: the command may still be carried out; ask again with --id %s", err, id)
 	}
