@@ -220,6 +220,14 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	if err := f.wait(ctx); err != nil {
 		return err
 	}
+	if isKafka(cause, kafka.ErrUnknownTopicOrPart) && len(letters) > 0 {
+		// It may be theirs, made anew with fewer partitions than we know of: they are looked at again before they are sent.
+		for _, l := range letters {
+			l.lane.letters.refuse(cause)
+			refused.add(l.epoch, l.offset)
+		}
+		return ordinary{cause}
+	}
 	for _, l := range letters {
 		switch {
 		case l.err == nil || isKafka(l.err, kafka.ErrPurgeQueue, kafka.ErrPurgeInflight, kafka.ErrMsgTimedOut, kafka.ErrState):
