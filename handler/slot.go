@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"fmt"
 
 	"openbank/store"
 )
@@ -16,6 +17,14 @@ func (h *Handler) takeSlot(ctx context.Context) (*store.Lease, error) {
 		return h.store.Lease(ctx, h.cfg.TransactionalID, 1)
 	}
 	return h.store.Lease(ctx, h.cfg.Group, maxHandlers)
+}
+
+// holdsSlot is why nothing may be begun under this handler's identity, nil when it may.
+func (h *Handler) holdsSlot() error {
+	if h.lease.Held() {
+		return nil
+	}
+	return fmt.Errorf("slot %d is not ours at the moment: waiting for Postgres", h.lease.Slot())
 }
 
 func (h *Handler) instanceID() string {

@@ -97,8 +97,8 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	if n == 0 {
 		return nil
 	}
-	if !p.h.lease.Held() {
-		return fmt.Errorf("slot %d is not ours at the moment: waiting for Postgres", p.h.lease.Slot())
+	if err := p.h.holdsSlot(); err != nil {
+		return err
 	}
 	open := p.composed()
 	var sent []*letter
@@ -248,8 +248,8 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 // begin makes a new client and waits until the brokers have ended whatever its identity left open.
 func (p *producer) begin(ctx context.Context) error {
 	return until(ctx, p.h.log, "preparing to publish in transactions", func() error {
-		if !p.h.lease.Held() {
-			return fmt.Errorf("slot %d is not ours at the moment: waiting for Postgres", p.h.lease.Slot())
+		if err := p.h.holdsSlot(); err != nil {
+			return err
 		}
 		if err := p.renew(); err != nil {
 			return err
