@@ -61,6 +61,10 @@ type Round struct {
 	Load float64 `json:"load_per_s"`
 	// Handled is how many commands had been handled before, for grow.
 	Handled int64 `json:"handled_before,omitempty"`
+	// Hot is the share of transfers that touch one and the same account, 0 to 1, for hot.
+	Hot float64 `json:"hot_share,omitempty"`
+	// Handlers is how many handlers shared the work; 0 means one.
+	Handlers int `json:"handlers,omitempty"`
 
 	Commands int64   `json:"commands"` // sent
 	Answered int64   `json:"answered"`
@@ -92,6 +96,10 @@ type Second struct {
 	P99      time.Duration `json:"p99_ns"`
 	Max      time.Duration `json:"max_ns"`
 }
+
+// Own is the Process of a subject's own usage: the handler's, all of them together when there are several. What else took part
+// has its own name: kafka, registry, postgres, benchmark.
+const Own = "handler"
 
 // Usage is what one process or container had used by a moment.
 type Usage struct {

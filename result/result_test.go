@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,27 @@ func TestARunIsReadAsItWasWritten(t *testing.T) {
 	got.Subjects[0].Rounds[0].Latency, run.Subjects[0].Rounds[0].Latency = nil, nil
 	if !reflect.DeepEqual(got, run) {
 		t.Errorf("read %+v, wrote %+v", got, run)
+	}
+}
+
+func TestUsageIsToldByProcess(t *testing.T) {
+	t.Parallel()
+	r := Round{Usage: []Usage{
+		{At: 2 * time.Second, Process: Own, CPU: 5 * time.Second, RSS: 30},
+		{Process: "broker", CPU: time.Second, RSS: 7, PeakRSS: 9},
+		{Process: Own, CPU: 2 * time.Second, RSS: 40, PeakRSS: 35},
+	}}
+	if got := r.Processes(); !slices.Equal(got, []string{Own, "broker"}) {
+		t.Errorf("processes: %v", got)
+	}
+	if used, over := r.CPU(Own); used != 3*time.Second || over != 2*time.Second {
+		t.Errorf("the handler used %s in %s", used, over)
+	}
+	if used, over := r.CPU("broker"); used != 0 || over != 0 {
+		t.Errorf("one sample of the broker tells of %s in %s", used, over)
+	}
+	if own, broker := r.PeakRSS(Own), r.PeakRSS("broker"); own != 40 || broker != 9 {
+		t.Errorf("peaks: %d, %d", own, broker)
 	}
 }
 
