@@ -97,6 +97,7 @@ test-kafka: tools ## the handler's tests against real Apache Kafkas, of one brok
 	$(call install,mvn,maven)
 	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m ./realkafka
 	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 30m -parallel 2 -v ./handler
+	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -v ./security
 	OPENBANK_TEST_BROKERS=3 CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -run 'Recover|ComeAndGo' -parallel 1 -v ./handler
 
 .PHONY: clean

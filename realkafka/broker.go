@@ -86,6 +86,10 @@ func (c *Cluster) prepare(ctx context.Context) error {
 			"broker.session.timeout.ms":    "3000",
 			"broker.heartbeat.interval.ms": "500",
 		})
+		if c.config.Authorize {
+			settings["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+			settings["super.users"] = "User:CN=" + Host + ";User:CN=" + Admin
+		}
 		path, err := c.addBroker(i+1, ports[i], settings)
 		if err != nil {
 			return err

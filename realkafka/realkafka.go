@@ -7,7 +7,7 @@
 // It needs Java 17 or newer and, the first time, Maven, which keeps to the mirrors in its own settings. Servers are children
 // of this process and end with it; each takes 250 to 400 MB. Whatever is missing is an error that says how to get it.
 //
-// Not here: SASL, access control lists, anything about brokers that a test of the bank doesn't ask for.
+// Not here: SASL, anything about brokers that a test of the bank doesn't ask for.
 package realkafka
 
 import (
@@ -40,6 +40,9 @@ const (
 	Old Version = "2.3.0"
 )
 
+// Admin is whom brokers that authorize let do everything: User:CN=admin, and Client's identity then.
+const Admin = "admin"
+
 // Host is where all servers listen, and what their certificates are for.
 const Host = "localhost"
 
@@ -57,6 +60,11 @@ type Config struct {
 	Brokers int
 	// CNOnly gives the brokers a certificate without alternative names: its CN is Host, and that is all.
 	CNOnly bool
+	// Clients are whom certificates are made for. Default: the stack's.
+	Clients []string
+	// Authorize refuses whatever no access control list allows, to all but Admin and the brokers themselves. Admin must be one
+	// of Clients. Current alone knows it here.
+	Authorize bool
 	// Dir gets data, logs and certificates. Default: a temporary directory that goes at Stop.
 	Dir string
 }
@@ -107,7 +115,7 @@ func Start(ctx context.Context, config Config) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	c.certs = certs.Options{Dir: filepath.Join(c.dir, "certs"), Servers: []string{Host}, CNOnly: config.CNOnly, Readable: true}
+	c.certs = certs.Options{Dir: filepath.Join(c.dir, "certs"), Servers: []string{Host}, Clients: config.Clients, CNOnly: config.CNOnly, Readable: true}
 	if err := certs.Generate(c.certs); err != nil {
 		return nil, err
 	}
@@ -134,9 +142,13 @@ func (c *Cluster) Addresses() []string {
 // Certificates are the set that the brokers trust, with an identity for each of the stack's clients. Every user may read it.
 func (c *Cluster) Certificates() certs.Options { return c.certs }
 
-// Client is a client under the command handler's certificate. The caller closes it.
+// Client is a client under the command handler's certificate, or Admin's. The caller closes it.
 func (c *Cluster) Client(more ...kgo.Opt) (*kgo.Client, error) {
-	config, err := certs.ClientTLS(c.certs.Files("command-handler"))
+	name := "command-handler"
+	if c.config.Authorize {
+		name = Admin
+	}
+	config, err := certs.ClientTLS(c.certs.Files(name))
 	if err != nil {
 		return nil, err
 	}

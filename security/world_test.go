@@ -1,0 +1,241 @@
+package security
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/audit"
+	"openbank/bank"
+	"openbank/certs"
+	"openbank/connect"
+	"openbank/process"
+	"openbank/topology"
+)
+
+const (
+	creations       = "confirm_account_creation"
+	creationAnswers = "account_creation_feedback"
+	transfers       = "confirm_money_transfer"
+	transferAnswers = "money_transfer_feedback"
+	deadLetter      = ".dead-letter"
+
+	// reasonable is a time that nothing healthy needs.
+	reasonable = 90 * time.Second
+)
+
+// world is a bank's surroundings, as the tests see them.
+type world struct {
+	t        *testing.T
+	brokers  []string
+	registry string // URL
+	database string // URL, the superuser's
+	client   *kgo.Client
+	codec    *connect.Codec
+	kafka    connect.Kafka
+	logs     string
+	last     uint64 // command
+}
+
+// reach fills in how the tests reach what is there, under an identity that may do everything.
+func (w *world) reach(identity certs.Files) {
+	w.t.Helper()
+	w.kafka = connect.Kafka{
+		Brokers: w.brokers, SSLCA: identity.CA, SSLCert: identity.Cert, SSLKey: identity.Key, SSLKeyPassword: identity.Password, SSLVerifyHostname: true,
+	}
+	registry, err := (connect.Registry{URLs: []string{w.registry}}).Client(slog.New(slog.DiscardHandler))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(registry.Close)
+	w.codec = connect.NewCodec(registry)
+	if w.client, err = w.kafka.Client("test", kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100000), kgo.ProducerBatchMaxBytes(1048588)); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(w.client.Close)
+	want, err := topology.Default()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	target := &topology.Target{Kafka: w.client, Registry: registry, Brokers: len(w.brokers), Logger: slog.New(slog.DiscardHandler)}
+	plan, err := target.Plan(w.t.Context(), want)
+	if err == nil {
+		err = target.Apply(w.t.Context(), plan)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.logs = w.t.TempDir()
+}
+
+// environment is how a program gets at everything, with an identity for the brokers.
+func (w *world) environment(identity certs.Files) []string {
+	return []string{
+		"KAFKA_BROKERS=" + strings.Join(w.brokers, ","), "KAFKA_GROUP=command-handler", "SCHEMA_REGISTRY_URL=" + w.registry, "DATABASE_URL=" + w.database,
+		"KAFKA_SSL_CA_LOCATION=" + identity.CA, "KAFKA_SSL_CERT_LOCATION=" + identity.Cert,
+		"KAFKA_SSL_KEY_LOCATION=" + identity.Key, "KAFKA_SSL_KEY_PASSWORD=" + identity.Password,
+	}
+}
+
+// program is a running command.
+type program struct {
+	*process.Process
+	t   *testing.T
+	log string
+}
+
+// start runs one of our programs; it ends with the test.
+func (w *world) start(name string, env []string, args ...string) *program {
+	w.t.Helper()
+	file, err := os.CreateTemp(w.logs, name+"-*.log")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(binaries, name), args...)
+	cmd.Env = env
+	cmd.Dir = w.logs
+	cmd.Stdout, cmd.Stderr = file, file
+	started, err := process.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p := &program{started, w.t, file.Name()}
+	w.t.Cleanup(func() {
+		p.Kill()
+		_ = file.Close()
+		if text := strings.Split(p.text(), "\n"); w.t.Failed() {
+			w.t.Logf("the end of %s:\n%s", filepath.Base(p.log), strings.Join(text[max(0, len(text)-40):], "\n"))
+		}
+	})
+	return p
+}
+
+// run runs one of our programs to its end and returns what it wrote.
+func (w *world) run(name string, env []string, args ...string) (string, error) {
+	w.t.Helper()
+	p := w.start(name, env, args...)
+	select {
+	case <-p.Exited():
+	case <-time.After(reasonable):
+		w.t.Fatalf("%s %v does not end: %s", name, args, p.text())
+	}
+	return p.text(), p.Err()
+}
+
+func (p *program) text() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		p.t.Error(err)
+	}
+	return string(text)
+}
+
+// says says whether the program has written text, after the first from bytes.
+func (p *program) says(text string, from int) func() error {
+	return func() error {
+		if all := p.text(); !strings.Contains(all[min(from, len(all)):], text) {
+			return fmt.Errorf("%s does not say %q", filepath.Base(p.log), text)
+		}
+		return nil
+	}
+}
+
+// stop ends it as an operator would, and wants it to end well.
+func (p *program) stop() {
+	p.t.Helper()
+	if !p.Stop(context.Background(), syscall.SIGTERM, 30*time.Second) {
+		p.t.Fatalf("%s does not stop", filepath.Base(p.log))
+	}
+	if err := p.Err(); err != nil {
+		p.t.Errorf("%s: %v", filepath.Base(p.log), err)
+	}
+}
+
+// eventually waits until condition holds.
+func eventually(t *testing.T, what string, within time.Duration, condition func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %s: %v", what, within, err)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		}
+	}
+}
+
+// id makes ids that are unique in a test.
+func (w *world) id() (id bank.ID) {
+	w.last++
+	for b := range 8 {
+		id[15-b] = byte(w.last >> (8 * b))
+	}
+	id[0] = byte(w.last * 151) // spreads the keys
+	return id
+}
+
+// creation and deposit are commands' records.
+func (w *world) creation() *kgo.Record {
+	id := w.id()
+	return w.record(creations, id, &bank.ConfirmAccountCreation{ID: id, Type: bank.Manual})
+}
+
+func (w *world) deposit() *kgo.Record {
+	id := w.id()
+	return w.record(transfers, id, &bank.ConfirmMoneyTransfer{ID: id, Amount: 5, From: bank.Cash, To: bank.CompanyIBAN})
+}
+
+func (w *world) record(topic string, id bank.ID, message any) *kgo.Record {
+	w.t.Helper()
+	value, err := w.codec.Encode(w.t.Context(), topic, message)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &kgo.Record{Topic: topic, Key: []byte(id.String()), Value: value}
+}
+
+func (w *world) send(records ...*kgo.Record) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), reasonable)
+	defer cancel()
+	if err := w.client.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// settled waits until every command is answered, and holds the bank to its rules.
+func (w *world) settled() *audit.Report {
+	w.t.Helper()
+	var report *audit.Report
+	eventually(w.t, "the books are right", reasonable, func() error {
+		evidence, err := audit.ReadTopics(w.t.Context(), w.kafka, w.codec, audit.DefaultTopics(), nil)
+		if err == nil {
+			err = audit.ReadTables(w.t.Context(), w.database, evidence)
+		}
+		if err != nil {
+			return err
+		}
+		if report = audit.Check(evidence, audit.Options{}); !report.OK() {
+			return errors.New(fmt.Sprint(report.Violations))
+		}
+		return nil
+	})
+	return report
+}
