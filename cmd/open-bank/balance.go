@@ -12,6 +12,7 @@ import (
 	"github.com/lib/pq"
 
 	"openbank/connect"
+	"openbank/progress"
 	"openbank/store"
 )
 
@@ -45,7 +46,7 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	case !there:
 		return fmt.Errorf("%s is no account of this bank", c.IBAN)
 	}
-	_, err = fmt.Fprintf(s.stdout, "balance %s euro, limit %s euro, type %s, changed %s\n", euro(account.Balance), euro(account.Limit), account.Type, counted(account.Version, "time"))
+	_, err = fmt.Fprintf(s.stdout, "balance %s euro, limit %s euro, type %s, changed %s\n", euro(account.Balance), euro(account.Limit), account.Type, progress.Counted(account.Version, "time"))
 	return err
 }
 
@@ -67,12 +68,4 @@ func euroText(cents string) string {
 	}
 	digits = strings.Repeat("0", max(0, 3-len(digits))) + digits
 	return sign + digits[:len(digits)-2] + "." + digits[len(digits)-2:]
-}
-
-// counted is a number of things: 1 time, 1,000 times.
-func counted[N int | int64](n N, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return grouped(int64(n)) + " " + what
 }

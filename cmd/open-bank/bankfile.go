@@ -12,6 +12,7 @@ import (
 
 	"openbank/connect"
 	"openbank/embedded"
+	"openbank/surroundings"
 )
 
 const (
@@ -21,11 +22,7 @@ const (
 )
 
 // connection is all the settings that say where a bank is.
-type connection struct {
-	Kafka    connect.Kafka    `embed:""`
-	Registry connect.Registry `embed:""`
-	Database connect.Database `embed:""`
-}
+type connection = surroundings.Connection
 
 // prefixes are what the flags of a connection begin with, by its part.
 var prefixes = map[part][]string{
@@ -104,6 +101,12 @@ func (n named) check(needed ...part) error {
 		variables[i] = string(part)
 	}
 	return fmt.Errorf("no bank is running in this directory: start open-bank run, source its bank.env, or set %s", strings.Join(variables, " and "))
+}
+
+// bankEnvironment is what a handler of a bank needs, and its clients may have. The database is not guarded: a trial bank is where
+// one tries what verify makes of an altered row.
+func bankEnvironment(s *surroundings.Surroundings) []string {
+	return append(slices.Clone(s.Environment()), "DATABASE_GUARD=false")
 }
 
 // writeBankFile writes variables, KEY=value each, so that a shell can source them. Only the owner may read it: it has

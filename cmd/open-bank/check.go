@@ -12,6 +12,7 @@ import (
 
 	"openbank/audit"
 	"openbank/connect"
+	"openbank/progress"
 )
 
 // topicNames are the names of the bank's topics, under the command handler's variables.
@@ -78,7 +79,7 @@ func (c *checkCommand) Run(s *session) (err error) {
 		return err
 	}
 	if !report.OK() {
-		return fmt.Errorf("the bank contradicts itself: %s", counted(violations(report), "violation"))
+		return fmt.Errorf("the bank contradicts itself: %s", progress.Counted(violations(report), "violation"))
 	}
 	return nil
 }
@@ -90,24 +91,24 @@ func (c *checkCommand) audit(ctx context.Context, s *session) (*audit.Report, er
 		return nil, err
 	}
 	defer client.Close()
-	progress := newProgress(s.stderr)
+	shown := progress.New(s.stderr)
 	begun := false
 	done := func() {
 		if begun {
-			progress.done("done")
+			shown.Done("done")
 		}
 	}
 	step := func(title string) {
 		done()
-		progress.step(title)
+		shown.Step(title)
 		begun = true
 	}
 	evidence, err := audit.Read(ctx, audit.Source{
 		Kafka: c.Kafka, Codec: connect.NewCodec(client), DatabaseURL: c.Database.URL(), Topics: c.audited(), Wait: c.Wait,
-		Step: step, Progress: progress.at,
+		Step: step, Progress: shown.At,
 	})
 	if err != nil {
-		progress.abandon()
+		shown.Abandon()
 		return nil, err
 	}
 	step("checking")
@@ -143,10 +144,10 @@ func (c *checkCommand) print(out io.Writer, r *audit.Report) error {
 		writeLine(&text, "repeats", "%s, each equal to what was there", n(r.Repeats))
 	}
 	if r.Mended > 0 {
-		writeLine(&text, "mended", "%s that could be handled now", counted(r.Mended, "dead letter"))
+		writeLine(&text, "mended", "%s that could be handled now", progress.Counted(r.Mended, "dead letter"))
 	}
 	if r.Replayed > 0 {
-		writeLine(&text, "replayed", "%s", counted(r.Replayed, "dead letter"))
+		writeLine(&text, "replayed", "%s", progress.Counted(r.Replayed, "dead letter"))
 	}
 	writeBooks(&text, r)
 	writeUnchecked(&text, r)
@@ -163,7 +164,7 @@ func (c *checkCommand) print(out io.Writer, r *audit.Report) error {
 func writeUnchecked(text *strings.Builder, r *audit.Report) {
 	say := func(count int, what, why string) {
 		if count > 0 {
-			writeLine(text, "not checked", "%s: %s", counted(count, what), why)
+			writeLine(text, "not checked", "%s: %s", progress.Counted(count, what), why)
 		}
 	}
 	u := r.Unchecked
@@ -179,7 +180,7 @@ func writeUnchecked(text *strings.Builder, r *audit.Report) {
 // writeViolations says how often each rule was violated and tells the first violations of each in turn: one cause can violate a rule a
 // million times and another one once, and that one may say more.
 func (c *checkCommand) writeViolations(text *strings.Builder, r *audit.Report) {
-	fmt.Fprintf(text, "\n%s:\n", counted(violations(r), "violation"))
+	fmt.Fprintf(text, "\n%s:\n", progress.Counted(violations(r), "violation"))
 	byRule := map[audit.Rule][]audit.Violation{}
 	var rules []audit.Rule
 	for _, v := range r.Violations {

@@ -17,6 +17,9 @@ import (
 	"openbank/audit"
 	"openbank/bank"
 	"openbank/embedded"
+	"openbank/fleet"
+	"openbank/progress"
+	"openbank/surroundings"
 )
 
 // patience is how long nothing may come while something is waited for.
@@ -59,9 +62,9 @@ type demo struct {
 	*demoCommand
 	session  *session
 	dir      string
-	progress *progress
-	around   *surroundings
-	handlers *handlers
+	progress *progress.Progress
+	around   *surroundings.Surroundings
+	handlers *fleet.Fleet
 	client   *reach
 	watch    *watch
 	work     *workload
@@ -77,20 +80,20 @@ func (c *demoCommand) Run(s *session) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
-	path, err := findHandler(c.Handler)
+	path, err := fleet.Find(c.Handler)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(s.ctx, c.Timeout, fmt.Errorf("the demo took longer than %s (--timeout)", c.Timeout))
 	defer cancel()
-	d := &demo{demoCommand: c, session: s, progress: newProgress(s.stderr), expected: map[bank.ID]string{}}
+	d := &demo{demoCommand: c, session: s, progress: progress.New(s.stderr), expected: map[bank.ID]string{}}
 	if c.Dir != "" {
 		if err := d.makeDirectory(); err != nil {
 			return err
 		}
 	}
 	if err := d.run(ctx, path); err != nil {
-		d.progress.abandon()
+		d.progress.Abandon()
 		if d.kept {
 			return fmt.Errorf("%w\n(everything is in %s)", err, d.dir)
 		}
@@ -140,35 +143,35 @@ func (d *demo) why(ctx context.Context, err error) error {
 // directory stays.
 func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
 	logger := slog.New(slog.NewTextHandler(d.session.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	d.progress.step("starting Kafka, the registry and Postgres")
-	if d.around, err = startSurroundings(ctx, d.dir, logger); err != nil {
+	d.progress.Step("starting Kafka, the registry and Postgres")
+	if d.around, err = surroundings.Embedded(ctx, d.dir, logger); err != nil {
 		return d.why(ctx, err)
 	}
-	d.dir = d.around.bank.Dir()
+	d.dir = d.around.Bank.Dir()
 	defer func() {
 		if err != nil && !errors.Is(err, errInterrupted) {
 			d.kept = true
-			err = errors.Join(err, d.around.bank.Keep())
+			err = errors.Join(err, d.around.Bank.Keep())
 		}
-		err = errors.Join(err, d.around.stop())
+		err = errors.Join(err, d.around.Stop())
 	}()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
 		select {
-		case <-d.around.bank.Postgres.Ended():
+		case <-d.around.Bank.Postgres.Ended():
 			cancel(errPostgresEnded)
 		case <-ctx.Done():
 		}
 	}()
 	bankFile := filepath.Join(d.dir, bankFileName)
-	if err := writeBankFile(bankFile, d.around.environment()); err != nil {
+	if err := writeBankFile(bankFile, bankEnvironment(d.around)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(bankFile)) }()
 	// So soon a schema id is believed to be unknown, or the demo would take longer for one record than for all others.
-	environment := append([]string{"UNKNOWN_SCHEMA_AFTER=2s"}, d.around.environment()...)
-	if d.handlers, err = startHandlers(handlerPath, d.Handlers, d.dir, environment, nil); err != nil {
+	environment := append([]string{"UNKNOWN_SCHEMA_AFTER=2s"}, bankEnvironment(d.around)...)
+	if d.handlers, err = fleet.Start(fleet.Command{Name: "command-handler", Path: handlerPath}, d.Handlers, d.dir, environment); err != nil {
 		return err
 	}
 	stopped := false
@@ -176,12 +179,12 @@ func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
 		switch {
 		case stopped:
 		case errors.Is(err, errPostgresEnded):
-			d.handlers.kill()
+			d.handlers.Kill()
 		default:
-			err = errors.Join(err, d.handlers.stop())
+			err = errors.Join(err, d.handlers.Stop())
 		}
 	}()
-	d.progress.done("ready, over mutual TLS; %s started", counted(d.Handlers, "command-handler"))
+	d.progress.Done("ready, over mutual TLS; %s started", progress.Counted(d.Handlers, "command-handler"))
 	defer func() {
 		if d.client != nil {
 			d.client.close()
@@ -191,7 +194,7 @@ func (d *demo) run(ctx context.Context, handlerPath string) (err error) {
 		return d.why(ctx, err)
 	}
 	stopped = true
-	if err := d.handlers.stop(); err != nil {
+	if err := d.handlers.Stop(); err != nil {
 		return err
 	}
 	if err := d.judge(ctx, logger); err != nil {
@@ -227,7 +230,7 @@ func (d *demo) converse(ctx context.Context, logger *slog.Logger) error {
 
 func (d *demo) reach(ctx context.Context, logger *slog.Logger) (err error) {
 	// Latency is measured here: nothing lingers.
-	d.client, err = reachBank(d.around.connection.Kafka, d.around.connection.Registry, logger, kgo.ProducerLinger(0))
+	d.client, err = reachBank(d.around.Connection.Kafka, d.around.Connection.Registry, logger, kgo.ProducerLinger(0))
 	if err != nil {
 		return err
 	}
@@ -289,7 +292,7 @@ func (d *demo) sendAll(ctx context.Context) error {
 
 // lot sends records and waits for what must come of them. It returns how long that took, from the first to the last.
 func (d *demo) lot(ctx context.Context, title string, records []sending, rate int) (time.Duration, error) {
-	d.progress.step(title)
+	d.progress.Step(title)
 	begin := time.Now()
 	answersBefore, lettersBefore := d.answers, d.letters
 	d.count(records)
@@ -309,7 +312,7 @@ func (d *demo) lot(ctx context.Context, title string, records []sending, rate in
 		return 0, err
 	}
 	took := d.watch.lastAt().Sub(begin)
-	d.progress.done("%s, %s, %s", counted(len(records), "record"), counted(d.answers-answersBefore, "answer"), counted(d.letters-lettersBefore, "dead letter"))
+	d.progress.Done("%s, %s, %s", progress.Counted(len(records), "record"), progress.Counted(d.answers-answersBefore, "answer"), progress.Counted(d.letters-lettersBefore, "dead letter"))
 	return took, nil
 }
 
@@ -325,21 +328,21 @@ func (d *demo) learnAccounts(records []sending) {
 
 // judge reads topics and database as an outsider and fills the summary.
 func (d *demo) judge(ctx context.Context, logger *slog.Logger) error {
-	d.progress.step("reading topics and database, checking")
-	evidence, err := audit.ReadTopics(ctx, d.around.connection.Kafka, d.client.codec, audit.DefaultTopics(), d.progress.at)
+	d.progress.Step("reading topics and database, checking")
+	evidence, err := audit.ReadTopics(ctx, d.around.Connection.Kafka, d.client.codec, audit.DefaultTopics(), d.progress.At)
 	if err != nil {
 		return err
 	}
-	url := d.around.connection.Database.URL()
+	url := d.around.Connection.Database.URL()
 	if err := audit.ReadTables(ctx, url, evidence); err != nil {
 		return err
 	}
-	books, err := readBooks(ctx, d.around.connection.Database, logger)
+	books, err := readBooks(ctx, d.around.Connection.Database, logger)
 	if err != nil {
 		return err
 	}
 	d.result.judge(audit.Check(evidence, audit.Options{}), books, d.compare())
-	d.progress.done("%s records read", grouped(int64(len(evidence.Deliveries)+len(evidence.Answers)+len(evidence.Events)+len(evidence.Letters))))
+	d.progress.Done("%s records read", progress.Grouped(int64(len(evidence.Deliveries)+len(evidence.Answers)+len(evidence.Events)+len(evidence.Letters))))
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"openbank/bank"
+	"openbank/fleet"
 )
 
 func TestABankThatRunsIsJoinedAndKeptFromRunToRun(t *testing.T) {
@@ -141,7 +142,7 @@ func checkBankFile(t *testing.T, dir string) {
 		t.Errorf("a handler that joins would be in the group %q (%v)", variables["KAFKA_GROUP"], err)
 	}
 	shell := exec.CommandContext(t.Context(), "sh", "-c", `set -a; . "$1"; cd /; "$2" balance NL66OPEN0000000000`, "sh", path, filepath.Join(binaries, "open-bank"))
-	shell.Env = environmentWithoutBank()
+	shell.Env = fleet.Environment()
 	if out, err := shell.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "balance 1000000000000000.00 euro") {
 		t.Errorf("a shell that sourced bank.env: %v: %s", err, out)
 	}
@@ -360,54 +361,8 @@ func TestABankFileIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestProgressIsLinesWhereThereIsNoTerminal(t *testing.T) {
-	t.Parallel()
-	var out strings.Builder
-	p := newProgress(&out)
-	p.step("sending")
-	p.shown = time.Now().Add(-2 * linePeriod)
-	p.at(1500, 6000)
-	p.at(1501, 6000) // too soon for another line
-	p.done("%s records", grouped(6000))
-	lines := strings.Split(out.String(), "\n")
-	if len(lines) != 4 || lines[0] != "sending" || !strings.Contains(lines[1], "25%  1,500 of 6,000") || !strings.HasPrefix(lines[2], "  6,000 records (") {
-		t.Errorf("%q", lines)
-	}
-}
-
-func TestProgressFitsTheTerminal(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		columns    int
-		count, all int64
-		want       string
-	}{
-		"wide":              {80, 3000, 6000, "sending [=======        ]  50%  3,000 of 6,000  0/s"},
-		"as wide as needed": {50, 6000, 6000, "sending [=============] 100%  6,000 of 6,000  0/s"},
-		"no room for a bar": {40, 3000, 6000, "sending  50%  3,000 of 6,000  0/s"},
-		"narrow":            {20, 3000, 6000, "sending  50%  3,000"},
-		"one thing":         {80, 0, 1, "sending"},
-	} {
-		var out strings.Builder
-		p := newProgress(&out)
-		p.terminal, p.columns = true, func() int { return c.columns }
-		p.step("sending")
-		p.period, p.shown = 0, time.Now().Add(-1000*time.Hour) // so long ago that the rate rounds to 0
-		p.at(c.count, c.all)
-		frames := strings.Split(out.String(), "\r\033[K")
-		if got := frames[len(frames)-1]; got != c.want || len(got) >= c.columns {
-			t.Errorf("%s: %q", name, got)
-		}
-	}
-}
-
 func TestNumbersAreWrittenForPeople(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567"} {
-		if got := grouped(n); got != want {
-			t.Errorf("%d: %s", n, got)
-		}
-	}
 	for cents, want := range map[string]string{"7": "0.07", "-123456789012345678901234": "-1234567890123456789012.34"} {
 		if got := euroText(cents); got != want {
 			t.Errorf("%s: %s", cents, got)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"text/tabwriter"
 	"time"
+
+	"openbank/progress"
 )
 
 type listLettersCommand struct {
@@ -65,7 +67,7 @@ func (c *listLettersCommand) Run(s *session) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.stdout, "%s\n", counted(count, "dead letter"))
+	_, err = fmt.Fprintf(s.stdout, "%s\n", progress.Counted(count, "dead letter"))
 	return err
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"openbank/deadletter"
+	"openbank/progress"
 )
 
 const (
@@ -89,10 +90,10 @@ func (c *replayLettersCommand) replay(ctx context.Context, s *session, r *reach)
 		return err
 	}
 	if err := p.send(ctx); err != nil {
-		return fmt.Errorf("%w (%s sent and marked as replayed)", err, counted(p.sent, "dead letter"))
+		return fmt.Errorf("%w (%s sent and marked as replayed)", err, progress.Counted(p.sent, "dead letter"))
 	}
 	if err := p.await(ctx); err != nil {
-		return fmt.Errorf("%w (%s sent and marked as replayed)", err, counted(p.sent, "dead letter"))
+		return fmt.Errorf("%w (%s sent and marked as replayed)", err, progress.Counted(p.sent, "dead letter"))
 	}
 	return p.report()
 }
@@ -200,11 +201,11 @@ func (p *replay) tell() error {
 		fmt.Fprintln(&text, oneLine(refusal))
 	}
 	if p.before > 0 {
-		fmt.Fprintf(&text, "%s replayed before and left out (--again sends them again)\n", counted(p.before, "dead letter"))
+		fmt.Fprintf(&text, "%s replayed before and left out (--again sends them again)\n", progress.Counted(p.before, "dead letter"))
 	}
-	fmt.Fprintf(&text, "%s to replay\n", counted(len(p.meant), "dead letter"))
+	fmt.Fprintf(&text, "%s to replay\n", progress.Counted(len(p.meant), "dead letter"))
 	for _, what := range slices.Sorted(maps.Keys(counts)) {
-		fmt.Fprintf(&text, "  %s %s\n", grouped(int64(counts[what])), what)
+		fmt.Fprintf(&text, "  %s %s\n", progress.Grouped(int64(counts[what])), what)
 	}
 	_, err := fmt.Fprint(p.session.stdout, text.String())
 	return err
@@ -343,12 +344,12 @@ func (p *replay) report() error {
 		fmt.Fprintf(&text, "%s  %s  %s\n", one.position, orDash(one.command), oneLine(outcome))
 	}
 	fmt.Fprintf(&text, "%s sent: %s answered, %s came back, %s without an answer\n",
-		counted(p.sent, "dead letter"), n(answered), n(back), n(len(p.meant)-answered-back))
+		progress.Counted(p.sent, "dead letter"), n(answered), n(back), n(len(p.meant)-answered-back))
 	if _, err := fmt.Fprint(p.session.stdout, text.String()); err != nil {
 		return err
 	}
 	if answered < len(p.meant) {
-		return fmt.Errorf("%s of %s not handled", n(len(p.meant)-answered), counted(len(p.meant), "dead letter"))
+		return fmt.Errorf("%s of %s not handled", n(len(p.meant)-answered), progress.Counted(len(p.meant), "dead letter"))
 	}
 	return p.refused()
 }
@@ -356,7 +357,7 @@ func (p *replay) report() error {
 // refused is an error if something was meant that can't be replayed.
 func (p *replay) refused() error {
 	if len(p.refusals) > 0 {
-		return fmt.Errorf("%s can't be replayed", counted(len(p.refusals), "dead letter"))
+		return fmt.Errorf("%s can't be replayed", progress.Counted(len(p.refusals), "dead letter"))
 	}
 	return nil
 }

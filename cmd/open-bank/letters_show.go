@@ -12,6 +12,7 @@ import (
 
 	"openbank/connect"
 	"openbank/deadletter"
+	"openbank/progress"
 	"openbank/schemas"
 )
 
@@ -65,7 +66,7 @@ func (c *showLetterCommand) Run(s *session) error {
 		line("value", "null")
 	default:
 		line("unreadable", oneLine(unreadable))
-		line("value", counted(len(record.Value), "byte")+"\n"+hex.Dump(record.Value))
+		line("value", progress.Counted(len(record.Value), "byte")+"\n"+hex.Dump(record.Value))
 	}
 	_, err = fmt.Fprint(s.stdout, text.String())
 	return err

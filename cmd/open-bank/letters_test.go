@@ -13,6 +13,7 @@ import (
 	"openbank/audit"
 	"openbank/bank"
 	"openbank/deadletter"
+	"openbank/progress"
 	"openbank/schemas"
 )
 
@@ -165,7 +166,7 @@ func TestADeadLetterIsListedShownAndReplayedAfterItsCauseIsMended(t *testing.T) 
 		t.Errorf("%+v", got)
 	}
 	again := j.do("dead-letters", "replay", "--yes", "--reason=unknown to the registry")
-	if again.code != 0 || again.stdout != fmt.Sprintf("%s replayed before and left out (--again sends them again)\n0 dead letters to replay\n", counted(tries, "dead letter")) {
+	if again.code != 0 || again.stdout != fmt.Sprintf("%s replayed before and left out (--again sends them again)\n0 dead letters to replay\n", progress.Counted(tries, "dead letter")) {
 		t.Errorf("a second time: %+v", again)
 	}
 	again = j.do("dead-letters", "replay", "--yes", "--again", letter.Letter)

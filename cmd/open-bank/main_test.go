@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"openbank/fleet"
 	"openbank/process"
 )
 
@@ -50,7 +51,7 @@ type outcome struct {
 func command(ctx context.Context, dir string, environment []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(binaries, "open-bank"), args...)
 	cmd.Dir = dir
-	cmd.Env = append(environmentWithoutBank(), environment...)
+	cmd.Env = append(fleet.Environment(), environment...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it has children to stop
 	cmd.WaitDelay = 30 * time.Second
 	return cmd
@@ -86,7 +87,7 @@ func openBank(t *testing.T, dir string, args ...string) *openedBank {
 	}
 	t.Cleanup(func() { _ = output.Close() })
 	cmd := exec.Command(filepath.Join(binaries, "open-bank"), append([]string{"run"}, args...)...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environmentWithoutBank(), output, output
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, fleet.Environment(), output, output
 	child, err := process.Start(cmd, syscall.SIGTERM)
 	if err != nil {
 		t.Fatal(err)

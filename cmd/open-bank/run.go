@@ -7,6 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"openbank/fleet"
+	"openbank/progress"
+	"openbank/surroundings"
 )
 
 type runCommand struct {
@@ -19,7 +23,7 @@ type runCommand struct {
 func (c *runCommand) Run(s *session) (err error) {
 	handlerPath := ""
 	if c.Only == "all" {
-		if handlerPath, err = findHandler(c.Handler); err != nil {
+		if handlerPath, err = fleet.Find(c.Handler); err != nil {
 			return err
 		}
 	}
@@ -30,30 +34,30 @@ func (c *runCommand) Run(s *session) (err error) {
 	if err != nil {
 		return fmt.Errorf("making --dir: %w", err)
 	}
-	progress := newProgress(s.stderr)
-	progress.step("starting Kafka, the registry and Postgres")
+	shown := progress.New(s.stderr)
+	shown.Step("starting Kafka, the registry and Postgres")
 	logger := slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	around, err := startSurroundings(s.ctx, dir, logger)
+	around, err := surroundings.Embedded(s.ctx, dir, logger)
 	if err != nil {
-		progress.abandon()
+		shown.Abandon()
 		if s.ctx.Err() != nil {
 			_, err = fmt.Fprintln(s.stderr, "stopped before it was open")
 		}
 		return err
 	}
-	defer func() { err = errors.Join(err, around.stop()) }()
-	progress.done("ready")
+	defer func() { err = errors.Join(err, around.Stop()) }()
+	shown.Done("ready")
 
-	children := &handlers{reported: map[int]bool{}}
+	children := &fleet.Fleet{}
 	if c.Only == "all" {
-		children, err = startHandlers(handlerPath, 1, dir, around.environment(), nil)
+		children, err = fleet.Start(fleet.Command{Name: "command-handler", Path: handlerPath}, 1, dir, bankEnvironment(around))
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, children.stop()) }()
+		defer func() { err = errors.Join(err, children.Stop()) }()
 	}
 	bankFile := filepath.Join(dir, bankFileName)
-	if err := writeBankFile(bankFile, around.environment()); err != nil {
+	if err := writeBankFile(bankFile, bankEnvironment(around)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(bankFile)) }() // nobody is there any more
@@ -64,19 +68,19 @@ func (c *runCommand) Run(s *session) (err error) {
 	case <-s.ctx.Done():
 		_, err = fmt.Fprintln(s.stderr, "stopping")
 		return err
-	case i := <-children.ended:
-		return children.unexpected(i)
-	case <-around.bank.Postgres.Ended():
+	case i := <-children.Ended():
+		return children.Unexpected(i)
+	case <-around.Bank.Postgres.Ended():
 		fmt.Fprintln(s.stderr, "Postgres ended by itself: stopping")
-		children.kill()
+		children.Kill()
 		return nil // stopping it says how it ended
 	}
 }
 
-func (c *runCommand) announce(out io.Writer, around *surroundings, children *handlers, bankFile string) error {
+func (c *runCommand) announce(out io.Writer, around *surroundings.Surroundings, children *fleet.Fleet, bankFile string) error {
 	handler := "none: start one with the variables of bank.env"
-	if len(children.logs) > 0 {
-		handler = "log in " + children.logs[0]
+	if len(children.Logs()) > 0 {
+		handler = "log in " + children.Logs()[0]
 	}
 	_, err := fmt.Fprintf(out, `the bank is open
   kafka (mutual TLS)  %s
@@ -85,6 +89,6 @@ func (c *runCommand) announce(out io.Writer, around *surroundings, children *han
   command handler     %s
   join it             set -a; . %s; set +a
   stop it             ctrl-C
-`, around.bank.Getenv("KAFKA_BROKERS"), around.bank.Getenv("SCHEMA_REGISTRY_URL"), handler, bankFile)
+`, around.Bank.Getenv("KAFKA_BROKERS"), around.Bank.Getenv("SCHEMA_REGISTRY_URL"), handler, bankFile)
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"openbank/audit"
+	"openbank/progress"
 	"openbank/store"
 )
 
@@ -93,7 +94,7 @@ func (s *summary) groups() []*group {
 			all = append(all, g)
 		}
 		g.examples = append(g.examples, example)
-		g.count = grouped(int64(len(g.examples)))
+		g.count = progress.Grouped(int64(len(g.examples)))
 	}
 	for _, v := range s.Books.Violations {
 		add("books: "+v.Rule, found(v))
@@ -127,7 +128,7 @@ func (s *summary) print(out io.Writer, asJSON bool) error {
 	}
 	if l := s.Latency; l != nil {
 		writeLine(&text, "latency", "p50 %.1f ms, p99 %.1f ms, max %.1f ms at %d records/s, from when it was due to the answer (%s)",
-			l.P50, l.P99, l.Max, l.Rate, counted(l.Count, "command"))
+			l.P50, l.P99, l.Max, l.Rate, progress.Counted(l.Count, "command"))
 	} else {
 		writeLine(&text, "latency", "not measured")
 	}
@@ -165,7 +166,7 @@ func writeFound(text *strings.Builder, a *audit.Report, held bool) {
 		}
 		return ", " + text
 	}
-	writeLine(text, "commands", "%s in %s; %s confirmed, %s rejected", n(a.Commands), counted(a.Deliveries, "record"), n(a.Confirmed), n(a.Rejected))
+	writeLine(text, "commands", "%s in %s; %s confirmed, %s rejected", n(a.Commands), progress.Counted(a.Deliveries, "record"), n(a.Confirmed), n(a.Rejected))
 	writeLine(text, "answers", "%s%s", n(a.Answers), claim("all to a command equal"))
 	writeLine(text, "duplicates", "%s%s", n(a.Duplicates), claim("answered again and not carried out again"))
 	writeLine(text, "dead letters", "%s, %s of them for an id that came again with other content", n(a.DeadLetters), n(a.Reused))
@@ -173,7 +174,7 @@ func writeFound(text *strings.Builder, a *audit.Report, held bool) {
 }
 
 func writeBooks(text *strings.Builder, a *audit.Report) {
-	writeLine(text, "books", "%s, openings %s + in and out %s = balances %s euro", counted(a.Accounts, "account"), euro(a.Openings), euro(a.Flows), euro(a.Balances))
+	writeLine(text, "books", "%s, openings %s + in and out %s = balances %s euro", progress.Counted(a.Accounts, "account"), euro(a.Openings), euro(a.Flows), euro(a.Balances))
 }
 
-func n(count int) string { return grouped(int64(count)) }
+func n(count int) string { return progress.Grouped(int64(count)) }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"openbank/connect"
+	"openbank/progress"
 	"openbank/store"
 )
 
@@ -39,7 +40,7 @@ func (c *verifyCommand) Run(s *session) error {
 		return err
 	}
 	if !books.OK() {
-		return fmt.Errorf("the books don't add up: %s", counted(books.Count, "violation"))
+		return fmt.Errorf("the books don't add up: %s", progress.Counted(books.Count, "violation"))
 	}
 	_, err = fmt.Fprintln(s.stdout, "the books add up")
 	return err
@@ -56,10 +57,10 @@ func readBooks(ctx context.Context, database connect.Database, logger *slog.Logg
 
 func printBooks(out io.Writer, r *store.Report) error {
 	_, err := fmt.Fprintf(out, "%s, %s and %s (%s of them rejected), %s of balances\nopenings %s + in %s - out %s = balances %s euro\n",
-		counted(r.Accounts, "account"), counted(r.Creations, "creation"), counted(r.Transfers, "transfer"), grouped(r.Rejected), counted(r.Events, "change"),
+		progress.Counted(r.Accounts, "account"), progress.Counted(r.Creations, "creation"), progress.Counted(r.Transfers, "transfer"), progress.Grouped(r.Rejected), progress.Counted(r.Events, "change"),
 		euroText(r.Openings), euroText(r.Inflow), euroText(r.Outflow), euroText(r.Balances))
 	if r.History > 0 && err == nil {
-		_, err = fmt.Fprintf(out, "%s from before the database was taken over; what they did is in the openings\n", counted(r.History, "command"))
+		_, err = fmt.Fprintf(out, "%s from before the database was taken over; what they did is in the openings\n", progress.Counted(r.History, "command"))
 	}
 	if r.HandedBack && err == nil {
 		_, err = fmt.Fprintln(out, "the database is handed back to an older handler: what that one changed since then is in no event, and counts as violated")

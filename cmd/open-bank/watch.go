@@ -11,6 +11,8 @@ import (
 
 	"openbank/audit"
 	"openbank/bank"
+	"openbank/fleet"
+	"openbank/progress"
 )
 
 // watch follows answers and dead letters while the demo sends, as a client of the bank would: to know when all has come, to
@@ -124,7 +126,7 @@ func (w *watch) lastAt() time.Time {
 
 // until waits for so many answers and dead letters. It gives up when nothing has come for patience, when a handler ends, or
 // when ctx is done.
-func (w *watch) until(ctx context.Context, h *handlers, p *progress, answers, letters int64, patience time.Duration) error {
+func (w *watch) until(ctx context.Context, h *fleet.Fleet, p *progress.Progress, answers, letters int64, patience time.Duration) error {
 	startAnswers, startLetters := w.counts()
 	start := startAnswers + startLetters
 	timer := time.NewTimer(patience)
@@ -136,17 +138,17 @@ func (w *watch) until(ctx context.Context, h *handlers, p *progress, answers, le
 		if failed != nil {
 			return failed
 		}
-		p.at(haveAnswers+haveLetters-start, answers+letters-start)
+		p.At(haveAnswers+haveLetters-start, answers+letters-start)
 		if haveAnswers >= answers && haveLetters >= letters {
 			return nil
 		}
 		timer.Reset(patience)
 		select {
 		case <-changed:
-		case i := <-h.ended:
-			return h.unexpected(i)
+		case i := <-h.Ended():
+			return h.Unexpected(i)
 		case <-timer.C:
-			return fmt.Errorf("nothing has come for %s: %d of %d answers and %d of %d dead letters are here; see %s", patience, haveAnswers, answers, haveLetters, letters, h.logs[0])
+			return fmt.Errorf("nothing has come for %s: %d of %d answers and %d of %d dead letters are here; see %s", patience, haveAnswers, answers, haveLetters, letters, h.Logs()[0])
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the answers, %d of %d are here: %w", haveAnswers, answers, context.Cause(ctx))
 		}

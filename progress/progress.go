@@ -1,4 +1,5 @@
-package main
+// Package progress shows people how far a long command is: a line that moves on a terminal, a line now and then elsewhere.
+package progress
 
 import (
 	"fmt"
@@ -15,8 +16,8 @@ const (
 	linePeriod = 3 * time.Second
 )
 
-// progress shows how far a step is: a bar that moves on a terminal, a line now and then elsewhere.
-type progress struct {
+// Progress shows how far a step is. It may be used from several goroutines.
+type Progress struct {
 	out      io.Writer
 	terminal bool
 	columns  func() int // of the terminal
@@ -26,12 +27,13 @@ type progress struct {
 	title string
 	start time.Time
 	shown time.Time // when it was drawn last
-	count int64     // at that time
+	count int64     // At that time
 	rate  float64   // since the time before
 }
 
-func newProgress(out io.Writer) *progress {
-	p := &progress{out: out, period: linePeriod}
+// New writes to out, which may be a terminal.
+func New(out io.Writer) *Progress {
+	p := &Progress{out: out, period: linePeriod}
 	if file, ok := out.(*os.File); ok {
 		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb" {
 			p.terminal, p.period = true, barPeriod
@@ -41,8 +43,8 @@ func newProgress(out io.Writer) *progress {
 	return p
 }
 
-// step begins another step.
-func (p *progress) step(title string) {
+// Step begins another step.
+func (p *Progress) Step(title string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -55,13 +57,13 @@ func (p *progress) step(title string) {
 }
 
 // frame replaces the line by text, as much of it as there is room for: what a terminal wraps can't be replaced.
-func (p *progress) frame(text string) {
+func (p *Progress) frame(text string) {
 	shown := []rune(text)
 	p.printf("\r\033[K%s", string(shown[:min(len(shown), max(0, p.columns()-1))]))
 }
 
-// at tells how far the step is. It may be called as often as one likes. A step of one thing has no way to be shown.
-func (p *progress) at(count, all int64) {
+// At tells how far the step is. It may be called as often as one likes. A step of one thing has no way to be shown.
+func (p *Progress) At(count, all int64) {
 	if all <= 1 {
 		return
 	}
@@ -81,9 +83,9 @@ func (p *progress) at(count, all int64) {
 	p.printf("  %s\n", p.bar(count, all))
 }
 
-func (p *progress) bar(count, all int64) string {
+func (p *Progress) bar(count, all int64) string {
 	share := min(1, float64(count)/float64(all))
-	text := fmt.Sprintf("%3.0f%%  %s of %s  %s/s", share*100, grouped(count), grouped(all), grouped(int64(p.rate)))
+	text := fmt.Sprintf("%3.0f%%  %s of %s  %s/s", share*100, Grouped(count), Grouped(all), Grouped(int64(p.rate)))
 	if !p.terminal {
 		return text
 	}
@@ -96,8 +98,8 @@ func (p *progress) bar(count, all int64) string {
 	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", width-full) + "] " + text
 }
 
-// done ends the step with what came of it.
-func (p *progress) done(format string, args ...any) {
+// Done ends the step with what came of it.
+func (p *Progress) Done(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	text := fmt.Sprintf(format, args...)
@@ -109,8 +111,8 @@ func (p *progress) done(format string, args ...any) {
 	p.printf("  %s (%.1f s)\n", text, took)
 }
 
-// abandon leaves the line of a step that failed, for the error that follows.
-func (p *progress) abandon() {
+// Abandon leaves the line of a step that failed, for the error that follows.
+func (p *Progress) Abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.terminal && p.title != "" {
@@ -119,10 +121,10 @@ func (p *progress) abandon() {
 }
 
 // printf writes to a terminal or a log; there is nobody to tell when that fails.
-func (p *progress) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.out, format, args...) }
+func (p *Progress) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.out, format, args...) }
 
-// grouped writes 1234567 as 1,234,567.
-func grouped(n int64) string {
+// Grouped writes 1234567 as 1,234,567.
+func Grouped(n int64) string {
 	text := fmt.Sprint(n)
 	digits := strings.TrimPrefix(text, "-")
 	for i := len(digits) - 3; i > 0; i -= 3 {
@@ -132,4 +134,12 @@ func grouped(n int64) string {
 		return "-" + digits
 	}
 	return digits
+}
+
+// Counted is a number of things: 1 time, 1,000 times.
+func Counted[N int | int64](n N, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return Grouped(int64(n)) + " " + what
 }

@@ -1,0 +1,160 @@
+// Package surroundings answers for a bank without its handler: brokers, registry and Postgres on this machine, with the topics
+// and subjects that a handler needs. They are the embedded ones (Embedded), or an Apache Kafka and a real registry beside the
+// embedded Postgres (Real), where the embedded brokers would say nothing: about the speed of transactions above all.
+package surroundings
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"openbank/connect"
+	"openbank/embedded"
+	"openbank/realkafka"
+	"openbank/topology"
+)
+
+// Connection is all the settings that say where a bank is, for kong.
+type Connection struct {
+	Kafka    connect.Kafka    `embed:""`
+	Registry connect.Registry `embed:""`
+	Database connect.Database `embed:""`
+}
+
+// Surroundings are running servers, and how to reach them.
+type Surroundings struct {
+	Connection Connection
+	// Bank is all of it when it is embedded, nil when it is real.
+	Bank     *embedded.Bank
+	Postgres *embedded.Postgres
+	// Versions are those of the servers, by name: kafka, registry.
+	Versions map[string]string
+
+	environment []string
+	cluster     *realkafka.Cluster
+	registry    *realkafka.Registry
+}
+
+// Embedded starts Kafka, registry and Postgres with their state in dir, a temporary directory when it is "", and makes topics
+// and subjects.
+func Embedded(ctx context.Context, dir string, logger *slog.Logger) (*Surroundings, error) {
+	bank, err := embedded.Start(ctx, embedded.Config{Dir: dir, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	s := &Surroundings{
+		Bank: bank, Postgres: bank.Postgres, environment: bank.Environment(),
+		Versions: map[string]string{"kafka": "embedded (kfake)", "registry": "embedded (srfake)"},
+	}
+	return s.prepared(ctx, logger)
+}
+
+// Real starts an Apache Kafka of one broker with mutual TLS, a registry with Confluent's API, and an embedded Postgres, all of
+// them in temporary directories. It needs Java, and the first time Maven.
+func Real(ctx context.Context, logger *slog.Logger) (*Surroundings, error) {
+	s := &Surroundings{Versions: map[string]string{"kafka": "Apache Kafka " + string(realkafka.Current) + ", 1 broker, mutual TLS", "registry": "Apicurio 2.6.13, Confluent's API"}}
+	starts, starting := errgroup.WithContext(ctx)
+	starts.Go(func() (err error) {
+		s.cluster, err = realkafka.Start(starting, realkafka.Config{})
+		return err
+	})
+	starts.Go(func() (err error) {
+		s.registry, err = realkafka.StartRegistry(starting)
+		return err
+	})
+	starts.Go(func() (err error) {
+		s.Postgres, err = embedded.StartPostgres(starting, embedded.PostgresConfig{Logger: logger})
+		return err
+	})
+	if err := starts.Wait(); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	files := s.cluster.Certificates().Files("command-handler")
+	s.environment = []string{
+		"KAFKA_BROKERS=" + strings.Join(s.cluster.Addresses(), ","),
+		"SCHEMA_REGISTRY_URL=" + s.registry.URL(),
+		"KAFKA_SSL_CA_LOCATION=" + files.CA, "KAFKA_SSL_CERT_LOCATION=" + files.Cert,
+		"KAFKA_SSL_KEY_LOCATION=" + files.Key, "KAFKA_SSL_KEY_PASSWORD=" + files.Password,
+		"DATABASE_URL=" + s.Postgres.URL(""), "KAFKA_GROUP=command-handler",
+	}
+	return s.prepared(ctx, logger)
+}
+
+// prepared makes topics and subjects, or stops all again.
+func (s *Surroundings) prepared(ctx context.Context, logger *slog.Logger) (_ *Surroundings, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Stop())
+		}
+	}()
+	program := connect.Program{Name: "surroundings"}
+	if _, err := program.Parse(&s.Connection, nil, s.getenv, nil, nil); err != nil {
+		return nil, err
+	}
+	return s, s.Connection.MakeTopics(ctx, logger)
+}
+
+func (s *Surroundings) getenv(name string) string {
+	for _, variable := range s.environment {
+		if value, found := strings.CutPrefix(variable, name+"="); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// MakeTopics makes what is missing of the default topology's topics and subjects.
+func (c Connection) MakeTopics(ctx context.Context, logger *slog.Logger) error {
+	want, err := topology.Default()
+	if err != nil {
+		return err
+	}
+	kafka, err := c.Kafka.Client("open-bank", kgo.RequestRetries(1))
+	if err != nil {
+		return err
+	}
+	defer kafka.Close()
+	registry, err := c.Registry.Client(logger)
+	if err != nil {
+		return err
+	}
+	defer registry.Close()
+	target := &topology.Target{Kafka: kafka, Registry: registry, Brokers: len(c.Kafka.Brokers), Logger: logger}
+	plan, err := target.Plan(ctx, want)
+	if err == nil {
+		err = target.Apply(ctx, plan)
+	}
+	if err != nil {
+		return fmt.Errorf("making topics and subjects: %w", err)
+	}
+	return nil
+}
+
+// Environment is what a handler of this bank needs, and its clients may have.
+func (s *Surroundings) Environment() []string { return s.environment }
+
+// Stop stops everything, also after the command was interrupted.
+func (s *Surroundings) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if s.Bank != nil {
+		return s.Bank.Stop(ctx)
+	}
+	var faults []error
+	if s.registry != nil {
+		faults = append(faults, s.registry.Stop())
+	}
+	if s.cluster != nil {
+		faults = append(faults, s.cluster.Stop())
+	}
+	if s.Postgres != nil {
+		faults = append(faults, s.Postgres.Close(ctx))
+	}
+	return errors.Join(faults...)
+}
