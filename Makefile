@@ -7,7 +7,8 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 GOLANGCI_LINT_VERSION := v2.15.0
 BIN := bin
-COMMANDS := command-handler synchronizer open-bank
+IMAGES := command-handler synchronizer open-bank
+COMMANDS := $(IMAGES) latency-benchmark
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .PHONY: help
@@ -71,7 +72,7 @@ certs: build ## a development CA, certificates and stores for brokers and client
 
 .PHONY: image
 image: docker ## the commands as images: openbank/command-handler, openbank/synchronizer, openbank/open-bank
-	for command in $(COMMANDS); do \
+	for command in $(IMAGES); do \
 	  docker build --target $$command --build-arg VERSION=$(VERSION) --tag openbank/$$command:$(VERSION) --tag openbank/$$command:latest .; \
 	done
 
