@@ -69,6 +69,8 @@ func (h *Handler) learn(ctx context.Context, id int) error {
 		case errors.Is(err, registry.ErrUnknownSchema):
 			h.log.Warn("the registry does not know a schema id", "schema_id", id)
 			h.refused.add(id, refusedFor)
+		case errors.Is(err, registry.ErrTooLarge):
+			h.decoder.Refuse(id, "it is larger than 2 MB")
 		case err != nil:
 			return err
 		default:
@@ -81,6 +83,9 @@ func (h *Handler) learn(ctx context.Context, id int) error {
 // refusedFor is how long a schema id that the registry does not know is refused without asking again: a flood of records with it
 // waits once, and a schema that comes late is found.
 const refusedFor = 10 * time.Second
+
+// mostRefusals bounds how many are remembered.
+const mostRefusals = 10000
 
 // refusals remembers for a while which schema ids the registry does not know, so that many records with such an id do not
 // each wait for the verdict.
@@ -106,10 +111,8 @@ func (r *refusals) add(id int, d time.Duration) {
 	if r.expires == nil {
 		r.expires = map[int]time.Time{}
 	}
-	for other, at := range r.expires {
-		if time.Now().After(at) {
-			delete(r.expires, other)
-		}
+	if len(r.expires) >= mostRefusals {
+		clear(r.expires) // garbage can have any number of ids
 	}
 	r.expires[id] = time.Now().Add(d)
 }

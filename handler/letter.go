@@ -215,13 +215,16 @@ func (l *letter) taken() {
 	l.lane.log.Warn("dead letter", attributes...)
 }
 
+// reasonHeader is the first of a dead letter's own headers, which follow those that the record came with.
+const reasonHeader = "dead-letter-reason"
+
 // deadLetter is the dead letter of r: the original key, value and headers, and why and whence.
 func deadLetter(l *lane, r *record, reason string) kafka.Message {
 	m := r.message
 	headers := make([]kafka.Header, len(m.Headers), len(m.Headers)+5)
 	copy(headers, m.Headers)
 	add := func(key, value string) { headers = append(headers, kafka.Header{Key: key, Value: []byte(value)}) }
-	add("dead-letter-reason", reason)
+	add(reasonHeader, reason)
 	add("dead-letter-topic", l.topic.name)
 	add("dead-letter-partition", strconv.Itoa(int(m.TopicPartition.Partition)))
 	add("dead-letter-offset", strconv.FormatInt(r.offset(), 10))
@@ -258,14 +261,14 @@ func size(m *kafka.Message) int {
 // cut shortens a dead letter to about limit bytes: the beginning of its value stays, and its length and hash go into
 // headers. Headers and a key that alone are too large go as well.
 func cut(m *kafka.Message, limit int) {
-	own := func(key string) bool { return len(key) > 12 && key[:12] == "dead-letter-" }
-	has := func(key string) bool {
-		for _, h := range m.Headers {
-			if h.Key == key {
-				return true
-			}
+	own := len(m.Headers)
+	for i, h := range m.Headers {
+		if h.Key == reasonHeader {
+			own = i // ours begin at the last one: the record may have come with any
 		}
-		return false
+	}
+	has := func(key string) bool {
+		return slices.ContainsFunc(m.Headers[own:], func(h kafka.Header) bool { return h.Key == key })
 	}
 	if !has("dead-letter-value-length") {
 		hash := sha256.Sum256(m.Value)
@@ -274,13 +277,8 @@ func cut(m *kafka.Message, limit int) {
 			kafka.Header{Key: "dead-letter-value-sha256", Value: []byte(hex.EncodeToString(hash[:]))})
 	}
 	if rest := size(m) - len(m.Value); rest > limit/2 {
-		kept := m.Headers[:0]
-		for _, h := range m.Headers {
-			if own(h.Key) {
-				kept = append(kept, h)
-			}
-		}
-		m.Headers = kept
+		m.Headers = m.Headers[own:]
+		own = 0
 		if !has("dead-letter-headers-cut") {
 			m.Headers = append(m.Headers, kafka.Header{Key: "dead-letter-headers-cut", Value: []byte("true")})
 		}

@@ -58,7 +58,7 @@ var transient = map[string]http.HandlerFunc{
 		w.WriteHeader(http.StatusOK)
 		panic(http.ErrAbortHandler)
 	},
-	"an answer that is far too long": answer(200, `{"schema":"`+strings.Repeat("x", 17<<20)+`"}`),
+	"a page that is far too long": answer(502, strings.Repeat("x", 3<<20)),
 }
 
 func TestTransientErrorsAreTriedAgain(t *testing.T) {
@@ -423,5 +423,67 @@ func TestAnUnknownSchemaIsNotBelievedByACallerWhoLeaves(t *testing.T) {
 	defer cancel()
 	if _, err := client.SchemaByID(ctx, 999); errors.Is(err, registry.ErrUnknownSchema) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Garbage has any number of ids. Only the first ones get the time that a member of a registry may need.
+func TestAFloodOfUnknownSchemasIsBelievedSoon(t *testing.T) {
+	t.Parallel()
+	const after = 200 * time.Millisecond
+	client := open(t, registry.Config{URLs: []string{serve(t, fake().Handler())}, UnknownAfter: after})
+	deny := func(id int) time.Duration {
+		t.Helper()
+		start := time.Now()
+		if _, err := client.SchemaByID(soon(t), id); !errors.Is(err, registry.ErrUnknownSchema) {
+			t.Fatalf("got %v", err)
+		}
+		return time.Since(start)
+	}
+	start := time.Now()
+	if took := deny(1000); took < after {
+		t.Errorf("the first one is believed after %s", took)
+	}
+	if took := deny(1000); took >= after {
+		t.Errorf("it is believed the second time after %s", took)
+	}
+	for id := range 2000 {
+		deny(10_000 + id)
+	}
+	if took := time.Since(start); took > 50*after+10*time.Second {
+		t.Errorf("2,000 took %s", took)
+	}
+	if text, err := client.SchemaByID(soon(t), 7); err != nil || text == "" {
+		t.Errorf("one that is there: %q, %v", text, err)
+	}
+}
+
+func TestASchemaThatIsFarTooLongIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	client := open(t, registry.Config{URLs: []string{serve(t, answer(200, `{"schema":"`+strings.Repeat("x", 3<<20)+`"}`))}})
+	if _, err := client.SchemaByID(soon(t), 7); !errors.Is(err, registry.ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Whoever can register schemas can register many.
+func TestSchemasAreKeptWithinBounds(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	client := open(t, registry.Config{URLs: []string{serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		fmt.Fprintf(w, `{"schema":"%s"}`, strings.Repeat("x", 1<<20))
+	}))}})
+	for id := range 5 {
+		for range 2 {
+			if text, err := client.SchemaByID(soon(t), id); err != nil || len(text) != 1<<20 {
+				t.Fatalf("%d bytes, %v", len(text), err)
+			}
+		}
+	}
+	if n := asked.Load(); n != 5 {
+		t.Errorf("%d requests for 5 schemas asked for twice", n)
+	}
+	if _, err := client.SchemaByID(soon(t), 0); err != nil || asked.Load() != 6 {
+		t.Errorf("the first one is kept beyond 4 MB: %d requests, %v", asked.Load(), err)
 	}
 }

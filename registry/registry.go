@@ -3,7 +3,7 @@
 // It puts around srclient what that leaves out: a context, retries, several URLs, one request for many that want the
 // same schema, and errors that tell a registry that does not answer from one that says no.
 //
-// An id's schema never changes and is kept for good; nothing else is kept, and no error ever is. Whatever the
+// An id's schema never changes and is kept, as far as memory should go; nothing else is kept, and no error ever is. Whatever the
 // surroundings cause (no connection, a time-out, 408, 425, 429, 5xx, an answer that is no registry's, such as a 404
 // without one of its codes) is tried again, with exponential backoff and jitter, until the context is done; the log has
 // one line when the registry goes away and one when it is back. Whatever the registry decides is returned at once.
@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,15 +71,27 @@ type Client struct {
 	transport *http.Transport
 	logger    *slog.Logger
 
-	life    context.Context // ends the requests that outlive the callers who shared them
-	close   context.CancelFunc
-	sharing sync.WaitGroup
-	flight  singleflight.Group
-	schemas sync.Map // id to text
-
+	life      context.Context // ends the requests that outlive the callers who shared them
+	close     context.CancelFunc
+	sharing   sync.WaitGroup
+	flight    singleflight.Group
 	mutex     sync.Mutex
-	awaySince time.Time // zero while the registry answers
+	awaySince time.Time      // zero while the registry answers
+	kept      map[int]string // texts of schemas by id
+	keptBytes int
+	denied    map[int]struct{} // ids that were denied for good
+	verdicts  []time.Time      // when that was, of the latest ones, the oldest first
 }
+
+const (
+	// maxKept bounds the texts that are kept, in bytes; ours have 1 KB each.
+	maxKept = 4 << 20
+	// From flood ids on that were denied within floodTime no more time is given to a registry that denies one.
+	flood     = 20
+	floodTime = time.Minute
+	// maxDenied bounds the ids that are remembered as denied.
+	maxDenied = 1000
+)
 
 // endpoint is one of the URLs, without the credentials that it may have carried.
 type endpoint struct {
@@ -169,26 +182,30 @@ func (c *Client) Close() {
 
 // SchemaByID returns the text of the schema with this id. Callers who want the same one share a request, and none of
 // them ends it for the others. The error is ErrUnknownSchema when the registry has said for Config.UnknownAfter that there
-// is none. Otherwise it is an *Error that is not transient, or ctx's.
+// is none; once is enough when it has said so of this id before, or of many lately, which are garbage. It is
+// ErrTooLarge when the schema is, otherwise an *Error that is not transient, or ctx's.
 func (c *Client) SchemaByID(ctx context.Context, id int) (string, error) {
-	if text, ok := c.schemas.Load(id); ok {
-		return text.(string), nil
+	if text, ok := c.known(id); ok {
+		return text, nil
 	}
+	var text string
 	var deniedSince time.Time
 	err := c.retry(ctx, func(ctx context.Context) error {
-		shared := c.flight.DoChan(strconv.Itoa(id), func() (any, error) { return nil, c.fetch(id) })
+		shared := c.flight.DoChan(strconv.Itoa(id), func() (any, error) { return c.fetch(id) })
 		select {
 		case result := <-shared:
 			if !errors.Is(result.Err, ErrUnknownSchema) {
 				deniedSince = time.Time{}
+				text, _ = result.Val.(string)
 				return result.Err
 			}
 			if deniedSince.IsZero() {
 				deniedSince = time.Now()
 			}
-			if time.Since(deniedSince) < c.unknown {
+			if time.Since(deniedSince) < c.unknown && !c.isGarbage(id) {
 				return errAskAgain
 			}
+			c.deny(id)
 			return result.Err
 		case <-ctx.Done():
 			return ctx.Err()
@@ -197,38 +214,76 @@ func (c *Client) SchemaByID(ctx context.Context, id int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fetching schema %d: %w", id, err)
 	}
-	text, _ := c.schemas.Load(id)
-	return text.(string), nil
+	return text, nil
 }
 
-// fetch makes one try for a schema and keeps it.
-func (c *Client) fetch(id int) error {
+// known is the text of a schema that is kept.
+func (c *Client) known(id int) (string, bool) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	text, ok := c.kept[id]
+	return text, ok
+}
+
+// keep keeps the text of a schema, and forgets the others when they are too many.
+func (c *Client) keep(id int, text string) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.keptBytes += len(text); c.kept == nil || c.keptBytes > maxKept {
+		c.kept, c.keptBytes = map[int]string{}, len(text)
+	}
+	c.kept[id] = text
+}
+
+// isGarbage says whether an id need not be given time: it was denied before, or many were lately.
+func (c *Client) isGarbage(id int) bool {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	_, before := c.denied[id]
+	return before || len(c.verdicts) >= flood && time.Since(c.verdicts[0]) < floodTime
+}
+
+// deny notes that an id was denied for good.
+func (c *Client) deny(id int) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.denied == nil || len(c.denied) >= maxDenied {
+		c.denied = map[int]struct{}{}
+	}
+	c.denied[id] = struct{}{}
+	if c.verdicts = append(c.verdicts, time.Now()); len(c.verdicts) > flood {
+		c.verdicts = slices.Delete(c.verdicts, 0, 1)
+	}
+}
+
+// fetch makes one try for a schema, keeps it and returns its text.
+func (c *Client) fetch(id int) (text string, err error) {
 	c.mutex.Lock()
 	if c.life.Err() != nil {
 		c.mutex.Unlock()
-		return errClosed
+		return "", errClosed
 	}
 	c.sharing.Add(1)
 	c.mutex.Unlock()
 	defer c.sharing.Done()
-	if _, ok := c.schemas.Load(id); ok { // by a request that ended just before this one
-		return nil
+	if text, ok := c.known(id); ok { // by a request that ended just before this one
+		return text, nil
 	}
-	err := c.try(c.life, func(client *srclient.SchemaRegistryClient) error {
+	err = c.try(c.life, func(client *srclient.SchemaRegistryClient) error {
 		schema, err := client.GetSchema(id)
 		if err != nil {
 			return err
 		}
-		if schema.Schema() == "" {
+		if text = schema.Schema(); text == "" {
 			return errNoRegistry
 		}
-		c.schemas.Store(id, schema.Schema())
+		c.keep(id, text)
 		return nil
 	})
 	if errors.Is(err, context.Canceled) {
-		return errClosed
+		return "", errClosed
 	}
-	return err
+	return text, err
 }
 
 // Latest returns the latest schema of a subject. The error is ErrUnknownSubject, at once, when there is none; otherwise

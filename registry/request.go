@@ -16,6 +16,8 @@ import (
 var (
 	ErrUnknownSchema  = errors.New("the schema registry knows no such schema")  // its code 40403
 	ErrUnknownSubject = errors.New("the schema registry knows no such subject") // its codes 40401 and 40402
+	// ErrTooLarge says that an answer has more than 2 MB, so that it can be no schema that we could use.
+	ErrTooLarge = errors.New("the schema registry's answer is larger than 2 MB")
 )
 
 var (
@@ -29,8 +31,10 @@ const (
 	codeUnknownVersion = 40402 // some answer this for the latest version of a subject without any
 	codeUnknownSchema  = 40403
 
-	maxAnswer  = 16 << 20 // bytes
-	maxMessage = 300      // bytes
+	// maxAnswer bounds an answer, in bytes: a registry keeps a schema in one record of Kafka, which has 1 MB at most. A list of all
+	// subjects may have 20,000 of them.
+	maxAnswer  = 2 << 20
+	maxMessage = 300 // bytes
 )
 
 // Error is an answer of the registry other than success, or the lack of one.
@@ -108,6 +112,10 @@ func (c *Client) request(ctx context.Context, to endpoint, call func(*srclient.S
 	err := call(client)
 	if err == nil {
 		return nil
+	}
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) && exchange.status == http.StatusOK {
+		return ErrTooLarge
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer within %s: %w", c.timeout, context.DeadlineExceeded)

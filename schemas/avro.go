@@ -25,12 +25,14 @@ const (
 var primitives = []string{"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
 
 // Anyone who can register a schema chooses what we decode with. goavro reserves room for as many items as a block
-// claims, follows a type into itself for as long as the bytes say so, and makes a value of every field. Within these
-// limits a record of 1 MB can't cost more than some tens of MB, or the stack.
+// claims, follows a type into itself for as long as the bytes say so, and makes a value of every field: an item of one
+// byte may have a thousand. Within these limits no record costs more than some 20 MB, or the stack.
 const (
-	maxBlock   = 16384 // items in one block of an array or map; of a field that we then ignore
-	maxNodes   = 1000  // types within a type, a named one counted wherever it is used
-	maxNesting = 4     // arrays and maps within each other
+	maxText    = 256 << 10 // bytes of a schema; ours have 1 KB
+	maxBlock   = 16384     // items in one block of an array or map; of a field that we then ignore
+	maxNodes   = 1000      // types within a type, a named one counted wherever it is used
+	maxNesting = 4         // arrays and maps within each other
+	maxValues  = 1 << 18   // bytes of a record times the types within an item of its arrays and maps
 )
 
 // goavro has this limit as a variable of the package, and no other way to set it
@@ -47,9 +49,10 @@ type avroType struct {
 	items    *avroType // of an array, values of a map
 	branches []*avroType
 
-	least   int // bytes that the shortest value takes
-	nodes   int
-	nesting int
+	least    int // bytes that the shortest value takes
+	nodes    int
+	nesting  int
+	repeated int // nodes of the largest item of an array or map; 0 without any
 }
 
 type avroField struct {
@@ -95,6 +98,9 @@ func (t *avroType) String() string {
 
 // parse reads a schema's JSON. It refuses types that contain themselves and those beyond the limits above.
 func parse(text string) (*avroType, error) {
+	if len(text) > maxText {
+		return nil, fmt.Errorf("the schema has %d bytes, it may have %d", len(text), maxText)
+	}
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber() // a long default would lose digits as float64
 	var tree any
@@ -243,7 +249,7 @@ func (p *parser) fields(tree any, record, namespace string) ([]avroField, error)
 	return fields, nil
 }
 
-// measure sets least, nodes and nesting from the parts, which have theirs.
+// measure sets least, nodes, nesting and repeated from the parts, which have theirs.
 func (t *avroType) measure() {
 	var parts []*avroType
 	switch t.kind {
@@ -270,8 +276,12 @@ func (t *avroType) measure() {
 	for _, part := range parts {
 		t.nodes += part.nodes
 		deepest = max(deepest, part.nesting)
+		t.repeated = max(t.repeated, part.repeated)
 	}
 	t.nesting += deepest
+	if t.kind == kindArray || t.kind == kindMap {
+		t.repeated = max(t.repeated, t.items.nodes+1)
+	}
 }
 
 // codec makes goavro's codec from what concerns the bytes alone. Logical types would come out as times and fractions,

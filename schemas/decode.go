@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,9 @@ const (
 	magic      = 0
 	headerSize = 5 // magic and schema id
 	maxReason  = 300
+
+	// maxLearned bounds the types in all schemas that a decoder keeps, of which ours have 7 each at most.
+	maxLearned = 50_000
 )
 
 // UnknownSchemaError says that a record's schema has to be learned first.
@@ -43,6 +47,7 @@ func unreadable(format string, args ...any) *UnreadableError {
 // Decoder reads records with the schemas that it has learned. It is safe for concurrent use.
 type Decoder struct {
 	learning sync.Mutex
+	learned  int                             // types; guarded by learning
 	writers  atomic.Pointer[map[int]*writer] // replaced as a whole: reading takes no lock
 }
 
@@ -54,13 +59,24 @@ func NewDecoder() *Decoder {
 }
 
 // Learn makes the decoder read records of schema id. When the text can't be parsed, is none of our records, or can't be
-// resolved to ours, it makes Decode report such records as unreadable.
-func (d *Decoder) Learn(id int, schemaText string) {
-	w := newWriter(id, schemaText)
+// resolved to ours, it makes Decode report such records as unreadable. When it has learned more than memory should hold, it
+// forgets the others.
+func (d *Decoder) Learn(id int, schemaText string) { d.learn(newWriter(id, schemaText)) }
+
+// Refuse makes Decode report the records of a schema as unreadable, for a reason that the caller has.
+func (d *Decoder) Refuse(id int, reason string) {
+	d.learn(&writer{id: id, nodes: 1, verdict: unreadable("schema %d: %s", id, reason)})
+}
+
+func (d *Decoder) learn(w *writer) {
 	d.learning.Lock()
 	defer d.learning.Unlock()
 	writers := maps.Clone(*d.writers.Load())
-	writers[id] = w
+	if d.learned += w.nodes; d.learned > maxLearned {
+		clear(writers)
+		d.learned = w.nodes
+	}
+	writers[w.id] = w
 	d.writers.Store(&writers)
 }
 
@@ -93,14 +109,16 @@ func (d *Decoder) Decode(wire []byte) (any, error) {
 // writer is how to read what was written with one schema.
 type writer struct {
 	id      int
+	nodes   int    // types in the schema, at least 1
 	record  string // short name
 	codec   *goavro.Codec
+	longest int                 // bytes of a record, behind the schema id
 	unions  map[string][]string // by field: the branches that we can read
 	verdict *UnreadableError    // set when nothing of this schema can be read
 }
 
 func newWriter(id int, schemaText string) *writer {
-	w := &writer{id: id, unions: map[string][]string{}}
+	w := &writer{id: id, nodes: 1, unions: map[string][]string{}}
 	if err := w.resolve(schemaText); err != nil {
 		w.verdict = unreadable("schema %d: %v", id, err)
 	}
@@ -130,6 +148,11 @@ func (w *writer) resolve(schemaText string) error {
 			w.unions[want.name] = field.typ.readableBranches(want.typ)
 		}
 	}
+	w.nodes = schema.nodes
+	w.longest = math.MaxInt
+	if schema.repeated > 0 {
+		w.longest = maxValues / schema.repeated
+	}
 	w.codec, err = schema.codec()
 	return err
 }
@@ -148,6 +171,9 @@ func recordOf(schema *avroType) (string, error) {
 func (w *writer) decode(payload []byte) (any, error) {
 	if w.verdict != nil {
 		return nil, w.verdict
+	}
+	if len(payload) > w.longest {
+		return nil, unreadable("schema %d: %d bytes are more than the %d that a record with such arrays and maps may have", w.id, len(payload), w.longest)
 	}
 	native, rest, err := w.codec.NativeFromBinary(payload)
 	if err != nil {

@@ -160,6 +160,7 @@ func TestUnreadableSchemas(t *testing.T) {
 		{"an array of nulls", extra(`{"type":"array","items":"null"}`), "take no bytes"},
 		{"an array of empty records", extra(`{"type":"array","items":{"type":"record","name":"E","fields":[]}}`), "take no bytes"},
 		{"a type of a million", extra(laughs.String()), "too large"},
+		{"a text of 300 KB", strings.Repeat(" ", 300_000) + schemas.Text("Heartbeat"), "it may have 262144"},
 		{"maps in maps in maps", extra(strings.Repeat(`{"type":"map","values":`, 5) + `"int"` + strings.Repeat(`}`, 5)), "within each other"},
 		{"a fixed of no size", extra(`{"type":"fixed","name":"F","size":0}`), "has no size"},
 		{"an enum of no symbols", extra(`{"type":"enum","name":"E"}`), "not valid"},

@@ -13,13 +13,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"openbank/audit"
 	"openbank/bank"
 	"openbank/certs"
 	"openbank/connect"
+	"openbank/embedded"
 	"openbank/process"
+	"openbank/registry"
 	"openbank/topology"
 )
 
@@ -30,6 +33,9 @@ const (
 	transferAnswers = "money_transfer_feedback"
 	deadLetter      = ".dead-letter"
 
+	// maxRecord is the brokers' default for the largest record batch, in bytes.
+	maxRecord = 1048588
+
 	// reasonable is a time that nothing healthy needs.
 	reasonable = 90 * time.Second
 )
@@ -39,6 +45,7 @@ type world struct {
 	t        *testing.T
 	brokers  []string
 	registry string // URL
+	schemas  *registry.Client
 	database string // URL, the superuser's
 	client   *kgo.Client
 	codec    *connect.Codec
@@ -53,13 +60,14 @@ func (w *world) reach(identity certs.Files) {
 	w.kafka = connect.Kafka{
 		Brokers: w.brokers, SSLCA: identity.CA, SSLCert: identity.Cert, SSLKey: identity.Key, SSLKeyPassword: identity.Password, SSLVerifyHostname: true,
 	}
-	registry, err := (connect.Registry{URLs: []string{w.registry}}).Client(slog.New(slog.DiscardHandler))
-	if err != nil {
+	var err error
+	if w.schemas, err = (connect.Registry{URLs: []string{w.registry}}).Client(slog.New(slog.DiscardHandler)); err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(registry.Close)
-	w.codec = connect.NewCodec(registry)
-	if w.client, err = w.kafka.Client("test", kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100000), kgo.ProducerBatchMaxBytes(1048588)); err != nil {
+	w.t.Cleanup(w.schemas.Close)
+	w.codec = connect.NewCodec(w.schemas)
+	if w.client, err = w.kafka.Client("test", kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100000), kgo.ProducerBatchMaxBytes(maxRecord),
+		kgo.MaxBufferedBytes(64<<20)); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(w.client.Close)
@@ -67,7 +75,7 @@ func (w *world) reach(identity certs.Files) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	target := &topology.Target{Kafka: w.client, Registry: registry, Brokers: len(w.brokers), Logger: slog.New(slog.DiscardHandler)}
+	target := &topology.Target{Kafka: w.client, Registry: w.schemas, Brokers: len(w.brokers), Logger: slog.New(slog.DiscardHandler)}
 	plan, err := target.Plan(w.t.Context(), want)
 	if err == nil {
 		err = target.Apply(w.t.Context(), plan)
@@ -85,6 +93,25 @@ func (w *world) environment(identity certs.Files) []string {
 		"KAFKA_SSL_CA_LOCATION=" + identity.CA, "KAFKA_SSL_CERT_LOCATION=" + identity.Cert,
 		"KAFKA_SSL_KEY_LOCATION=" + identity.Key, "KAFKA_SSL_KEY_PASSWORD=" + identity.Password,
 	}
+}
+
+// newEmbedded is a world in this process, but for Postgres.
+func newEmbedded(t *testing.T, config embedded.Config) (*world, *embedded.Bank) {
+	t.Helper()
+	around, err := embedded.Start(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := around.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	w := &world{t: t, brokers: strings.Split(around.Kafka.Addresses(), ","), registry: around.Registry.URL(), database: around.Postgres.URL("")}
+	w.reach(around.Certificate("command-handler"))
+	return w, around
 }
 
 // program is a running command.
@@ -218,6 +245,60 @@ func (w *world) send(records ...*kgo.Record) {
 	if err := w.client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// answered waits until there are n records on a topic of answers.
+func (w *world) answered(topic string, n int) {
+	w.t.Helper()
+	count := 0
+	if err := w.read([]string{topic}, reasonable, func(*kgo.Record) { count++ }, func() bool { return count >= n }); err != nil {
+		w.t.Fatalf("%d of %d records on %s: %v", count, n, topic, err)
+	}
+}
+
+// read reads committed records from the beginning, until enough says so and all that there is then has been read.
+func (w *world) read(topics []string, within time.Duration, each func(*kgo.Record), enough func() bool) error {
+	client, err := w.kafka.Client("reader", kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.KeepControlRecords(), kgo.FetchMaxBytes(16<<20), kgo.FetchMaxWait(100*time.Millisecond))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(w.t.Context(), within)
+	defer cancel()
+	next := map[spot]int64{} // by partition
+	poll := func() error {
+		fetched := client.PollFetches(ctx)
+		fetched.EachRecord(func(r *kgo.Record) {
+			next[spot{r.Topic, r.Partition, 0}] = r.Offset + 1
+			if !r.Attrs.IsControl() {
+				each(r)
+			}
+		})
+		if ctx.Err() != nil {
+			return fmt.Errorf("not within %s", within)
+		}
+		return nil
+	}
+	for !enough() {
+		if err := poll(); err != nil {
+			return err
+		}
+	}
+	ends, err := kadm.NewClient(client).ListCommittedOffsets(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	for behind := true; behind; {
+		behind = false
+		ends.Each(func(end kadm.ListedOffset) { behind = behind || next[spot{end.Topic, end.Partition, 0}] < end.Offset })
+		if behind {
+			if err := poll(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // settled waits until every command is answered, and holds the bank to its rules.
