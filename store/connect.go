@@ -37,6 +37,12 @@ var (
 		"statement_timeout":                   "60s",
 		"idle_in_transaction_session_timeout": "30s",
 	}
+	// A slot is looked at often and for moments, and nothing may keep its handler.
+	leasing = map[string]string{
+		"lock_timeout":                        "4s",
+		"statement_timeout":                   "4s",
+		"idle_in_transaction_session_timeout": "0",
+	}
 	// Verify and replay read whole tables, a migration may wait for another one.
 	reading = map[string]string{
 		"lock_timeout":                        "0",
@@ -97,7 +103,7 @@ func User(database string) (string, error) {
 }
 
 // pool opens a pool of at most size sessions with the given settings.
-func (s *Store) pool(cfg pq.Config, size int, session map[string]string, silence time.Duration,
+func (s *Store) pool(cfg pq.Config, size int, session map[string]string, dial dialer,
 	ready func(context.Context, driver.Conn) error,
 ) (*sqlx.DB, error) {
 	cfg = cfg.Clone()
@@ -109,7 +115,7 @@ func (s *Store) pool(cfg pq.Config, size int, session map[string]string, silence
 	if err != nil {
 		return nil, fmt.Errorf("preparing to connect: %w", err)
 	}
-	c.Dialer(dialer{silence: silence})
+	c.Dialer(dial)
 	db := sqlx.NewDb(sql.OpenDB(connector{c, s.forgetTopics, ready}), "postgres")
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -10,6 +12,7 @@ import (
 // otherwise its session would keep the locked accounts, and ours would wait for an answer, for hours.
 type dialer struct {
 	silence time.Duration // longest wait for a reply; 0: none, for statements that may take long
+	lines   *lines        // where the connections are noted, if not nil
 }
 
 // unacknowledged is how long sent bytes may stay without an acknowledgement before the kernel gives the connection up.
@@ -21,10 +24,16 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 		Control:         limitUnacknowledged,
 	}
 	c, err := nd.DialContext(ctx, network, address)
-	if err != nil || d.silence == 0 {
-		return c, err
+	if err != nil {
+		return nil, err
 	}
-	return &quietConn{Conn: c, silence: d.silence}, nil
+	if d.silence > 0 {
+		c = &quietConn{Conn: c, silence: d.silence}
+	}
+	if d.lines != nil {
+		return d.lines.note(ctx, c)
+	}
+	return c, nil
 }
 
 func (d dialer) Dial(network, address string) (net.Conn, error) {
@@ -58,3 +67,49 @@ func (c *quietConn) Read(b []byte) (int, error) {
 	}
 	return c.Conn.Read(b)
 }
+
+// lines are connections that can be cut: lib/pq leaves a statement whose context ends to the server, which may stand still.
+type lines struct {
+	mu   sync.Mutex
+	open map[*line]struct{}
+}
+
+type line struct {
+	net.Conn
+	of *lines
+}
+
+// note takes a connection that was opened, unless ctx has ended: who cuts the lines then has not seen it.
+func (l *lines) note(ctx context.Context, c net.Conn) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), c.Close())
+	}
+	if l.open == nil {
+		l.open = map[*line]struct{}{}
+	}
+	n := &line{c, l}
+	l.open[n] = struct{}{}
+	return n, nil
+}
+
+func (n *line) Close() error {
+	n.of.mu.Lock()
+	delete(n.of.open, n)
+	n.of.mu.Unlock()
+	return n.Conn.Close()
+}
+
+// cut ends all connections: whoever waits for an answer gets an error at once.
+func (l *lines) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n := range l.open {
+		_ = n.Conn.Close()
+	}
+	clear(l.open)
+}
+
+// until cuts the lines when ctx ends, until it is told to let be.
+func (l *lines) until(ctx context.Context) (letBe func() bool) { return context.AfterFunc(ctx, l.cut) }

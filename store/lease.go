@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // Lease is a number, a slot, that no other session has under the same name. A handler's identities in Kafka are made of
@@ -20,10 +22,12 @@ import (
 // server restarts. Keep takes it again then. That the lease is held when one looks is no proof a moment later; what
 // keeps two handlers apart then is Kafka's fencing.
 type Lease struct {
-	s    *Store
-	name string
-	slot int
-	held atomic.Bool
+	s     *Store
+	name  string
+	slot  int
+	held  atomic.Bool
+	db    *sqlx.DB // sessions of its own
+	lines lines    // and their connections: a server that stands still must not keep us
 
 	mu   sync.Mutex // guards the session
 	conn *sql.Conn
@@ -39,7 +43,7 @@ type backend struct {
 const (
 	// leaseInterval is the time between two looks at the slots.
 	leaseInterval = 500 * time.Millisecond
-	// leasePatience bounds a look, or a server that stands still would go unnoticed.
+	// leasePatience bounds a look, and each answer: or a server that stands still would go unnoticed.
 	leasePatience = 5 * time.Second
 )
 
@@ -73,8 +77,12 @@ var errNoSlot = errors.New("every slot is taken")
 // Errors: ctx's, or a *FatalError.
 func (s *Store) Lease(ctx context.Context, name string, slots int) (*Lease, error) {
 	l := &Lease{s: s, name: name, slot: -1}
-	err := s.retry(ctx, func(ctx context.Context) error {
-		return l.connect(ctx, func() error {
+	var err error
+	if l.db, err = s.pool(s.settings, 4, leasing, dialer{silence: leasePatience, lines: &l.lines}, nil); err != nil {
+		return nil, err
+	}
+	err = s.retry(ctx, func(ctx context.Context) error {
+		return l.connect(ctx, func(ctx context.Context) error {
 			for slot := range slots {
 				taken, err := l.try(ctx, slot)
 				if err != nil {
@@ -89,6 +97,7 @@ func (s *Store) Lease(ctx context.Context, name string, slots int) (*Lease, erro
 		})
 	})
 	if err != nil {
+		l.Release()
 		return nil, err
 	}
 	return l, nil
@@ -101,19 +110,21 @@ func (l *Lease) Slot() int { return l.slot }
 func (l *Lease) Held() bool { return l.held.Load() }
 
 // connect opens a session and has take lock something in it.
-func (l *Lease) connect(ctx context.Context, take func() error) error {
+func (l *Lease) connect(ctx context.Context, take func(context.Context) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.disconnect()
-	conn, err := l.s.reading.Conn(ctx)
+	defer l.lines.until(ctx)()
+	conn, err := l.db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("opening a session for the lease: %w", err)
 	}
 	l.conn = conn
+	ctx = context.WithoutCancel(ctx) // the end of ctx cuts the line
 	var now backend
 	err = conn.QueryRowContext(ctx, `SELECT pid, CAST(backend_start AS text) FROM pg_stat_activity WHERE pid = pg_backend_pid()`).Scan(&now.pid, &now.since)
 	if err == nil {
-		err = take()
+		err = take(ctx)
 	}
 	if err != nil {
 		l.disconnect()
@@ -189,11 +200,15 @@ func (l *Lease) Keep(ctx context.Context, freed func(ctx context.Context, slot i
 
 // look reads which slots are taken. Ours counts only when it is our session that has it.
 func (l *Lease) look(ctx context.Context) (map[int]bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, leasePatience)
-	defer cancel()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rows, err := l.conn.QueryContext(ctx, heldSlotsSQL, int64(uint32(l.key()))) //nolint:sqlclosecheck // eachRow closes them
+	if l.conn == nil {
+		return nil, driver.ErrBadConn
+	}
+	ctx, cancel := context.WithTimeout(ctx, leasePatience)
+	defer cancel()
+	defer l.lines.until(ctx)()
+	rows, err := l.conn.QueryContext(context.WithoutCancel(ctx), heldSlotsSQL, int64(uint32(l.key()))) //nolint:sqlclosecheck // eachRow closes them
 	if err != nil {
 		return nil, err
 	}
@@ -211,11 +226,24 @@ func (l *Lease) look(ctx context.Context) (map[int]bool, error) {
 	return held, err
 }
 
+// Confirm asks the server whether the lease is ours at this moment, whatever Keep last saw. Error: that it is not, or that the server did
+// not say; Keep sees to that.
+func (l *Lease) Confirm(ctx context.Context) error {
+	now, err := l.look(ctx)
+	if err == nil && !now[l.slot] {
+		err = errors.New("its session is lost")
+	}
+	if err != nil {
+		return fmt.Errorf("asking whether slot %d is ours: %w", l.slot, err)
+	}
+	return nil
+}
+
 // again takes the very same slot in a new session.
 func (l *Lease) again(ctx context.Context) error {
 	l.s.surroundings.log.Warn("the session that holds our slot is lost: nothing is published until it is back", "group", l.name, "slot", l.slot)
 	err := l.s.retry(ctx, func(ctx context.Context) error {
-		return l.connect(ctx, func() error {
+		return l.connect(ctx, func(ctx context.Context) error {
 			taken, err := l.try(ctx, l.slot)
 			if err != nil || taken {
 				return err
@@ -252,33 +280,41 @@ func (l *Lease) usurped(ctx context.Context) error {
 // Clean runs f for a slot that nobody has, and has whoever takes it meanwhile wait. It does nothing when the slot is
 // taken, or when another one cleans up there already. Errors: f's, or what kept it from being run.
 func (l *Lease) Clean(ctx context.Context, slot int, f func(context.Context) error) (err error) {
-	conn, err := l.s.reading.Conn(ctx)
+	defer l.lines.until(ctx)()
+	conn, err := l.db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("opening a session to clean up: %w", err)
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
+	defer func() {
+		if e := conn.Close(); e != nil && !isConnectionError(e) {
+			err = errors.Join(err, fmt.Errorf("closing the session: %w", e))
+		}
+	}()
+	asking := context.WithoutCancel(ctx) // the end of ctx cuts the line
 	var ours bool
-	if err := conn.QueryRowContext(ctx, tryLockSQL, l.cleaning(), slot).Scan(&ours); err != nil || !ours {
+	if err := conn.QueryRowContext(asking, tryLockSQL, l.cleaning(), slot).Scan(&ours); err != nil || !ours {
 		return wrap("taking a slot to clean up", err)
 	}
 	defer func() {
-		if _, e := conn.ExecContext(context.WithoutCancel(ctx), unlockSQL, l.cleaning(), slot); e != nil {
+		if _, e := conn.ExecContext(asking, unlockSQL, l.cleaning(), slot); e != nil {
 			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the lock ends with the session
 		}
 	}()
 	var taken bool
-	err = conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM (`+heldSlotsSQL+`) l (slot, pid) WHERE slot = $2)`, int64(uint32(l.key())), slot).Scan(&taken)
+	err = conn.QueryRowContext(asking, `SELECT EXISTS (SELECT FROM (`+heldSlotsSQL+`) l (slot, pid) WHERE slot = $2)`, int64(uint32(l.key())), slot).Scan(&taken)
 	if err != nil || taken {
 		return wrap("asking whether a slot is taken", err)
 	}
 	return f(ctx)
 }
 
-// Release gives the slot back. It may be called twice.
+// Release gives the slot back, whatever state the server is in. It may be called twice.
 func (l *Lease) Release() {
+	l.lines.cut()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.disconnect()
+	_ = l.db.Close() // of sessions that were cut
 }
 
 func wrap(what string, err error) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func lease(t *testing.T, s *Store, slots int) *Lease {
@@ -194,5 +196,64 @@ func TestWhoTakesASlotWaitsForWhoCleansUpInIt(t *testing.T) {
 	}
 	if err := <-taken; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// freeze stops a session's process until the test ends: its connection stays open, and nothing is answered.
+func freeze(t *testing.T, b backend) {
+	t.Helper()
+	if err := syscall.Kill(b.pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(b.pid, syscall.SIGCONT) })
+}
+
+func TestALookAtAServerThatStandsStillEnds(t *testing.T) {
+	t.Parallel()
+	l := lease(t, open(t, database(t)), 10)
+	freeze(t, l.us)
+	begin := time.Now()
+	if _, err := l.look(t.Context()); err == nil {
+		t.Fatal("the server answered")
+	}
+	if took := time.Since(begin); took > leasePatience+time.Second {
+		t.Errorf("a look took %s", took)
+	}
+}
+
+func TestALeaseIsGivenUpAtOnceWhenTheServerStandsStill(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*Lease, context.CancelFunc){
+		"Keep is told to end": func(_ *Lease, cancel context.CancelFunc) { cancel() },
+		"it is released":      func(l *Lease, _ context.CancelFunc) { l.Release() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := lease(t, open(t, database(t)), 10)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			freeze(t, l.us)
+			looked := make(chan error, 1)
+			go func() {
+				_, err := l.look(ctx)
+				looked <- err
+			}()
+			await(t, "a look", func() bool {
+				if l.mu.TryLock() {
+					l.mu.Unlock()
+					return false
+				}
+				return true
+			})
+			begin := time.Now()
+			end(l, cancel)
+			if err := <-looked; err == nil {
+				t.Error("the server answered")
+			}
+			l.Release()
+			if took := time.Since(begin); took > time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
 	}
 }

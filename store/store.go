@@ -30,6 +30,7 @@ import (
 	"sync/atomic"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // Config says where the bank's database is.
@@ -58,10 +59,11 @@ type Config struct {
 // Store is a bank's database. Its methods may be called concurrently.
 type Store struct {
 	layout       layout
-	setting      string   // that led there
-	target       string   // where we are connected to, for sentences; no password
-	executing    *sqlx.DB // sessions with time-outs and prepared statements
-	reading      *sqlx.DB // sessions for migrations, verify, replay
+	setting      string    // that led there
+	target       string    // where we are connected to, for sentences; no password
+	settings     pq.Config // of every session; with the password
+	executing    *sqlx.DB  // sessions with time-outs and prepared statements
+	reading      *sqlx.DB  // sessions for migrations, verify, replay
 	surroundings surroundings
 	random       io.Reader // for IBANs and tokens
 	unguarded    bool
@@ -98,6 +100,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s := &Store{
 		setting:      c.Setting,
 		target:       mask(cfg),
+		settings:     cfg,
 		surroundings: surroundings{log: c.Logger},
 		random:       rand.Reader,
 		unguarded:    c.Unguarded,
@@ -106,10 +109,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		topics:       make(map[topic]int32),
 	}
 	s.surroundings.log = c.Logger.With("database", s.target)
-	if s.executing, err = s.pool(cfg, c.Sessions, executing, silence, s.serve); err != nil {
+	if s.executing, err = s.pool(cfg, c.Sessions, executing, dialer{silence: silence}, s.serve); err != nil {
 		return nil, err
 	}
-	if s.reading, err = s.pool(cfg, 4, reading, 0, nil); err != nil {
+	if s.reading, err = s.pool(cfg, 4, reading, dialer{}, nil); err != nil {
 		return nil, errors.Join(err, s.executing.Close())
 	}
 	s.reading.SetMaxIdleConns(1)
