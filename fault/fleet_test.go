@@ -173,10 +173,9 @@ func (f *fleet) start(number int, more ...string) (*process.Process, string, err
 	return p, log, err
 }
 
-// wasEvicted says whether a handler ended because another one has its identity.
+// wasEvicted says whether a handler ended because another one has its slot.
 func wasEvicted(p *process.Process, log string) bool {
-	last := lastLine(log)
-	return p.Err() != nil && !wasKilled(p) && (strings.Contains(last, "has taken slot") || strings.Contains(last, "has this one's place in group"))
+	return p.Err() != nil && !wasKilled(p) && strings.Contains(lastLine(log), "has taken slot")
 }
 
 func wasKilled(p *process.Process) bool {

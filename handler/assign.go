@@ -21,6 +21,10 @@ const (
 // rebalance is called back from Poll and Close.
 func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 	return func(c *kafka.Consumer, event kafka.Event) error {
+		if l.rejoining || c != l.consumer { // it is fenced, and what it had is forgotten
+			_ = c.IncrementalUnassign(nil)
+			return nil
+		}
 		var err error
 		switch e := event.(type) {
 		case kafka.AssignedPartitions:
@@ -28,7 +32,7 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 		case kafka.RevokedPartitions:
 			err = l.revoked(work, e.Partitions, c.AssignmentLost())
 		}
-		if err != nil {
+		if err != nil && !isKafka(err, kafka.ErrFatal) { // which Poll tells with its reason
 			l.h.fail(fmt.Errorf("taking part in group %s: %w", l.h.cfg.Group, err))
 		}
 		return nil // the library ignores it
@@ -111,7 +115,11 @@ func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, 
 	}
 	offsets := make([]int64, len(epochs))
 	err := until(ctx, l.log, "reading the group's committed offsets", func() error {
-		committed, err := l.consumer.Committed(asked, askTimeout)
+		var committed []kafka.TopicPartition
+		err := l.ask(func(c *kafka.Consumer) (err error) {
+			committed, err = c.Committed(asked, askTimeout)
+			return err
+		})
 		for i, c := range committed {
 			if c.Error != nil {
 				err = errors.Join(err, fmt.Errorf("partition %d: %w", c.Partition, c.Error))
@@ -180,7 +188,11 @@ func (l *lane) rewind(ctx context.Context, to map[*epoch]int64) error {
 		if len(offsets) == 0 {
 			return nil
 		}
-		set, err := l.consumer.CommitOffsets(offsets)
+		var set []kafka.TopicPartition
+		err := l.ask(func(c *kafka.Consumer) (err error) {
+			set, err = c.CommitOffsets(offsets)
+			return err
+		})
 		for _, s := range set {
 			err = errors.Join(err, s.Error)
 		}
@@ -201,8 +213,10 @@ func (l *lane) checkOffsets(cause error) {
 		l.background.Go(func() {
 			var low, high int64
 			err := until(e.ctx, l.log, "reading the bounds of the log", func() (err error) {
-				low, high, err = l.consumer.QueryWatermarkOffsets(l.topic.name, e.partition, askTimeout)
-				return err
+				return l.ask(func(c *kafka.Consumer) (err error) {
+					low, high, err = c.QueryWatermarkOffsets(l.topic.name, e.partition, askTimeout)
+					return err
+				})
 			})
 			if err != nil {
 				return

@@ -28,8 +28,10 @@ const (
 type lane struct {
 	h        *Handler
 	log      *slog.Logger
+	suffix   string // of its identities in Kafka
 	topic    topic
 	consumer *kafka.Consumer
+	inUse    sync.RWMutex // held to write by whoever replaces consumer, to read by whoever uses it outside of the Poll goroutine
 	link     *link
 	queue    *queue
 	letters  *letters
@@ -48,14 +50,36 @@ type lane struct {
 	paused bool // by back-pressure
 	said   string
 
+	rejoining bool      // a fenced consumer is about to be replaced
+	fencings  int       // soon after each other
+	fencedAt  time.Time // the last of them
+
 	// These belong to the execute goroutine.
 	working map[*epoch]struct{} // epochs whose published_to Postgres may not hold yet
 }
 
 func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 	log := h.log.With("topic", t.name)
-	link := newLink(log, h.cfg.Kafka)
-	cfg := h.cfg.Kafka.config(h.cfg.ClientID+"-"+suffix, link.logs)
+	l := &lane{
+		h: h, log: log, suffix: suffix, topic: t, link: newLink(log, h.cfg.Kafka),
+		queue:   newQueue(2*h.cfg.MaxBatch, queueBytes),
+		letters: newLetters(h, t),
+		control: make(chan func(), 64), drained: make(chan struct{}, 1),
+		epochs: map[int32]*epoch{}, working: map[*epoch]struct{}{},
+	}
+	var err error
+	if l.consumer, err = l.newConsumer(); err != nil {
+		l.link.close()
+		return nil, err
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	return l, nil
+}
+
+// newConsumer makes a member of the group that has not joined yet.
+func (l *lane) newConsumer() (*kafka.Consumer, error) {
+	h := l.h
+	cfg := h.cfg.Kafka.config(h.cfg.ClientID+"-"+l.suffix, l.link.logs)
 	for k, v := range (kafka.ConfigMap{
 		"group.id":                      h.cfg.Group,
 		"partition.assignment.strategy": assignor,
@@ -77,22 +101,13 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 		cfg[k] = v
 	}
 	if h.static {
-		cfg["group.instance.id"] = h.instanceID() + "-" + suffix
+		cfg["group.instance.id"] = h.instanceID() + "-" + l.suffix
 	}
 	consumer, err := kafka.NewConsumer(&cfg)
 	if err != nil {
-		link.close()
 		return nil, fmt.Errorf("making a Kafka consumer: %w", err)
 	}
-	l := &lane{
-		h: h, log: log, topic: t, consumer: consumer, link: link,
-		queue:   newQueue(2*h.cfg.MaxBatch, queueBytes),
-		letters: newLetters(h, t),
-		control: make(chan func(), 64), drained: make(chan struct{}, 1),
-		epochs: map[int32]*epoch{}, working: map[*epoch]struct{}{},
-	}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	return l, nil
+	return consumer, nil
 }
 
 // abandon closes a lane whose goroutines were not started.
@@ -106,8 +121,8 @@ func (l *lane) abandon() {
 // until stop is closed, then leaves the group.
 func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 	defer l.link.close()
-	if err := l.consumer.Subscribe(l.topic.name, l.rebalance(work)); err != nil {
-		l.h.fail(fmt.Errorf("subscribing to %s: %w", l.topic.name, err))
+	if err := l.subscribe(work); err != nil {
+		l.h.fail(err)
 	}
 	for {
 		select {
@@ -134,12 +149,20 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 		case *kafka.Message:
 			l.take(e)
 		case kafka.Error:
-			l.clientError(e)
+			l.clientError(work, e)
 		case kafka.OffsetsCommitted:
 			l.committed(e.Error)
 		}
 		l.relieve()
 	}
+}
+
+// subscribe joins the group.
+func (l *lane) subscribe(work context.Context) error {
+	if err := l.consumer.Subscribe(l.topic.name, l.rebalance(work)); err != nil {
+		return fmt.Errorf("subscribing to %s: %w", l.topic.name, err)
+	}
+	return nil
 }
 
 // leave has the group give our partitions to others at once. Close alone does not: a static member's place is kept for it.
@@ -355,10 +378,10 @@ func (l *lane) committed(err error) {
 }
 
 // clientError takes an error event of the consumer.
-func (l *lane) clientError(err kafka.Error) {
+func (l *lane) clientError(work context.Context, err kafka.Error) {
 	switch {
 	case err.IsFatal() && strings.Contains(err.Error(), kafka.ErrFencedInstanceID.String()): // its own code is that of any fatal error
-		l.h.fail(errors.New(replaced(l.h.cfg.Group, l.h.instanceID())))
+		l.fenced(work)
 	case err.IsFatal():
 		l.h.fail(fmt.Errorf("the Kafka consumer of %s can't go on: %w", l.topic.name, err))
 	case err.Code() == kafka.ErrAutoOffsetReset || err.Code() == kafka.ErrOffsetOutOfRange:

@@ -14,10 +14,10 @@ func otherAssignor(group string) string {
 		"there can only be one in a group: stop the older handlers, and work begins", group, assignor)
 }
 
-// replaced is for whoever finds that one handler has ended another.
+// replaced is for whoever gave two handlers the same place.
 func replaced(group, instance string) string {
-	return fmt.Sprintf("another handler has this one's place in group %s, %s: it took the slot while our session with Postgres was lost, "+
-		"or KAFKA_GROUP_INSTANCE_ID is the same for both. This one ends: start it again, for a place of its own", group, instance)
+	return fmt.Sprintf("another handler has this one's place in group %s, %s, and took it back when we did: "+
+		"KAFKA_GROUP_INSTANCE_ID is the same for both. This one ends: give it another, or none, for a place of its own", group, instance)
 }
 
 // takeOver brings the database to what this code needs, once. It is left as it is until the group has let this handler in, and with that

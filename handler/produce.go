@@ -378,7 +378,11 @@ func (l *lane) storeOffsets(offsets []kafka.TopicPartition) {
 		return
 	}
 	crash.Point("before-store-offsets", len(offsets))
-	stored, err := l.consumer.StoreOffsets(offsets)
+	var stored []kafka.TopicPartition
+	err := l.ask(func(c *kafka.Consumer) (err error) {
+		stored, err = c.StoreOffsets(offsets)
+		return err
+	})
 	crash.Point("after-store-offsets", len(offsets))
 	for _, s := range stored {
 		err = errors.Join(err, s.Error)

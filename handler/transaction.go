@@ -150,12 +150,18 @@ func (p *producer) commit(ctx context.Context, batches []executed) error {
 		if len(offsets) == 0 {
 			continue
 		}
-		if l.consumer.AssignmentLost() {
-			return ordinary{errors.New("the partitions are lost")} // and their epochs about to end
-		}
-		member, err := l.consumer.GetConsumerGroupMetadata()
+		var member *kafka.ConsumerGroupMetadata
+		err := l.ask(func(c *kafka.Consumer) (err error) {
+			if c.AssignmentLost() {
+				return ordinary{errors.New("the partitions are lost")} // and their epochs about to end
+			}
+			if member, err = c.GetConsumerGroupMetadata(); err != nil {
+				return fmt.Errorf("asking for our place in the group: %w", err)
+			}
+			return nil
+		})
 		if err != nil {
-			return fmt.Errorf("asking for our place in the group: %w", err)
+			return err
 		}
 		crash.Point("before-send-offsets", len(offsets))
 		if err := insist(ctx, func(ctx context.Context) error { return p.client.SendOffsetsToTransaction(ctx, offsets, member) }); err != nil {

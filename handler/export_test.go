@@ -1,0 +1,81 @@
+package handler
+
+import (
+	"context"
+	"sync"
+
+	"openbank/registry"
+	"openbank/store"
+)
+
+// Halfway is a handler that works up to Postgres. What it has executed waits until it is told to publish.
+type Halfway struct {
+	h       *Handler
+	batches chan executed
+	waiting []executed
+	stop    func()
+}
+
+// StartHalfway starts one for transfers, in the first slot of its group.
+func StartHalfway(ctx context.Context, cfg Config, s *store.Store, r *registry.Client) (*Halfway, error) {
+	h, err := New(cfg, s, r)
+	if err != nil {
+		return nil, err
+	}
+	work, fail := context.WithCancelCause(context.WithoutCancel(ctx))
+	h.fail = fail
+	topics, err := h.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLane(h, "cmt", topics[h.cfg.Topics.ConfirmMoneyTransfer])
+	if err != nil {
+		return nil, err
+	}
+	h.lanes = append(h.lanes, l)
+	w := &Halfway{h: h, batches: make(chan executed, 100)}
+	stopPolling := make(chan struct{})
+	var stages sync.WaitGroup
+	stages.Go(func() { l.execute(work, w.batches) })
+	stages.Go(func() { l.consume(work, stopPolling) })
+	w.stop = func() {
+		l.stopTaking()
+		close(stopPolling)
+		fail(errStopped)
+		stages.Wait()
+		h.producer.close()
+		h.lease.Release()
+	}
+	return w, nil
+}
+
+// Executed waits until so many batches wait to be published.
+func (w *Halfway) Executed(ctx context.Context, n int) error {
+	for len(w.waiting) < n {
+		select {
+		case b := <-w.batches:
+			w.waiting = append(w.waiting, b)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Publish publishes the batches that wait, one after the other, as the producer goroutine would.
+func (w *Halfway) Publish(ctx context.Context) error {
+	publish := w.h.producer.publish
+	if w.h.exactlyOnce {
+		publish = w.h.producer.publishOnce
+	}
+	for _, b := range w.waiting {
+		if _, err := publish(ctx, []executed{b}); err != nil {
+			return err
+		}
+	}
+	w.waiting = nil
+	return nil
+}
+
+// Stop ends it; what waits is not published.
+func (w *Halfway) Stop() { w.stop() }
