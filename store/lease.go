@@ -29,9 +29,10 @@ type Lease struct {
 	db    *sqlx.DB // sessions of its own
 	lines lines    // and their connections: a server that stands still must not keep us
 
-	mu   sync.Mutex // guards the session
-	conn *sql.Conn
-	us   backend
+	mu      sync.Mutex // guards the session
+	conn    *sql.Conn
+	us      backend
+	serving bool // the session must be one that executes
 }
 
 // backend is a session as the server knows it; process ids are used again.
@@ -123,6 +124,9 @@ func (l *Lease) connect(ctx context.Context, take func(context.Context) error) e
 	ctx = context.WithoutCancel(ctx) // the end of ctx cuts the line
 	var now backend
 	err = conn.QueryRowContext(ctx, `SELECT pid, CAST(backend_start AS text) FROM pg_stat_activity WHERE pid = pg_backend_pid()`).Scan(&now.pid, &now.since)
+	if err == nil && l.serving {
+		err = l.serve(ctx)
+	}
 	if err == nil {
 		err = take(ctx)
 	}
@@ -133,6 +137,32 @@ func (l *Lease) connect(ctx context.Context, take func(context.Context) error) e
 	l.us = now
 	l.held.Store(true)
 	return nil
+}
+
+// Serve has the lease's session count among those that execute, from now on: so hand-back sees a handler that has nothing to do as well,
+// and one whose sessions were all lost when the database was handed back ends as soon as it has a session again. Error: a *FatalError.
+func (l *Lease) Serve(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.serving {
+		return nil
+	}
+	l.serving = true
+	if l.conn == nil {
+		return nil // whoever opens the next session sees to it
+	}
+	defer l.lines.until(ctx)()
+	err := l.serve(context.WithoutCancel(ctx))
+	var stop *FatalError
+	if err != nil && !errors.As(err, &stop) {
+		l.disconnect() // Keep opens the next one
+		return nil
+	}
+	return err
+}
+
+func (l *Lease) serve(ctx context.Context) error {
+	return l.conn.Raw(func(conn any) error { return l.s.serve(ctx, conn.(driver.Conn)) })
 }
 
 // disconnect ends the session: a connection that went back to the pool would keep the lock.

@@ -7,6 +7,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"openbank/bank"
 )
 
 func lease(t *testing.T, s *Store, slots int) *Lease {
@@ -255,5 +259,25 @@ func TestALeaseIsGivenUpAtOnceWhenTheServerStandsStill(t *testing.T) {
 				t.Errorf("it took %s", took)
 			}
 		})
+	}
+}
+
+func TestAStoreIsClosedInTimeWhenTheServerStandsStill(t *testing.T) {
+	t.Parallel()
+	s := migrated(t)
+	execute(t, s, create(bank.Auto))
+	var pids []int
+	if err := sqlx.SelectContext(t.Context(), s.reading, &pids, `SELECT pid FROM pg_stat_activity WHERE datname = current_database()`); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range pids {
+		freeze(t, backend{pid: pid})
+	}
+	begin := time.Now()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > closePatience+time.Second {
+		t.Errorf("it took %s", took)
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -64,6 +65,7 @@ type Store struct {
 	settings     pq.Config // of every session; with the password
 	executing    *sqlx.DB  // sessions with time-outs and prepared statements
 	reading      *sqlx.DB  // sessions for migrations, verify, replay
+	lines        lines     // the connections of both
 	surroundings surroundings
 	random       io.Reader // for IBANs and tokens
 	unguarded    bool
@@ -109,30 +111,41 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		topics:       make(map[topic]int32),
 	}
 	s.surroundings.log = c.Logger.With("database", s.target)
-	if s.executing, err = s.pool(cfg, c.Sessions, executing, dialer{silence: silence}, s.serve); err != nil {
+	if s.executing, err = s.pool(cfg, c.Sessions, executing, dialer{silence: silence, lines: &s.lines}, s.serve); err != nil {
 		return nil, err
 	}
-	if s.reading, err = s.pool(cfg, 4, reading, dialer{}, nil); err != nil {
+	if s.reading, err = s.pool(cfg, 4, reading, dialer{lines: &s.lines}, nil); err != nil {
 		return nil, errors.Join(err, s.executing.Close())
 	}
 	s.reading.SetMaxIdleConns(1)
+	defer s.lines.until(ctx)()
 	if err := s.retry(ctx, func(ctx context.Context) error { return s.check(ctx, c.Layout, c.Prefer) }); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
+// closePatience is how long an orderly end of the sessions may take.
+const closePatience = 250 * time.Millisecond
+
 // Close closes the sessions; one that is broken already counts as closed. What is being executed fails; nothing that
-// was acknowledged is lost.
+// was acknowledged is lost. A server that stands still is not waited for.
 func (s *Store) Close() error {
+	// Each statement's end is told to the server, and waited for.
+	defer time.AfterFunc(closePatience, s.lines.cut).Stop()
 	var errs []error
 	for _, db := range []*sqlx.DB{s.executing, s.reading} {
 		if err := db.Close(); err != nil && !isConnectionError(err) {
 			errs = append(errs, fmt.Errorf("closing the sessions: %w", err))
 		}
 	}
+	s.lines.cut()
 	return errors.Join(errs...)
 }
+
+// TakenOver says whether the bank was another handler's before, so that commands of its topics may have been handled which it has no
+// progress of. It is known once a session executes.
+func (s *Store) TakenOver() bool { return s.since.Load() > 0 }
 
 // renew drops the sessions that are not in use.
 func (s *Store) renew() {
