@@ -14,7 +14,9 @@ type Source struct {
 	Kafka       connect.Kafka
 	Codec       *connect.Codec
 	DatabaseURL string
-	Topics      Topics
+	// Layout is the names of the tables, clojure or rust; "" for those that are there.
+	Layout string
+	Topics Topics
 
 	// Wait is how long nothing may come of what is under way until it counts as missing.
 	Wait time.Duration
@@ -56,7 +58,7 @@ func Read(ctx context.Context, s Source) (*Evidence, error) {
 		return nil, err
 	}
 	step("reading the database")
-	t := &tables{url: s.DatabaseURL, e: e, same: r.same, at: s.Progress}
+	t := &tables{url: s.DatabaseURL, layout: s.Layout, e: e, same: r.same, at: s.Progress}
 	if err := t.read(ctx); err != nil {
 		return nil, err
 	}

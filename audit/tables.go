@@ -22,10 +22,11 @@ func ReadTables(ctx context.Context, databaseURL string, e *Evidence) error {
 
 // tables is a reading of the database.
 type tables struct {
-	url  string
-	e    *Evidence
-	same sameText
-	at   func(read, all int64)
+	url    string
+	layout string // "" for the one that is there
+	e      *Evidence
+	same   sameText
+	at     func(read, all int64)
 }
 
 func (t *tables) read(ctx context.Context) (err error) {
@@ -40,7 +41,7 @@ func (t *tables) read(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // it only read
-	names, err := store.FindTables(ctx, tx)
+	names, err := store.FindTables(ctx, tx, t.layout)
 	if err != nil {
 		return fmt.Errorf("finding the handler's tables: %w", err)
 	}

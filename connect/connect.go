@@ -58,6 +58,7 @@ type Database struct {
 	Hostname string `name:"db-hostname" environment:"DB_HOSTNAME" placeholder:"HOST" group:"Where the bank is:" help:"Its host, in place of the URL, for clojure_ch's balancedb; localhost when only another of the three is given."`
 	Port     string `name:"db-port" environment:"DB_PORT" placeholder:"PORT" group:"Where the bank is:" help:"Its port; 5432 when not given."`
 	Password string `name:"db-password" environment:"DB_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password of clojure_ch; open-bank when not given. Better in the environment than here."`
+	Layout   string `name:"database-layout" environment:"DATABASE_LAYOUT" placeholder:"NAME" group:"Where the bank is:" help:"Names of its tables, clojure (balance, cac, cmt) or rust (balancer, cacr, cmtr); those that are there when not given."`
 }
 
 // Part is one part of the settings. The method is not called Validate because kong would call that one itself, part by part.

@@ -139,7 +139,7 @@ func TestHelpNamesTheVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(names) != 21 {
+	if len(names) != 22 {
 		t.Errorf("variables %q", names)
 	}
 	for _, name := range names {

@@ -86,9 +86,39 @@ func TestOfBothLayoutsTheOneThatIsInChargeIsRead(t *testing.T) {
 	if s.layout.name != "rust" {
 		t.Errorf("it is the %s layout", s.layout.name)
 	}
-	if names, err := FindTables(t.Context(), connected(t, both[0].asSuperuser(t))); err != nil ||
+	if names, err := FindTables(t.Context(), connected(t, both[0].asSuperuser(t)), ""); err != nil ||
 		names != (Tables{Balance: "balancer", Creations: "cacr", Transfers: "cmtr", AccountType: "type_", Tenure: "tenurer", Topics: "command_topicr"}) {
 		t.Errorf("%+v, %v", names, err)
+	}
+}
+
+// A DATABASE_LAYOUT that was set by mistake would have all accounts unknown, and every command that was handled executed again.
+func TestNoSecondLedgerIsBegunBesideTheOneThatIsThere(t *testing.T) {
+	t.Parallel()
+	inCharge := migrated(t)
+	var url string
+	inCharge.query(t, &url, `SELECT current_database()`)
+	for name, c := range map[string]struct{ url, given, there string }{
+		"a predecessor's":       {predecessorsBank(t, predecessor.Rust)[0].asSuperuser(t), "clojure", "balancer"},
+		"ours, that is at work": {server.URL(url), "rust", "balance"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := Open(t.Context(), Config{URL: c.url, Layout: c.given, Logger: new(journal).logger()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closed(t, s)
+			var stop *FatalError
+			if err := s.Migrate(t.Context()); !errors.As(err, &stop) || !strings.Contains(err.Error(), "DATABASE_LAYOUT is "+c.given) || !strings.Contains(err.Error(), "("+c.there+", ") {
+				t.Errorf("%v", err)
+			}
+			var there bool
+			s.query(t, &there, `SELECT to_regclass('{balance}') IS NOT NULL`)
+			if there {
+				t.Error("an empty ledger was begun")
+			}
+		})
 	}
 }
 

@@ -118,6 +118,9 @@ type step struct {
 }
 
 func (m *migration) run(ctx context.Context) error {
+	if err := m.checkOther(ctx); err != nil {
+		return err
+	}
 	if err := m.checkColumns(ctx); err != nil {
 		return err
 	}

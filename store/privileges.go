@@ -76,35 +76,37 @@ func (m *migration) checkPrivileges(context.Context) error {
 	if m.has.superuser {
 		return nil
 	}
-	var faults []string
+	var faults, mends []string
+	fault := func(what, mend string) {
+		faults, mends = append(faults, what), append(mends, mend)
+	}
 	user := pq.QuoteIdentifier(m.has.user)
 	creates := m.fresh() || m.lacksOurs() || m.lacksGuard() && !m.unguarded
 	switch {
 	case !creates:
 	case m.has.schema == "":
-		faults = append(faults, fmt.Sprintf("user %s has no schema to make tables in (mend it with: CREATE SCHEMA AUTHORIZATION %s)", user, user))
+		fault("has no schema to make tables in", "CREATE SCHEMA AUTHORIZATION "+user)
 	case !m.has.mayCreate:
-		faults = append(faults, fmt.Sprintf("user %s may make nothing in schema %s (mend it with: GRANT CREATE ON SCHEMA %s TO %s)",
-			user, m.has.schema, pq.QuoteIdentifier(m.has.schema), user))
+		fault("may make nothing in schema "+m.has.schema, fmt.Sprintf("GRANT CREATE ON SCHEMA %s TO %s", pq.QuoteIdentifier(m.has.schema), user))
 	}
 	if !m.fresh() {
 		for _, table := range m.tablesToChange() {
 			if m.has.tables[table] != nil && !m.has.owned[table] {
-				faults = append(faults, fmt.Sprintf("user %s may not change table %s, which is %s's (mend it with: ALTER TABLE %s OWNER TO %s)",
-					user, table, m.has.owners[table], pq.QuoteIdentifier(table), user))
+				fault(fmt.Sprintf("may not change table %s, which is %s's", table, m.has.owners[table]), fmt.Sprintf("ALTER TABLE %s OWNER TO %s", pq.QuoteIdentifier(table), user))
 			}
 		}
 	}
 	if m.grantee == "" {
 		for _, g := range m.has.lacks {
-			faults = append(faults, fmt.Sprintf("user %s lacks %s on %s (mend it with: %s)", user, g.privileges, strings.ToLower(g.object), g.statement))
+			fault(fmt.Sprintf("lacks %s on %s", g.privileges, strings.ToLower(g.object)), g.statement)
 		}
 	}
 	if faults == nil {
 		return nil
 	}
-	return &FatalError{Sentence: m.at + ": privileges are missing: " + strings.Join(faults, "; ") +
-		"; or let the owner of the tables do it once: command-handler migrate, with MIGRATE_DATABASE_URL naming that user", Err: errPrivileges}
+	return &FatalError{Sentence: fmt.Sprintf("%s: user %s lacks privileges, and nothing was changed. It\n  %s\n"+
+		"Either let the owner of the tables do it once: command-handler migrate, with MIGRATE_DATABASE_URL naming that user. Or have a superuser execute\n  %s;",
+		m.at, user, strings.Join(faults, "\n  "), strings.Join(mends, ";\n  "))}
 }
 
 var errPrivileges = errors.New("nothing was changed")

@@ -23,10 +23,13 @@ type Querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// FindTables looks which layout a database has. Errors: a *FatalError, as when it has both and neither is in use; or
-// what Postgres says.
-func FindTables(ctx context.Context, db Querier) (Tables, error) {
-	l, err := findLayout(ctx, db, "", "")
+// FindTables looks which layout a database has, unless one is given: clojure or rust, as DATABASE_LAYOUT says. Errors: a *FatalError, as
+// when it has both and neither is in use; or what Postgres says.
+func FindTables(ctx context.Context, db Querier, given string) (Tables, error) {
+	if err := checkLayout(given); err != nil {
+		return Tables{}, err
+	}
+	l, err := findLayout(ctx, db, given, "")
 	return Tables{l.balance, l.creations, l.transfers, l.accountType, l.tenure, l.topics}, err
 }
 
@@ -52,6 +55,21 @@ SELECT to_regclass('{balance}') IS NOT NULL, to_regclass('{cac}') IS NOT NULL, t
         AND has_table_privilege(to_regclass('{cac}'), 'INSERT') AND has_table_privilege(to_regclass('{cmt}'), 'INSERT'), false),
     to_regclass('{tenure}') IS NOT NULL OR to_regclass('{migration}') IS NOT NULL`
 
+// find looks what a database has of a layout.
+func find(ctx context.Context, db Querier, l layout) (found, error) {
+	f := found{layout: l}
+	var balance, creations, transfers bool
+	if err := db.QueryRowContext(ctx, l.sql(findSQL)).Scan(&balance, &creations, &transfers, &f.writable, &f.ours); err != nil {
+		return f, fmt.Errorf("looking for the bank's tables: %w", err)
+	}
+	for name, there := range map[string]bool{l.balance: balance, l.creations: creations, l.transfers: transfers} {
+		if there {
+			f.tables = append(f.tables, name)
+		}
+	}
+	return f, nil
+}
+
 // findLayout takes the given layout, else that whose tables are there; of two, the one whose tables this user may
 // write, else the one that this handler has in charge, else the preferred one. An empty database gets clojure's names.
 func findLayout(ctx context.Context, db Querier, given, preferred string) (layout, error) {
@@ -61,15 +79,9 @@ func findLayout(ctx context.Context, db Querier, given, preferred string) (layou
 		if l.name == given {
 			return l, nil
 		}
-		f := found{layout: l}
-		var balance, creations, transfers bool
-		if err := db.QueryRowContext(ctx, l.sql(findSQL)).Scan(&balance, &creations, &transfers, &f.writable, &f.ours); err != nil {
-			return layout{}, fmt.Errorf("looking for the bank's tables: %w", err)
-		}
-		for name, there := range map[string]bool{l.balance: balance, l.creations: creations, l.transfers: transfers} {
-			if there {
-				f.tables = append(f.tables, name)
-			}
+		f, err := find(ctx, db, l)
+		if err != nil {
+			return layout{}, err
 		}
 		switch len(f.tables) {
 		case 0:

@@ -15,6 +15,29 @@ func (m *migration) fresh() bool {
 	return m.has.tables[m.layout.balance] == nil && m.has.tables[m.layout.creations] == nil && m.has.tables[m.layout.transfers] == nil
 }
 
+// checkOther refuses to begin an empty ledger beside one of the other layout, as a DATABASE_LAYOUT that was set by mistake would: the
+// accounts and what was handled are in the other one.
+func (m *migration) checkOther(ctx context.Context) error {
+	if !m.fresh() {
+		return nil
+	}
+	for _, l := range layouts {
+		if l.name == m.layout.name {
+			continue
+		}
+		other, err := find(ctx, m.conn, l)
+		if err != nil {
+			return err
+		}
+		if len(other.tables) == 3 {
+			return &FatalError{Sentence: fmt.Sprintf("%s: DATABASE_LAYOUT is %s, of whose tables (%s, %s, %s) there is none, while the bank's accounts are in those of the %s layout (%s, %s, %s): a second, empty ledger would be begun beside it. "+
+				"Leave DATABASE_LAYOUT out or set it to %[6]s, or name an empty database for a new bank",
+				m.at, m.layout.name, m.layout.balance, m.layout.creations, m.layout.transfers, l.name, l.balance, l.creations, l.transfers)}
+		}
+	}
+	return nil
+}
+
 // makeTables leaves the whole of an empty bank or nothing.
 func (m *migration) makeTables(ctx context.Context) error {
 	statements := []string{"reference.sql"}

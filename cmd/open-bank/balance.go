@@ -32,7 +32,7 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
-	db, err := store.Open(ctx, store.Config{URL: c.Database.URL(), Setting: c.Database.Setting(), Logger: slog.New(slog.NewTextHandler(s.stderr, nil))})
+	db, err := store.Open(ctx, store.Config{URL: c.Database.URL(), Setting: c.Database.Setting(), Layout: c.Database.Layout, Logger: slog.New(slog.NewTextHandler(s.stderr, nil))})
 	if err != nil {
 		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
 	}
@@ -50,7 +50,7 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	return err
 }
 
-var errNoTables = errors.New("the database has no tables of a command handler yet: one makes them, or takes over those that are there, when it starts, or by command-handler migrate")
+var errNoTables = errors.New("the database has no tables of a command handler yet (under the names that DATABASE_LAYOUT says, where it is set): one makes them, or takes over those that are there, when it starts, or by command-handler migrate")
 
 func isUndefinedTable(err error) bool {
 	var refused *pq.Error

@@ -24,9 +24,9 @@ const (
 // connection is all the settings that say where a bank is.
 type connection = surroundings.Connection
 
-// prefixes are what the flags of a connection begin with, by its part.
+// prefixes are what the flags of a connection begin with that say where its parts are.
 var prefixes = map[part][]string{
-	kafkaPart: {"kafka-", "ssl-"}, registryPart: {"schema-registry-"}, databasePart: {"database-", "db-"},
+	kafkaPart: {"kafka-", "ssl-"}, registryPart: {"schema-registry-"}, databasePart: {"database-url", "db-"},
 }
 
 // part is one part of a connection.

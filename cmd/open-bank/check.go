@@ -104,7 +104,7 @@ func (c *checkCommand) audit(ctx context.Context, s *session) (*audit.Report, er
 		begun = true
 	}
 	evidence, err := audit.Read(ctx, audit.Source{
-		Kafka: c.Kafka, Codec: connect.NewCodec(client), DatabaseURL: c.Database.URL(), Topics: c.audited(), Wait: c.Wait,
+		Kafka: c.Kafka, Codec: connect.NewCodec(client), DatabaseURL: c.Database.URL(), Layout: c.Database.Layout, Topics: c.audited(), Wait: c.Wait,
 		Step: step, Progress: shown.At,
 	})
 	if err != nil {

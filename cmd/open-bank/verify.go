@@ -47,7 +47,7 @@ func (c *verifyCommand) Run(s *session) error {
 }
 
 func readBooks(ctx context.Context, database connect.Database, logger *slog.Logger) (_ *store.Report, err error) {
-	db, err := store.Open(ctx, store.Config{URL: database.URL(), Setting: database.Setting(), Logger: logger})
+	db, err := store.Open(ctx, store.Config{URL: database.URL(), Setting: database.Setting(), Layout: database.Layout, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
