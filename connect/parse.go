@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -43,9 +44,24 @@ func (p Program) Parse(commands any, args []string, getenv func(string) string, 
 	}
 	parsed, err = parser.Parse(args)
 	if err != nil {
-		return nil, fmt.Errorf("%w (see %s --help)", err, p.Name)
+		return nil, fmt.Errorf("%w (see %s --help)", err, p.reached(err))
 	}
 	return parsed, nil
+}
+
+// reached is the command whose arguments are at fault, as far as they tell: its help has the flags, the program's has only commands.
+func (p Program) reached(err error) string {
+	var failed *kong.ParseError
+	if !errors.As(err, &failed) || failed.Context == nil {
+		return p.Name
+	}
+	name := p.Name
+	for _, step := range failed.Context.Path {
+		if step.Command != nil {
+			name += " " + step.Command.Name
+		}
+	}
+	return name
 }
 
 func (p Program) version() string {

@@ -157,7 +157,8 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 		want        []string
 	}{
 		"no command":             {nil, nil, []string{"expected one of", "open-bank --help"}},
-		"an unknown flag":        {nil, []string{"demo", "--transfer=1"}, []string{"unknown flag --transfer"}},
+		"an unknown flag":        {nil, []string{"demo", "--transfer=1"}, []string{"unknown flag --transfer", "(see open-bank demo --help)"}},
+		"no letter":              {nil, []string{"dead-letters", "show"}, []string{"(see open-bank dead-letters show --help)"}},
 		"no handler":             {nil, []string{"demo", "--handler=/nowhere/command-handler"}, []string{"/nowhere/command-handler", "make build", "--handler"}},
 		"no handler to run":      {nil, []string{"run", "--handler=/nowhere/command-handler"}, []string{"make build"}},
 		"nonsense numbers":       {nil, []string{"demo", "--accounts=1", "--transfers=0", "--rate=-1"}, []string{"--accounts", "--transfers", "--rate"}},
@@ -172,7 +173,7 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 		"nobody at its parts":    {[]string{"DB_HOSTNAME=127.0.0.1", "DB_PORT=1", "DB_PASSWORD=hush"}, []string{"balance", "x"}, []string{"looking x up", "refused"}},
 		"some of the stores":     {[]string{"SSL_PASSWORD=hush"}, []string{"account"}, []string{"SSL_KEYSTORE_LOCATION and SSL_TRUSTSTORE_LOCATION missing"}},
 		"half of TLS":            {[]string{"KAFKA_SSL_KEY_PASSWORD=hush"}, []string{"account"}, []string{"KAFKA_SSL_CA_LOCATION"}},
-		"no amount":              {nil, []string{"transfer", "--from=cash", "--to=x"}, []string{"missing flags: --amount=CENTS"}},
+		"no amount":              {nil, []string{"transfer", "--from=cash", "--to=x"}, []string{"missing flags: --amount=CENTS", "(see open-bank transfer --help)"}},
 		"an amount of letters":   {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=ten"}, []string{"--amount"}},
 		"an amount in euro":      {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=12.50"}, []string{"--amount: amounts are whole cents: 1250 is 12.50 euro"}},
 		"more than there is":     {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=99999999999999999999"}, []string{"64 bits"}},

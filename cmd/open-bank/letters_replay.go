@@ -318,7 +318,7 @@ func (p *replay) answer(ctx context.Context, record *kgo.Record) (string, error)
 	if err != nil {
 		return "", err
 	}
-	if reason, ok := avroFields(message)["reason"]; ok {
+	if reason, ok := plainFields(message)["reason"]; ok {
 		return fmt.Sprintf("answered: no (%s)", reason), nil
 	}
 	if unreadable != "" {

@@ -18,7 +18,8 @@ import (
 
 type showLetterCommand struct {
 	lettersReach
-	Letter position `arg:"" help:"The dead letter, as list names it: TOPIC/PARTITION/OFFSET."`
+	Letter     position `arg:"" help:"The dead letter, as list names it: TOPIC/PARTITION/OFFSET."`
+	ShowTokens bool     `help:"Show the token of an account, which whoever has it can move money with. Bytes that can't be read are shown as they are."`
 }
 
 // Run prints the letter with its headers and its value: the fields if it can be read now, the bytes otherwise.
@@ -57,7 +58,7 @@ func (c *showLetterCommand) Run(s *session) error {
 	}
 	switch {
 	case unreadable == "":
-		fields, err := json.MarshalIndent(avroFields(message), "", "  ")
+		fields, err := json.MarshalIndent(avroFields(message, c.ShowTokens), "", "  ")
 		if err != nil {
 			return err
 		}

@@ -255,3 +255,78 @@ func TestAReplayDoesNotHandleWhatCanNotBe(t *testing.T) {
 		t.Errorf("forged letters: %+v", got)
 	}
 }
+
+// Whoever has an account's token can move its money: it is shown to who asks for it.
+func TestTokensAreHiddenUnlessAskedFor(t *testing.T) {
+	t.Parallel()
+	j := join(t)
+	account := j.done("account")
+	first := &bank.ConfirmMoneyTransfer{ID: newID(), Token: account["token"], Amount: -1, From: account["iban"], To: bank.Cash, Description: "first"}
+	other := *first
+	other.Amount = -2
+	j.transfer(first, 0)
+	letter := j.buried(j.transfer(&other, 0))
+	for name, args := range map[string][]string{
+		"dead-letters show": {"dead-letters", "show", letter.Letter},
+		"tail":              {"tail", transfers, "--from-beginning", "--until-end"},
+		"tail of answers":   {"tail", creationAnswers, "--from-beginning", "--until-end"},
+	} {
+		if got := j.do(args...); got.code != 0 || strings.Contains(got.stdout, account["token"]) || !strings.Contains(got.stdout, hidden) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if got := j.do(append(args, "--show-tokens")...); got.code != 0 || !strings.Contains(got.stdout, account["token"]) || strings.Contains(got.stdout, hidden) {
+			t.Errorf("%s --show-tokens: %+v", name, got)
+		}
+	}
+}
+
+func TestGarbageIsSentToTryDeadLettersOut(t *testing.T) {
+	t.Parallel()
+	j := join(t)
+	sent := map[string]bool{}
+	for _, flags := range [][]string{nil, {"--to=creations", "--count=3"}} {
+		got := j.do(append([]string{"send-garbage"}, flags...)...)
+		if got.code != 0 || !strings.Contains(got.stderr, "dead-letters list") {
+			t.Fatalf("%+v", got)
+		}
+		for line := range strings.Lines(got.stdout) {
+			at, _, _ := strings.Cut(line, " ")
+			sent[at] = true
+		}
+	}
+	if len(sent) != 5 {
+		t.Fatalf("%v", sent)
+	}
+	await(t, "the dead letters", func() bool { return len(j.letters()) == len(sent) })
+	for _, l := range j.letters() {
+		if !sent[l.Was] {
+			t.Errorf("%+v was not sent", l)
+		}
+	}
+	for _, count := range []string{"0", "1001"} {
+		if got := j.do("send-garbage", "--count="+count); got.code != 1 || !strings.Contains(got.stderr, "it must be 1 to 1000") {
+			t.Errorf("%+v", got)
+		}
+	}
+	if got := j.do("check"); got.code != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A layout that is given is the one that is looked at.
+func TestTheToolsTakeALayout(t *testing.T) {
+	t.Parallel()
+	j := join(t)
+	account := j.done("account")
+	for _, args := range [][]string{{"balance", account["iban"]}, {"verify"}, {"check"}} {
+		if got := j.do(append(args, "--database-layout=clojure")...); got.code != 0 {
+			t.Errorf("%v: %+v", args, got)
+		}
+		if got := j.do(append(args, "--database-layout=rust")...); got.code != 1 || !strings.Contains(got.stderr, "DATABASE_LAYOUT") {
+			t.Errorf("%v in a layout that is not there: %+v", args, got)
+		}
+		if got := j.do(append(args, "--database-layout=kotlin")...); got.code != 1 || !strings.Contains(got.stderr, `DATABASE_LAYOUT is "kotlin"`) {
+			t.Errorf("%v in a layout that is none: %+v", args, got)
+		}
+	}
+}

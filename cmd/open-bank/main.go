@@ -1,6 +1,6 @@
 // Command open-bank is everything at once: a whole bank on this machine that shows and checks itself (demo), one that keeps
 // running and that anybody can join (run), and a hand on that bank or any other one: account, transfer, balance, tail, verify,
-// check, dead-letters.
+// check, dead-letters, send-garbage.
 package main
 
 import (
@@ -39,6 +39,7 @@ type commands struct {
 	Verify   verifyCommand   `cmd:"" help:"Check that the database's balances are the sum of what happened."`
 	Check    checkCommand    `cmd:"" help:"Read all topics and the database as an outsider and check that they tell one story."`
 	Letters  lettersCommand  `cmd:"" name:"dead-letters" help:"List, show and replay what could not be handled."`
+	Garbage  garbageCommand  `cmd:"" name:"send-garbage" help:"Send a few records that no handler can read, to try dead letters out."`
 	Certs    certsCommand    `cmd:"" help:"Make a development CA and certificates for brokers and clients."`
 
 	Version kong.VersionFlag `help:"Print the version."`

@@ -24,6 +24,7 @@ type tailCommand struct {
 	FromBeginning bool             `help:"Show what is there already as well."`
 	UntilEnd      bool             `help:"Stop at what is the end of the topic now, instead of waiting for more."`
 	Count         int              `short:"n" help:"Stop after this many records."`
+	ShowTokens    bool             `help:"Show the tokens of accounts, which whoever has them can move money with."`
 }
 
 // tailed is a line of output.
@@ -163,7 +164,7 @@ func (c *tailCommand) line(s *session, r *reach, record *kgo.Record) (tailed, er
 	case unreadable != "":
 		line.Unreadable, line.Bytes = unreadable, record.Value
 	default:
-		line.Record, line.Value = schemas.Name(message), avroFields(message)
+		line.Record, line.Value = schemas.Name(message), avroFields(message, c.ShowTokens)
 	}
 	return line, nil
 }
@@ -178,8 +179,19 @@ func (r *reach) decode(ctx context.Context, value []byte) (message any, why stri
 	return message, "", err
 }
 
-// avroFields is a message under the names of its schema.
-func avroFields(message any) map[string]any {
+// hidden stands for a token.
+const hidden = "xxxxx"
+
+// avroFields is a message under the names of its schema. Tokens are hidden unless they are to be shown; that there is none is no secret.
+func avroFields(message any, showTokens bool) map[string]any {
+	fields := plainFields(message)
+	if token, ok := fields["token"]; ok && token != "" && !showTokens {
+		fields["token"] = hidden
+	}
+	return fields
+}
+
+func plainFields(message any) map[string]any {
 	switch m := message.(type) {
 	case *schemas.Heartbeat:
 		return map[string]any{"beat": m.Beat}

@@ -274,7 +274,7 @@ func TestWhatIsWrongIsASentence(t *testing.T) {
 		want   []string
 	}{
 		"no command":           {nil, empty, []string{"apply"}},
-		"an unknown flag":      {[]string{"apply", "--broker"}, empty, []string{"unknown flag --broker", "synchronizer --help"}},
+		"an unknown flag":      {[]string{"apply", "--broker"}, empty, []string{"unknown flag --broker", "synchronizer apply --help"}},
 		"no file of that name": {[]string{"apply", "--topology=/nowhere/t.yaml"}, empty, []string{"reading the topology", "t.yaml"}},
 		"bad settings":         {[]string{"apply", "--kafka-brokers=x", "--brokers=-1", "--timeout=-1s"}, empty, []string{"KAFKA_BROKERS", "--brokers", "--timeout"}},
 		"some of four":         {[]string{"apply"}, func(name string) string { return map[string]string{"KAFKA_SSL_KEY_PASSWORD": "hush"}[name] }, []string{"KAFKA_SSL_CA_LOCATION"}},
