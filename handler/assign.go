@@ -146,6 +146,7 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	}
 	offsets := make([]int64, len(epochs))
 	var known []store.Progress
+	var unknown []*epoch
 	rewound := map[*epoch]int64{}
 	for i, e := range epochs {
 		s, err := l.compare(e.partition, committed[i], progress)
@@ -153,10 +154,14 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 			return nil, err
 		}
 		offsets[i] = s.offset
+		if committed[i] < 0 && s.published < 0 {
+			unknown = append(unknown, e)
+		}
 		if 0 <= s.offset && s.offset < committed[i] {
 			rewound[e] = s.offset
 		}
 		e.published.Store(max(s.published, 0))
+		e.finished.Store(max(s.published, 0))
 		e.saved = s.published
 		if s.published > noOffset {
 			known = append(known, store.Progress{Topic: l.topic.name, TopicID: l.topic.id, Partition: e.partition, ExecutedTo: s.executed, PublishedTo: s.published})
@@ -167,7 +172,40 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 			return nil, err
 		}
 	}
+	l.warnOfHistory(ctx, unknown)
 	return offsets, l.rewind(ctx, rewound)
+}
+
+// warnOfHistory tells whoever took a bank over with another group than its handler had, as far as that can be seen: nothing is known of how
+// far these partitions were handled, and they are read from their beginning.
+func (l *lane) warnOfHistory(ctx context.Context, unknown []*epoch) {
+	if len(unknown) == 0 || !l.h.store.TakenOver() {
+		return
+	}
+	var records int64
+	for _, e := range unknown {
+		low, high, err := l.bounds(ctx, e)
+		if err != nil {
+			return
+		}
+		records += max(high-low, 0)
+	}
+	if records > 0 {
+		l.log.Warn("the bank was another handler's, and this group has no offsets: the topic is read from its beginning. What was handled before is answered again, and not executed again. "+
+			"If the former handler had another group, stop this one, set KAFKA_GROUP to that group, and start it again",
+			"group", l.h.cfg.Group, "records", records, "partitions", len(unknown))
+	}
+}
+
+// bounds are the offsets at which a partition's log begins and ends. Error: ctx's.
+func (l *lane) bounds(ctx context.Context, e *epoch) (low, high int64, err error) {
+	err = until(ctx, l.log, "reading the bounds of the log", func() error {
+		return l.ask(func(c *kafka.Consumer) (err error) {
+			low, high, err = c.QueryWatermarkOffsets(l.topic.name, e.partition, askTimeout)
+			return err
+		})
+	})
+	return low, high, err
 }
 
 // rewind sets the group's offsets back to where Postgres is, before anything is read from there: what is executed from here on and not
@@ -211,13 +249,7 @@ func (l *lane) checkOffsets(cause error) {
 		}
 		next, beginning := e.next, e.beginning
 		l.background.Go(func() {
-			var low, high int64
-			err := until(e.ctx, l.log, "reading the bounds of the log", func() (err error) {
-				return l.ask(func(c *kafka.Consumer) (err error) {
-					low, high, err = c.QueryWatermarkOffsets(l.topic.name, e.partition, askTimeout)
-					return err
-				})
-			})
+			low, high, err := l.bounds(e.ctx, e)
 			if err != nil {
 				return
 			}

@@ -151,7 +151,7 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 		case kafka.Error:
 			l.clientError(work, e)
 		case kafka.OffsetsCommitted:
-			l.committed(e.Error)
+			l.committed(e)
 		}
 		l.relieve()
 	}
@@ -347,6 +347,7 @@ func (l *lane) reopen(old *epoch, offset int64, wait func(context.Context) error
 	e := l.newEpoch(old.partition)
 	e.assigned = old.assigned
 	e.published.Store(old.published.Load())
+	e.finished.Store(old.finished.Load())
 	l.epochs[e.partition] = e
 	l.hold([]*epoch{e}, func(ctx context.Context) ([]int64, error) { return []int64{offset}, wait(ctx) })
 }
@@ -360,9 +361,15 @@ func (l *lane) inflight() (n int) {
 }
 
 // committed takes the report of a commit. What a rebalance refuses is ordinary: whoever has the partition now commits.
-func (l *lane) committed(err error) {
+func (l *lane) committed(report kafka.OffsetsCommitted) {
+	err := report.Error
 	if err == nil {
 		l.link.ok()
+		for _, o := range report.Offsets {
+			if e := l.epochs[o.Partition]; e != nil && o.Error == nil && o.Offset >= 0 {
+				raise(&e.published, int64(o.Offset))
+			}
+		}
 		if crash.Enabled {
 			crash.Point("after-offset-commit", l.inflight())
 		}

@@ -18,8 +18,10 @@ type epoch struct {
 	current atomic.Bool
 	// inflight counts the records between Poll and published (or dropped).
 	inflight atomic.Int64
-	// published is the partition's published_to: the next offset after the contiguous prefix that was published.
-	published atomic.Int64
+	// published is the partition's published_to: the next offset after the contiguous prefix whose output is out and whose offsets
+	// Kafka has taken. finished is how far the output is out; without transactions the offsets follow later. A crash in between, with
+	// a published_to beyond the committed offset, would look as if somebody had set that back.
+	published, finished atomic.Int64
 
 	// These belong to the lane's execute goroutine: the next offset after what Postgres holds as executed_to, and the
 	// published_to that it holds.
@@ -39,9 +41,21 @@ func (l *lane) newEpoch(partition int32) *epoch {
 	e := &epoch{lane: l, partition: partition, next: noOffset, executed: noOffset, saved: noOffset}
 	e.ctx, e.end = context.WithCancel(l.ctx)
 	e.published.Store(noOffset)
+	e.finished.Store(noOffset)
 	e.current.Store(true)
 	return e
 }
+
+// raise notes that an offset was reached; one that was set back reaches nothing.
+func raise(o *atomic.Int64, to int64) { o.Store(max(to, o.Load())) }
+
+// settled says whether Kafka has all that was published, and Postgres knows it.
+func (e *epoch) settled() bool {
+	return e.inflight.Load() == 0 && e.confirmed() && e.published.Load() == e.saved
+}
+
+// confirmed says whether Kafka has taken the offsets of all that was published.
+func (e *epoch) confirmed() bool { return e.published.Load() >= e.finished.Load() }
 
 // done takes n records out of flight and wakes a revocation that waits for the last.
 func (e *epoch) done(n int64) {

@@ -120,22 +120,27 @@ func (l *lane) saved(list []store.Progress) {
 				continue
 			}
 			e.saved = p.PublishedTo
-			if e.inflight.Load() == 0 && e.published.Load() == e.saved {
+			if e.settled() {
 				delete(l.working, e)
 			}
 		}
 	}
 }
 
-// lastProgressWait bounds the last writing of the published offsets.
-const lastProgressWait = 2 * time.Second
-
-// lastProgress writes the published offsets at a clean stop, if Postgres is there to take them.
+// lastProgress writes the published offsets at a clean stop, if the servers are there to take them.
 func (l *lane) lastProgress(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lastProgressWait)
+	ctx, cancel := context.WithTimeout(ctx, stopReserve)
 	defer cancel()
+	for e := range l.working {
+		for e.current.Load() && !e.confirmed() && pause(ctx, confirmPause) {
+			continue // the Poll goroutine hears of it
+		}
+	}
 	l.saveProgress(ctx)
 }
+
+// confirmPause is the time between two looks whether Kafka has taken the last offsets.
+const confirmPause = 5 * time.Millisecond
 
 // saveProgress writes the published offsets when no batch takes them along: when idle and at a clean stop. Without it a few
 // answers would be sent twice after a crash. What is no matter of waiting ends the handler.

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"openbank/bank"
+	"openbank/predecessor"
 )
 
 const shareByRange = "stop the older handlers"
@@ -81,4 +82,28 @@ func TestAHandlerWhosePlaceAnotherHasEnds(t *testing.T) {
 	b.ends("the former of two with one identity", former, "another handler has this one's place in group command-handler, twin")
 	b.open(w, bank.ID{15: 2})
 	b.stop(later)
+}
+
+// A bank that is taken over under another group than its handler had is read from the beginning of its topics. Nothing is moved twice, but
+// every command is answered again: whoever did not mean that is told, and how to avoid it.
+func TestWhoTakesABankOverUnderAnotherGroupIsWarned(t *testing.T) {
+	t.Parallel()
+	s := newSwap(t, predecessor.Clojure)
+	old := s.old(20)
+	s.open(20)
+	s.finished(old)
+	h := s.start(append(s.environment(), "KAFKA_GROUP=another")...)
+	s.eventually("it warns", reasonableTimeout, h.says("this group has no offsets: the topic is read from its beginning"))
+	if err := h.says("group=another records=20 partitions=1")(); err != nil {
+		t.Error(err)
+	}
+	s.eventually("all are answered again", reasonableTimeout, func() error {
+		if n := s.answers(); n < 40 {
+			return fmt.Errorf("%d answers", n)
+		}
+		return nil
+	})
+	s.read()
+	s.checkMoney()
+	s.stop(h)
 }

@@ -53,13 +53,13 @@ type Config struct {
 	ClientID string
 
 	// MaxPollInterval is after how long without a sign of progress the group gives a handler's partitions to another one.
-	// Above the wait for work in flight when a partition is revoked (5 s) and a transaction's time-out. Default 60 s.
+	// At least MinPollInterval. Default 60 s.
 	MaxPollInterval time.Duration
 	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 4,000.
 	MaxBatch int
 	// RefreshSchemas is the time between two looks at the latest schema of each subject we write. Default 3 min.
 	RefreshSchemas time.Duration
-	// StopTimeout bounds a clean stop: work in flight is finished and committed, or given up after as long. Default 8 s, which
+	// StopTimeout bounds a stop, to within 1 s: work in flight is finished and committed, or given up in time. Default 8 s, which
 	// is below the 10 s that container runtimes grant.
 	StopTimeout time.Duration
 
@@ -165,8 +165,9 @@ func New(cfg Config, s *store.Store, r *registry.Client) (*Handler, error) {
 	return &Handler{cfg: cfg, log: cfg.Logger, store: s, registry: r, decoder: schemas.NewDecoder()}, nil
 }
 
-// MinPollInterval is the least Config.MaxPollInterval: above the wait for work in flight and the session time-out.
-const MinPollInterval = 8 * time.Second
+// MinPollInterval is the least Config.MaxPollInterval: above what a revocation can keep the Poll goroutine, which waits for the work in
+// flight, and then for the transaction at hand until the brokers give that up.
+const MinPollInterval = revokeWait + transactionTimeout + time.Second
 
 // errStopped tells the stages that Run was asked to stop.
 var errStopped = errors.New("stopping")
@@ -184,26 +185,26 @@ func (h *Handler) Run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
 	topics, err := h.start(preparing)
-	if h.lease != nil {
-		defer h.lease.Release()
-	}
-	if h.producer != nil {
-		defer func() {
-			if !h.abandoned {
+	var keeping sync.WaitGroup
+	keep, letGo := context.WithCancel(work)
+	defer func() {
+		letGo()
+		within(lastMoment, func() {
+			keeping.Wait()
+			if h.producer != nil && !h.abandoned {
 				h.producer.close()
 			}
-		}()
-	}
+		})
+		if h.lease != nil {
+			h.lease.Release()
+		}
+	}()
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	var keeping sync.WaitGroup
-	keep, letGo := context.WithCancel(work)
-	defer keeping.Wait()
-	defer letGo()
 	keeping.Go(func() {
 		if err := h.lease.Keep(keep, h.freed); err != nil {
 			h.fail(err)
@@ -258,6 +259,7 @@ func (h *Handler) work(ctx, work context.Context) error {
 
 	producing.Go(func() { h.producer.run(work, batches) })
 	refresh, stopRefresh := context.WithCancel(work)
+	defer stopRefresh()
 	refreshing.Go(func() { h.refreshSchemas(refresh) })
 	for _, l := range h.lanes {
 		executing.Go(func() { l.execute(work, batches) })
@@ -269,57 +271,23 @@ func (h *Handler) work(ctx, work context.Context) error {
 		h.log.Info("stopping: finishing what is in flight")
 	case <-work.Done():
 	}
-	// A stop that takes too long ends like a failure: what is not finished is left to the next handler.
-	end := time.Now().Add(h.cfg.StopTimeout)
-	deadline := time.AfterFunc(h.cfg.StopTimeout, func() {
-		h.fail(fmt.Errorf("could not finish the work in flight within %s: what is left is done again at the next start", h.cfg.StopTimeout))
-	})
-	defer deadline.Stop()
-
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		for _, l := range h.lanes {
-			l.stopTaking()
-		}
+	stop := h.beginStop()
+	finished := stop.finish(work, func() {
 		executing.Wait()
 		close(batches)
 		producing.Wait()
-		deadline.Stop()
-		for _, l := range h.lanes {
-			l.lastProgress(work)
-		}
+	}, func() {
 		stopRefresh()
 		refreshing.Wait()
-	}()
-	select {
-	case <-finished:
-	case <-time.After(time.Until(end) + lastProgressWait + time.Second):
-		// A server that stands still with its connection open holds its caller for longer than we have.
+	})
+	if !finished {
 		h.abandoned = true
-		return context.Cause(work)
+		h.log.Warn("a server stands still: what it was asked is left to the next handler")
+		return h.result(work)
 	}
-
-	// All is done; what is left is to leave the group. The broker hears of it only after it has answered what we asked before,
-	// and that may be a rebalance that waits for others.
 	close(stopPolling)
-	left := make(chan struct{})
-	go func() {
-		polling.Wait()
-		close(left)
-	}()
-	select {
-	case <-left:
-	case <-time.After(max(time.Until(end), time.Second)):
-		h.log.Warn("leaving the group takes too long: it will notice by itself", "group", h.cfg.Group)
-	}
-
-	if err := context.Cause(work); err != nil && !errors.Is(err, errStopped) {
-		return err
-	}
-	h.log.Info("stopped", "executed", h.Counts.Executed.Load(), "unfinished", h.Counts.Unfinished.Load(),
-		"duplicates", h.Counts.Duplicates.Load(), "dead_letters", h.Counts.DeadLetters.Load())
-	return nil
+	stop.leave(polling.Wait)
+	return h.result(work)
 }
 
 // pause waits for d or until ctx is done, and says whether it was d.

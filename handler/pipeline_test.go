@@ -157,7 +157,7 @@ func comeAndGo(t *testing.T, delivery string, repeats bool) {
 	const commands, seed = 50_000, 20191
 	b := setup(t)
 	b.synchronize()
-	f := b.fleet(3, "DELIVERY="+delivery, "KAFKA_MAX_POLL_INTERVAL=8s") // bounds a rebalance
+	f := b.fleet(3, "DELIVERY="+delivery, "KAFKA_MAX_POLL_INTERVAL=26s") // bounds a rebalance
 	w := b.watch(creationAnswers, transferAnswers)
 	l := &load{b: b, random: rand.New(rand.NewPCG(seed, 1))}
 	l.open(w, 300)

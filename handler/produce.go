@@ -25,7 +25,8 @@ type producer struct {
 	client *kafka.Producer
 	inUse  sync.RWMutex // held to write by whoever replaces or closes client
 	closed bool
-	drain  sync.WaitGroup
+	// drained is closed when all reports of client are read, which is after it was closed.
+	drained chan struct{}
 
 	arena []byte     // keys and values of the publication at hand; librdkafka copies them
 	out   []outgoing // the publication at hand
@@ -90,8 +91,12 @@ func (p *producer) open() error {
 	if err != nil {
 		return err
 	}
-	p.client = client
-	p.drain.Go(func() { p.deliveries(client.Events()) })
+	drained := make(chan struct{})
+	p.client, p.drained = client, drained
+	go func() {
+		defer close(drained)
+		p.deliveries(client.Events())
+	}()
 	return nil
 }
 
@@ -103,7 +108,7 @@ func (h *Handler) newClient(name, transactionalID string, logs chan kafka.LogEve
 	if transactionalID != "" {
 		guarantee = kafka.ConfigMap{
 			"transactional.id":       transactionalID,
-			"transaction.timeout.ms": transactionTimeout,
+			"transaction.timeout.ms": int(transactionTimeout.Milliseconds()),
 			// The next transaction's first request meets the last one's markers being written, and waits this long.
 			"retry.backoff.ms": 5,
 		}
@@ -130,17 +135,22 @@ func (p *producer) close() {
 	defer p.inUse.Unlock()
 	p.closed = true
 	p.client.Close()
-	p.drain.Wait()
+	<-p.drained
 	p.link.close()
 }
 
-// renew replaces a client that had a fatal error.
+// renew replaces a client that had a fatal error. Where no new one can be made, the old one stays, for those who ask over its
+// connections.
 func (p *producer) renew() error {
 	p.inUse.Lock()
 	defer p.inUse.Unlock()
-	p.client.Close()
-	p.drain.Wait()
-	return p.open()
+	old, drained := p.client, p.drained
+	if err := p.open(); err != nil {
+		return err
+	}
+	old.Close()
+	<-drained
+	return nil
 }
 
 // admin asks the brokers something over the producer's connections, for at most adminTimeout.
@@ -362,7 +372,10 @@ func (p *producer) finish(b executed) []kafka.TopicPartition {
 	var offsets []kafka.TopicPartition
 	for e, next := range last {
 		if e.current.Load() {
-			e.published.Store(max(next, e.published.Load())) // offsets that were set back do not unpublish
+			raise(&e.finished, next)
+			if p.h.exactlyOnce {
+				raise(&e.published, next)
+			}
 			offsets = append(offsets, b.lane.at(e.partition, kafka.Offset(next)))
 		}
 	}

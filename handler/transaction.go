@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// transactionTimeout is after how long the brokers abort a transaction that nobody ends, in milliseconds: above the time
-	// that a broker's fail-over takes (up to 11 s), since the client takes an aborted transaction for fencing.
-	transactionTimeout = 20000
+	// transactionTimeout is after how long the brokers abort a transaction that nobody ends: above the time that a broker's
+	// fail-over takes (up to 11 s), since the client takes an aborted transaction for fencing.
+	transactionTimeout = 20 * time.Second
 	// callTime bounds one call about a transaction, which is then made again.
 	callTime = 5 * time.Second
 	// callPause is the pause before that.

@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	s, err := parse(args, env)
 	switch {
 	case errors.Is(err, errHelp):
-		usage(stdout)
+		usage(stdout, command)
 		return nil
 	case err != nil:
 		return err

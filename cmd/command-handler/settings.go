@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -32,7 +33,7 @@ var settings = []setting{
 	{"ssl-store-directory", "SSL_STORE_DIRECTORY", environment.DefaultDirectory, "where stores lie that are named without a directory", false},
 	{"kafka-client-id", "KAFKA_CLIENT_ID", "", "what client ids begin with (-cac, -cmt); the consumer group too, unless KAFKA_GROUP is set", false},
 	{"kafka-group", "KAFKA_GROUP", "", "consumer group; default: KAFKA_CLIENT_ID, or rust-command-handler in the Rust handler's environment, or command-handler", false},
-	{"kafka-max-poll-interval", "KAFKA_MAX_POLL_INTERVAL", "1m", "after how long without progress the group gives this handler's partitions to another", false},
+	{"kafka-max-poll-interval", "KAFKA_MAX_POLL_INTERVAL", "1m", "after how long without progress the group gives this handler's partitions to another; at least 26s", false},
 	{"confirm-account-creation-topic", "KAFKA_CAC_TOPIC", "confirm_account_creation", "topic of account creation commands", false},
 	{"account-creation-feedback-topic", "KAFKA_ACF_TOPIC", "account_creation_feedback", "topic of their answers", false},
 	{"confirm-money-transfer-topic", "KAFKA_CMT_TOPIC", "confirm_money_transfer", "topic of money transfer commands", false},
@@ -62,7 +63,7 @@ var settings = []setting{
 	{"rewind", "REWIND", "false", "when Postgres was restored to an earlier state: execute again what it does not have", false},
 	{"skip-ahead", "SKIP_AHEAD", "false", "when the group's offset was set beyond what was executed: leave out what lies between", false},
 	{"new-topics", "NEW_TOPICS", "false", "when a command topic was deleted and made anew: go on with the new one", false},
-	{"stop-timeout", "STOP_TIMEOUT", "8s", "how long a stop may take to finish what is in flight", false},
+	{"stop-timeout", "STOP_TIMEOUT", "8s", "how long a stop may take, to within 1 s: what is not finished by then is left to the next handler", false},
 	{"log-format", "LOG_FORMAT", "text", "text or json", false},
 	{"log-level", "LOG_LEVEL", "info", "debug, info, warn or error", false},
 }
@@ -170,16 +171,35 @@ func redactURL(text string) string {
 	return strings.Join(parts, ",")
 }
 
-func usage(w io.Writer) {
-	fmt.Fprintln(w, `Usage: command-handler [flags]            execute the bank's commands: Kafka in, Postgres, Kafka out
+// ofDatabase are the settings that migrate and hand-back go by; the others they check like the handler, and leave alone.
+var ofDatabase = []string{
+	"database-url", "db-hostname", "db-port", "db-password", "database-layout", "database-guard", "migrate-database-url", "log-format", "log-level",
+}
+
+// usage explains the program, or one of its commands.
+func usage(w io.Writer, command string) {
+	listed := settings
+	switch command {
+	case migrate:
+		fmt.Fprintln(w, `Usage: command-handler migrate [flags]
+
+Make the database ready for this handler, or take it over from an earlier one, and exit. The handler does so itself when it starts; this is for
+where it may not: with MIGRATE_DATABASE_URL naming the owner of the tables, its own user needs no more than to read and write them.`)
+	case handBack:
+		fmt.Fprintln(w, `Usage: command-handler hand-back [flags]
+
+Give the database back to the earlier handler, and exit: the guard that refuses other programs' writes goes. Stop all handlers first.`)
+	default:
+		fmt.Fprintln(w, `Usage: command-handler [flags]            execute the bank's commands: Kafka in, Postgres, Kafka out
        command-handler migrate [flags]    make the database ready, or take it over from an earlier handler, and exit
-       command-handler hand-back [flags]  give the database back to the earlier handler, and exit
-
-A flag wins over its environment variable.
-
-Flags:`)
+       command-handler hand-back [flags]  give the database back to the earlier handler, and exit`)
+	}
+	if command != "" {
+		listed = slices.DeleteFunc(slices.Clone(settings), func(s setting) bool { return !slices.Contains(ofDatabase, s.flag) })
+	}
+	fmt.Fprintln(w, "\nA flag wins over its environment variable.\n\nFlags:")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, s := range settings {
+	for _, s := range listed {
 		fallback := s.fallback
 		if fallback == "" {
 			fallback = "-"

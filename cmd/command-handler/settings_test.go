@@ -79,7 +79,7 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 		"a registry that is no URL":           {env: []string{"SCHEMA_REGISTRY_URL=localhost:8081"}, want: []string{"SCHEMA_REGISTRY_URL", "http://localhost:8081"}},
 		"a registry user without password":    {env: []string{"SCHEMA_REGISTRY_USERNAME=me"}, want: []string{"SCHEMA_REGISTRY_USERNAME", "set both or none"}},
 		"a registry key without certificate":  {env: []string{"SCHEMA_REGISTRY_KEY_LOCATION=/nowhere"}, want: []string{"SCHEMA_REGISTRY_CERT_LOCATION"}},
-		"a poll interval below the least":     {env: []string{"KAFKA_MAX_POLL_INTERVAL=5s"}, want: []string{"KAFKA_MAX_POLL_INTERVAL", "5s", "at least"}},
+		"a poll interval below the least":     {env: []string{"KAFKA_MAX_POLL_INTERVAL=25s"}, want: []string{"KAFKA_MAX_POLL_INTERVAL", "25s", "at least 26s"}},
 		"a database that is no URL":           {env: []string{"DATABASE_URL=nonsense"}, want: []string{"DATABASE_URL", "postgres://"}},
 		"a password with a slash in it":       {env: []string{"DATABASE_URL=postgres://u:12/34@h/db"}, want: []string{"DATABASE_URL", "postgres://"}},
 		"a host name check neither on or off": {env: []string{"KAFKA_SSL_VERIFY_HOSTNAME=maybe"}, want: []string{"KAFKA_SSL_VERIFY_HOSTNAME", `"maybe"`}},
@@ -151,6 +151,21 @@ func TestVersionAndHelp(t *testing.T) {
 		var out bytes.Buffer
 		if err := run(t.Context(), []string{flag}, variables(), &out, &out); err != nil || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: %v, printed %q", flag, err, &out)
+		}
+	}
+	for _, command := range []string{migrate, handBack} {
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{command, "--help"}, variables(), &out, &out); err != nil {
+			t.Error(err)
+		}
+		text := out.String()
+		if !strings.Contains(text, "Usage: command-handler "+command) || strings.Contains(text, "KAFKA") {
+			t.Errorf("the help of %s:\n%s", command, text)
+		}
+		for _, flag := range ofDatabase {
+			if !strings.Contains(text, "--"+flag+" ") {
+				t.Errorf("the help of %s lacks --%s", command, flag)
+			}
 		}
 	}
 	if _, err := parse([]string{"-h"}, variables()); !errors.Is(err, errHelp) {

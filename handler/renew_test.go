@@ -1,0 +1,44 @@
+package handler
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// Where a producer that failed cannot be replaced, as when a file of its identity is gone for a moment, those who ask the brokers over its
+// connections still can.
+func TestAProducerThatCannotBeReplacedIsKept(t *testing.T) {
+	t.Parallel()
+	h := &Handler{cfg: Config{Kafka: Kafka{Brokers: "127.0.0.1:1"}}.withDefaults(), log: slog.New(slog.DiscardHandler)}
+	p, err := newProducer(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	asked := func() error {
+		return p.admin(t.Context(), func(_ context.Context, client *kafka.AdminClient) error {
+			_, err := client.GetMetadata(nil, true, 100)
+			if isKafka(err, kafka.ErrTransport, kafka.ErrTimedOut) {
+				return nil // nobody is there to answer
+			}
+			return err
+		})
+	}
+	h.cfg.Kafka.TLS.CA = "/nowhere.crt"
+	if err := p.renew(); err == nil {
+		t.Fatal("a producer was made without its certificate")
+	}
+	if err := asked(); err != nil {
+		t.Errorf("after it could not be replaced: %v", err)
+	}
+	h.cfg.Kafka.TLS.CA = ""
+	if err := p.renew(); err != nil {
+		t.Fatal(err)
+	}
+	if err := asked(); err != nil {
+		t.Errorf("after it was replaced: %v", err)
+	}
+}
