@@ -115,20 +115,44 @@ func (p Partition) MarshalText() ([]byte, error) {
 
 func (p Place) partition() Partition { return Partition{p.Topic, p.Partition} }
 
+// Time is when a record was written, in milliseconds since 1970 as Kafka keeps it; 0 when that is not known. Evidence holds millions of
+// them, and a time.Time takes three times as much.
+type Time int64
+
+// TimeOf is t to the millisecond.
+func TimeOf(t time.Time) Time {
+	if t.IsZero() {
+		return 0
+	}
+	return Time(t.UnixMilli())
+}
+
+// Time is the zero time.Time when it is not known.
+func (t Time) Time() time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(t))
+}
+
+// Hash is the beginning of a SHA-256, 64 bits: of things that differ one pair in 10^19 goes unnoticed.
+type Hash [8]byte
+
 // Body is what a record consists of, as hashes: to keep the bytes of all records would take a multiple of the memory. What is null
 // has a zero hash.
 type Body struct {
-	Key, Value, Headers [sha256.Size]byte
+	Key, Value, Headers Hash
 	Length              int // of the value, in bytes
 }
 
 // NewBody makes the Body of a record.
 func NewBody(key, value []byte, headers []kgo.RecordHeader) Body {
-	hash := func(b []byte) (sum [sha256.Size]byte) {
-		if b == nil {
-			return sum
+	hash := func(b []byte) (begins Hash) {
+		if b != nil {
+			sum := sha256.Sum256(b)
+			copy(begins[:], sum[:])
 		}
-		return sha256.Sum256(b)
+		return begins
 	}
 	var all []byte
 	for _, h := range headers {
@@ -147,12 +171,12 @@ func NewBody(key, value []byte, headers []kgo.RecordHeader) Body {
 // Delivery is a record on a command topic. A record sent twice is two deliveries.
 type Delivery struct {
 	Place      Place
-	Time       time.Time // the record's
+	Time       Time // the record's
 	Body       Body
 	Creation   *bank.ConfirmAccountCreation // set for a creation on its topic
 	Transfer   *bank.ConfirmMoneyTransfer   // set for a transfer on its topic
 	Unreadable string                       // why neither is set
-	Schema     int                          // the id of the schema that it was written with; 0 when it doesn't say
+	Schema     int32                        // the id of the schema that it was written with; 0 when it doesn't say
 }
 
 func (d *Delivery) command() (Key, bool) {
@@ -168,7 +192,7 @@ func (d *Delivery) command() (Key, bool) {
 // Answer is a record on a feedback topic. Two answers to a command are equal when they differ in Place and Time alone.
 type Answer struct {
 	Place       Place
-	Time        time.Time // the record's
+	Time        Time // the record's
 	Command     Key
 	Reason      string // "" when confirmed
 	IBAN, Token string // of a confirmed creation
@@ -176,14 +200,14 @@ type Answer struct {
 }
 
 func (a Answer) content() Answer {
-	a.Place, a.Time = Place{}, time.Time{}
+	a.Place, a.Time = Place{}, 0
 	return a
 }
 
 // Event is a BalanceChanged.
 type Event struct {
 	Place      Place
-	Time       time.Time // the record's
+	Time       Time // the record's
 	Event      bank.BalanceChanged
 	HasVersion bool // the account-version header was there and a number
 }
@@ -191,9 +215,9 @@ type Event struct {
 // Letter is a record on a dead letter topic.
 type Letter struct {
 	Place      Place
-	Time       time.Time // the record's
-	Source     Place     // from its headers; a zero Topic when they can't be read
-	SourceTime time.Time // that record's, from its headers
+	Time       Time  // the record's
+	Source     Place // from its headers; a zero Topic when they can't be read
+	SourceTime Time  // that record's, from its headers
 	Reason     string
 	Body       Body   // of what is left of the record that it was
 	Cut        bool   // something is missing
@@ -211,22 +235,22 @@ type Account struct {
 
 // Outcome is a row of the tables of handled commands.
 type Outcome struct {
-	Command     Key
-	Seq         int64  // order of execution; 0 for rows from before the handler took the database over
-	Reason      string // "" when confirmed
-	IBAN, Token string // of a confirmed creation
-	Type        bank.AccountType
+	Command        Key
+	Former         bool   // the origin is a topic of its name that was deleted since
+	HasContent     bool   // false: its texts were unfit, or a predecessor wrote it
+	HasFingerprint bool   // it says what its content was
+	Seq            int64  // order of execution; 0 for rows from before the handler took the database over
+	Reason         string // "" when confirmed
+	IBAN, Token    string // of a confirmed creation
+	Type           bank.AccountType
 
 	From, To bank.Side // of a transfer: the parties' accounts after it, as far as they are known here
 
 	Origin Place // of the record that was executed; a zero Topic when it is not known
-	Former bool  // the origin is a topic of that name that was deleted since
 
-	// What a transfer's row repeats of its command. HasContent false: its texts were unfit, or a predecessor wrote it.
-	HasContent             bool
+	// What a transfer's row repeats of its command.
 	Debtor, Creditor, Text string
 	Amount                 int64 // cents
-	HasFingerprint         bool
 	Fingerprint            [8]byte
 }
 

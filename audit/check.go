@@ -2,7 +2,6 @@ package audit
 
 import (
 	"fmt"
-	"time"
 
 	"openbank/bank"
 )
@@ -22,9 +21,10 @@ func Check(e *Evidence, options Options) *Report {
 		report: &Report{
 			Deliveries: len(e.Deliveries), Answers: len(e.Answers), Accounts: len(e.Accounts), Violations: []Violation{}, Found: map[Rule]int{},
 		},
-		histories: map[Key]*history{},
+		histories: make(map[Key]*history, len(e.Outcomes)),
+		order:     make([]Key, 0, len(e.Outcomes)),
 		accounts:  map[string]*Account{},
-		opened:    map[string]time.Time{},
+		opened:    map[string]Time{},
 	}
 	if c.topics == (Topics{}) {
 		c.topics = DefaultTopics()
@@ -57,26 +57,49 @@ type checker struct {
 	topics    Topics
 	report    *Report
 	histories map[Key]*history
-	order     []Key // of the histories, as first seen
+	fresh     []history // not used yet
+	order     []Key     // of the histories, as first seen
 	accounts  map[string]*Account
-	opened    map[string]time.Time // when an account's IBAN was first told to anybody
-	own       map[Partition]int64  // the first record of a partition that this handler handled; nil: all of them
+	opened    map[string]Time     // when an account's IBAN was first told to anybody
+	own       map[Partition]int64 // the first record of a partition that this handler handled; nil: all of them
 	events    events
 }
 
-// history is everything about one command.
+// history is everything about one command. There are millions, so what few of them have is apart.
 type history struct {
 	deliveries []*Delivery // handled, not dead-lettered
-	reused     []*Delivery // dead-lettered because of their content
-	refused    int         // dead-lettered for another reason, and rightly
 	answers    []*Answer
 	outcome    *Outcome
+	letters    *buried // never nil
 }
+
+// buried is what of a command is dead letters.
+type buried struct {
+	reused  []*Delivery // because of their content
+	refused int         // for another reason, and rightly
+}
+
+var noneBuried = &buried{}
+
+// buried is to be changed.
+func (h *history) buried() *buried {
+	if h.letters == noneBuried {
+		h.letters = &buried{}
+	}
+	return h.letters
+}
+
+// slab is how many histories are made at once.
+const slab = 1024
 
 func (c *checker) history(key Key) *history {
 	h, ok := c.histories[key]
 	if !ok {
-		h = &history{}
+		if len(c.fresh) == 0 {
+			c.fresh = make([]history, slab)
+		}
+		h, c.fresh = &c.fresh[0], c.fresh[1:]
+		h.letters = noneBuried
 		c.histories[key] = h
 		c.order = append(c.order, key)
 	}
@@ -177,7 +200,7 @@ func (c *checker) checkAnswers() {
 			continue
 		}
 		h.answers = append(h.answers, answer)
-		if first, ok := c.opened[answer.IBAN]; answer.IBAN != "" && (!ok || answer.Time.Before(first)) {
+		if first, ok := c.opened[answer.IBAN]; answer.IBAN != "" && (!ok || answer.Time < first) {
 			c.opened[answer.IBAN] = answer.Time
 		}
 	}
@@ -185,13 +208,13 @@ func (c *checker) checkAnswers() {
 
 func (c *checker) checkHistory(key Key, h *history) {
 	r, subject := c.report, about{key: key}
-	sent := len(h.deliveries)+len(h.reused)+h.refused > 0
+	sent := len(h.deliveries)+len(h.letters.reused)+h.letters.refused > 0
 	if sent {
 		r.Commands++
 	}
-	r.Reused += len(h.reused)
-	if len(h.deliveries) == 0 && len(h.reused)+h.refused > 0 && len(h.answers) == 0 && h.outcome == nil {
-		if h.refused == 0 && !c.scope.mayLack(c.topics.command(key.Kind), time.Time{}) {
+	r.Reused += len(h.letters.reused)
+	if len(h.deliveries) == 0 && len(h.letters.reused)+h.letters.refused > 0 && len(h.answers) == 0 && h.outcome == nil {
+		if h.letters.refused == 0 && !c.scope.mayLack(c.topics.command(key.Kind), 0) {
 			r.violate(DeadLettered, subject, "all its records are dead letters, so with what was its id used before?")
 		}
 		return

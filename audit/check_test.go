@@ -109,10 +109,10 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		}, OneOutcome},
 		"garbage without a dead letter":                 {func(e *Evidence) { e.Letters = e.Letters[:1] }, DeadLettered},
 		"a dead letter with other bytes":                {func(e *Evidence) { e.Letters[1].Body.Value[0]++ }, DeadLettered},
-		"a dead letter with another key":                {func(e *Evidence) { e.Letters[1].Body.Key = [32]byte{} }, DeadLettered},
+		"a dead letter with another key":                {func(e *Evidence) { e.Letters[1].Body.Key = Hash{} }, DeadLettered},
 		"a dead letter without a reason":                {func(e *Evidence) { e.Letters[1].Reason = "" }, DeadLettered},
 		"a dead letter with other headers":              {func(e *Evidence) { e.Letters[1].Body.Headers[0]++ }, DeadLettered},
-		"a dead letter of another time":                 {func(e *Evidence) { e.Letters[1].SourceTime = time.UnixMilli(7) }, DeadLettered},
+		"a dead letter of another time":                 {func(e *Evidence) { e.Letters[1].SourceTime = 7 }, DeadLettered},
 		"a dead letter of another topic":                {func(e *Evidence) { e.Letters[1].Source.Topic = "confirm_account_creation" }, DeadLettered},
 		"a second dead letter that differs":             {func(e *Evidence) { e.Letters = append(e.Letters, otherReason(e.Letters[1])) }, DeadLettered},
 		"only dead letters of an id":                    {func(e *Evidence) { e.Deliveries[len(e.Deliveries)-2].Transfer.ID = bank.ID{1} }, DeadLettered},
@@ -236,14 +236,14 @@ func TestALookBesideAnAccountThatIsJustBeingOpenedMayMissIt(t *testing.T) {
 	s.transfer(a, b, 500) // paid to somebody outside, as far as the handler saw
 	s.accounts[b] = hidden
 	e := s.end()
-	told := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	told := TimeOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	e.Answers[2].Time = told
 	sent := &e.Deliveries[3].Time
-	*sent = told.Add(-time.Millisecond)
+	*sent = told - 1
 	if report := Check(e, Options{}); !report.OK() {
 		t.Errorf("violations %v", report.Violations)
 	}
-	*sent = told.Add(time.Millisecond) // the sender knew the account: so must the handler
+	*sent = told + 1 // the sender knew the account: so must the handler
 	if report := Check(e, Options{}); report.Found[ReplayAgrees] == 0 {
 		t.Errorf("violations %v", report.Violations)
 	}

@@ -3,7 +3,6 @@ package audit
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"openbank/bank"
 )
@@ -199,7 +198,7 @@ func (c *checker) explain(expected []bank.BalanceChanged, o *Outcome, sent *Deli
 }
 
 func (c *checker) eventMayLack(sent *Delivery) bool {
-	var at time.Time
+	var at Time
 	if sent != nil {
 		at = sent.Time
 	}

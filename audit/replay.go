@@ -135,7 +135,7 @@ func (c *checker) decide(accounts bank.Accounts, command *bank.ConfirmMoneyTrans
 		known bool
 	}{{command.From, recorded.From.Known}, {command.To, recorded.To.Known}} {
 		account, ok := accounts[party.iban]
-		if ok && !party.known && account.Version == 0 && (sent == nil || sent.Time.Before(c.opened[party.iban])) {
+		if ok && !party.known && account.Version == 0 && (sent == nil || sent.Time < c.opened[party.iban]) {
 			delete(accounts, party.iban)
 			defer func() { accounts[party.iban] = account }()
 		}

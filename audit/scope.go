@@ -32,10 +32,10 @@ func (s *Scope) due(p Place) bool { return !s.Live || p.Offset < s.Due[p.partiti
 // deleted tells whether there was a place that is no more.
 func (s *Scope) deleted(p Place) bool { return p.Offset < s.Starts[p.partition()] }
 
-// mayLack tells whether a record that was written to topic at some time or later may have been deleted there. A zero time is not known.
-func (s *Scope) mayLack(topic string, at time.Time) bool {
+// mayLack tells whether a record that was written to topic at some time or later may have been deleted there.
+func (s *Scope) mayLack(topic string, at Time) bool {
 	until, cut := s.Cut[topic]
-	return cut && (until.IsZero() || at.IsZero() || at.Before(until.Add(clocksDiffer)))
+	return cut && (until.IsZero() || at == 0 || at.Time().Before(until.Add(clocksDiffer)))
 }
 
 // without tells whether the record of a row can be missing.

@@ -26,7 +26,7 @@ func longStory() (*Evidence, *bank.ConfirmMoneyTransfer) {
 	s.again(first)
 	e := s.end()
 	for i := range e.Deliveries {
-		e.Deliveries[i].Time = noon.Add(time.Duration(i) * 10 * time.Minute)
+		e.Deliveries[i].Time = TimeOf(noon.Add(time.Duration(i) * 10 * time.Minute))
 	}
 	e.Letters[0].SourceTime = e.Deliveries[5].Time
 	return e, last
@@ -261,7 +261,7 @@ func TestWhatWasOnATopicThatWasMadeAnewIsNotMissed(t *testing.T) {
 			e.Outcomes[i].Former = e.Outcomes[i].Command.Kind == Transfer
 		}
 		// On the new topic a record has the place of one that was buried on the former.
-		place, garbage := e.Letters[0].Source, Delivery{Time: noon.Add(24 * time.Hour), Body: body("new garbage"), Unreadable: "garbage"}
+		place, garbage := e.Letters[0].Source, Delivery{Time: TimeOf(noon.Add(24 * time.Hour)), Body: body("new garbage"), Unreadable: "garbage"}
 		garbage.Place = place
 		e.Deliveries = append(e.Deliveries, garbage)
 		e.Letters = append(e.Letters, Letter{

@@ -289,9 +289,9 @@ func (r *reader) decode(ctx context.Context, value []byte) (message any, why str
 }
 
 func (r *reader) delivery(place Place, record *kgo.Record, message any, unreadable string) Delivery {
-	d := Delivery{Place: place, Time: record.Timestamp, Body: NewBody(record.Key, record.Value, record.Headers)}
+	d := Delivery{Place: place, Time: TimeOf(record.Timestamp), Body: NewBody(record.Key, record.Value, record.Headers)}
 	if len(record.Value) >= 5 && record.Value[0] == 0 {
-		d.Schema = int(binary.BigEndian.Uint32(record.Value[1:5]))
+		d.Schema = int32(binary.BigEndian.Uint32(record.Value[1:5]))
 	}
 	switch command := message.(type) {
 	case *bank.ConfirmAccountCreation:
@@ -317,7 +317,7 @@ func (r *reader) delivery(place Place, record *kgo.Record, message any, unreadab
 func (r *reader) takeOutput(place Place, record *kgo.Record, message any) bool {
 	e := r.evidence
 	answer := func(topic string, a Answer) bool {
-		a.Place, a.Time = place, record.Timestamp
+		a.Place, a.Time = place, TimeOf(record.Timestamp)
 		a.Reason, a.IBAN, a.Token = r.same.of(a.Reason), r.same.of(a.IBAN), r.same.of(a.Token)
 		e.Answers = append(e.Answers, a)
 		return record.Topic == topic
@@ -332,7 +332,7 @@ func (r *reader) takeOutput(place Place, record *kgo.Record, message any) bool {
 	case *bank.MoneyTransferFailed:
 		return answer(r.topics.MoneyTransferFeedback, Answer{Command: Key{Transfer, m.ID}, Reason: m.Reason})
 	case *bank.BalanceChanged:
-		event := Event{Place: place, Time: record.Timestamp, Event: *m}
+		event := Event{Place: place, Time: TimeOf(record.Timestamp), Event: *m}
 		event.Event.IBAN, event.Event.FromTo, event.Event.Description = r.same.of(m.IBAN), r.same.of(m.FromTo), r.same.of(m.Description)
 		event.Event.Version, event.HasVersion = version(record)
 		e.Events = append(e.Events, event)
@@ -357,7 +357,7 @@ func version(record *kgo.Record) (int64, bool) {
 func (r *reader) letter(place Place, record *kgo.Record) Letter {
 	own := deadletter.Parse(record)
 	l := Letter{
-		Place: place, Time: record.Timestamp, SourceTime: own.Time, Reason: r.same.of(own.Reason),
+		Place: place, Time: TimeOf(record.Timestamp), SourceTime: TimeOf(own.Time), Reason: r.same.of(own.Reason),
 		Body: NewBody(record.Key, record.Value, own.Headers), Cut: own.Cut, Length: own.Length, SHA256: own.SHA256,
 	}
 	if own.Topic != "" {

@@ -125,14 +125,14 @@ func (t *tracer) collect() {
 		if key, ok := d.command(); ok {
 			if _, wanted := t.keys[key]; wanted {
 				places[d.Place] = key
-				t.add(key, d.Place.String(), d.Time, d.says())
+				t.add(key, d.Place.String(), d.Time.Time(), d.says())
 			}
 		}
 	}
 	for i := range t.evidence.Letters {
 		l := &t.evidence.Letters[i]
 		if key, ok := places[l.Source]; ok {
-			t.add(key, l.Place.String(), l.Time, l.says())
+			t.add(key, l.Place.String(), l.Time.Time(), l.says())
 		}
 	}
 	for i := range t.evidence.Outcomes {
@@ -150,13 +150,13 @@ func (t *tracer) collect() {
 	for i := range t.evidence.Events {
 		e := &t.evidence.Events[i]
 		if key := t.changes[eventKey{e.Event.IBAN, e.Event.Version}]; e.HasVersion && key != (Key{}) {
-			t.add(key, e.Place.String(), e.Time, e.says())
+			t.add(key, e.Place.String(), e.Time.Time(), e.says())
 		}
 	}
 	for i := range t.evidence.Answers {
 		a := &t.evidence.Answers[i]
 		if _, wanted := t.keys[a.Command]; wanted {
-			t.add(a.Command, a.Place.String(), a.Time, "answer "+a.text())
+			t.add(a.Command, a.Place.String(), a.Time.Time(), "answer "+a.text())
 		}
 	}
 }
@@ -199,18 +199,18 @@ func (t *tracer) alone(about about) []Entry {
 	}
 	for i := range t.evidence.Deliveries {
 		if d := &t.evidence.Deliveries[i]; d.Place == about.place {
-			add(d.Place, d.Time, d.says())
+			add(d.Place, d.Time.Time(), d.says())
 		}
 	}
 	for i := range t.evidence.Letters {
 		if l := &t.evidence.Letters[i]; about.place != (Place{}) && (l.Place == about.place || l.Source == about.place) {
-			add(l.Place, l.Time, l.says())
+			add(l.Place, l.Time.Time(), l.says())
 		}
 	}
 	for i := range t.evidence.Events {
 		e := &t.evidence.Events[i]
 		if e.Place == about.place || about.iban != "" && e.Event.IBAN == about.iban && e.Event.Version == about.version {
-			add(e.Place, e.Time, e.says())
+			add(e.Place, e.Time.Time(), e.says())
 		}
 	}
 	slices.SortStableFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Time.UnixNano(), b.Time.UnixNano()) })
