@@ -101,6 +101,11 @@ test-kafka: tools ## the handler's tests against real Apache Kafkas, of one brok
 	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -v ./security
 	OPENBANK_TEST_BROKERS=3 CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -run 'Recover|ComeAndGo' -parallel 1 -v ./handler
 
+.PHONY: test-report
+test-report: tools ## the benchmark's report in a headless Chromium: on phones, in the dark, on paper, and what it asks for (1 min)
+	$(call install,chromium,chromium)
+	CGO_ENABLED=0 go test -tags chromium -count 1 -timeout 5m -run Browser -v ./report
+
 .PHONY: clean
 clean: ## remove what was built and the bank of `make run`
 	rm -rf $(BIN) .tools .openbank dev-certs

@@ -3,12 +3,18 @@ module openbank
 go 1.26.0
 
 require (
+	// the report's pictures as PNG: lines with dashes; the kept successor of fogleman/gg, which gonum/plot draws with (released 2026-05)
+	git.sr.ht/~sbinet/gg v0.8.0
 	// latencies of the demo: percentiles without keeping every sample
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	// flags and help of synchronizer and open-bank; the handler, which is weighed, has the flag package
 	github.com/alecthomas/kong v1.17.0
 	// exponential backoff with jitter, for the registry client
 	github.com/cenkalti/backoff/v5 v5.0.3
+	// tests of the report in a real browser alone: the DevTools protocol's messages, and a client that pulls in little and is
+	// kept up with Chromium (released 2026-11; go-rod's last release is of 2024)
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
 	// the handler's Kafka client: librdkafka, transactions and cooperative groups. v2@latest goes back to v2.11.1: keep the pin
 	github.com/confluentinc/confluent-kafka-go/v2 v2.15.1
 	// finds, fetches and checks PostgreSQL binaries where none are installed; starting them is ours, since it can't drop privileges
@@ -37,8 +43,10 @@ require (
 	github.com/youmark/pkcs8 v0.0.0-20240726163527-a2c0da244d78
 	// tests: no goroutine outlives what started it
 	go.uber.org/goleak v1.3.0
+	// the Go fonts and their outlines, for the text in those pictures
+	golang.org/x/image v0.48.0
 	// single flight of registry requests; errgroup
-	golang.org/x/sync v0.24.0
+	golang.org/x/sync v0.25.0
 	// tests by property
 	pgregory.net/rapid v1.3.0
 	// PKCS#12 stores of Java, RC2-40 of old JDKs included, trust stores too; librdkafka's OpenSSL 3 reads neither (released 2026-10)
@@ -46,7 +54,9 @@ require (
 )
 
 require (
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/go-sql-driver/mysql v1.10.1 // indirect
+	github.com/golang/freetype v0.0.0-20170609003504-e2365dfdc4a0 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
@@ -54,4 +64,6 @@ require (
 	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/xi2/xz v0.0.0-20171230120015-48954b6210f8 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
+	golang.org/x/text v0.44.0 // indirect
 )

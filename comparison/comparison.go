@@ -137,15 +137,15 @@ func (c *Comparison) add(p [2]*result.Subject, before, after []figure, reference
 	for _, f := range before {
 		at := slices.IndexFunc(after, f.sameAs)
 		if at < 0 {
-			c.Missing = append(c.Missing, fmt.Sprintf("%s %s %s is in A alone", name, f.kase, f.metric.name))
+			c.Missing = append(c.Missing, fmt.Sprintf("%s %s %s is in A alone", name, f.of, f.metric.name))
 			continue
 		}
 		g := after[at]
 		row := Row{
-			Subject: name, Case: f.kase.String(), Metric: f.metric.name, Unit: f.metric.unit, Better: f.metric.better,
+			Subject: name, Case: f.of.String(), Metric: f.metric.name, Unit: f.metric.unit, Better: f.metric.better,
 			A: median(f.values), B: median(g.values), RoundsA: len(f.values), RoundsB: len(g.values), Reference: reference,
 		}
-		interval := ratioOf(f.values, g.values, c.Confidence)
+		interval := ratioOf(f.values, g.values, skipped(len(f.values), len(g.values), (1-c.Confidence)/2))
 		row.Ratio = interval.estimate
 		row.Verdict = verdict(interval, f.metric.better, c.Tolerance)
 		if interval.known {
@@ -155,7 +155,7 @@ func (c *Comparison) add(p [2]*result.Subject, before, after []figure, reference
 	}
 	for _, g := range after {
 		if !slices.ContainsFunc(before, g.sameAs) {
-			c.Missing = append(c.Missing, fmt.Sprintf("%s %s %s is in B alone", name, g.kase, g.metric.name))
+			c.Missing = append(c.Missing, fmt.Sprintf("%s %s %s is in B alone", name, g.of, g.metric.name))
 		}
 	}
 }

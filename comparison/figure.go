@@ -1,10 +1,8 @@
 package comparison
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"openbank/result"
@@ -35,43 +33,14 @@ var (
 	memory   = metric{"peak memory", "MiB", Down}
 )
 
-// kase is what rounds have in common that repeat one another.
-type kase struct {
-	load     float64
-	handled  int64
-	hot      float64
-	handlers int
-}
-
-func (k kase) String() string {
-	var parts []string
-	if k.load > 0 {
-		parts = append(parts, "at "+number(k.load)+"/s")
-	}
-	if k.handled > 0 {
-		parts = append(parts, "after "+number(float64(k.handled)))
-	}
-	if k.hot > 0 {
-		parts = append(parts, fmt.Sprintf("%g%% hot", 100*k.hot))
-	}
-	if k.handlers > 1 {
-		parts = append(parts, fmt.Sprintf("%d handlers", k.handlers))
-	}
-	return strings.Join(parts, ", ")
-}
-
-func (k kase) compare(other kase) int {
-	return cmp.Or(cmp.Compare(k.load, other.load), cmp.Compare(k.handled, other.handled), cmp.Compare(k.hot, other.hot), cmp.Compare(k.handlers, other.handlers))
-}
-
 // figure is one metric of one case: a value a round.
 type figure struct {
-	kase   kase
+	of     result.Case
 	metric metric
 	values []float64
 }
 
-func (f figure) sameAs(g figure) bool { return f.kase == g.kase && f.metric == g.metric }
+func (f figure) sameAs(g figure) bool { return f.of == g.of && f.metric == g.metric }
 
 // figuresOf are a subject's figures, case by case, divided by those of the subject named against when there is one.
 func figuresOf(run *result.Run, s *result.Subject, against string) ([]figure, error) {
@@ -88,19 +57,19 @@ func figuresOf(run *result.Run, s *result.Subject, against string) ([]figure, er
 
 // divide takes each figure as a ratio to the reference's figure of the same round. A reference that has one case alone stands beside all.
 func divide(figures, reference []figure, against string) ([]figure, error) {
-	cases := map[kase]bool{}
+	cases := map[result.Case]bool{}
 	for _, r := range reference {
-		cases[r.kase] = true
+		cases[r.of] = true
 	}
 	var divided []figure
 	for _, f := range figures {
-		at := slices.IndexFunc(reference, func(r figure) bool { return r.metric == f.metric && (r.kase == f.kase || len(cases) == 1) })
+		at := slices.IndexFunc(reference, func(r figure) bool { return r.metric == f.metric && (r.of == f.of || len(cases) == 1) })
 		if at < 0 {
 			continue
 		}
 		by := reference[at].values
 		if len(by) != len(f.values) {
-			return nil, fmt.Errorf("%s %s was measured in %d rounds and %s in %d: ratios are taken round by round", f.kase, f.metric.name, len(f.values), against, len(by))
+			return nil, fmt.Errorf("%s %s was measured in %d rounds and %s in %d: ratios are taken round by round", f.of, f.metric.name, len(f.values), against, len(by))
 		}
 		f.metric.unit = "× " + against
 		values := make([]float64, len(by))
@@ -120,33 +89,18 @@ func measured(scenario string, s *result.Subject) []figure {
 	if scenario == "ramp" {
 		return ramp(s)
 	}
-	rounds := map[kase][]*result.Round{}
-	for i := range s.Rounds {
-		r := &s.Rounds[i]
-		k := kase{load: r.Load, handled: r.Handled, hot: r.Hot, handlers: r.Handlers}
-		rounds[k] = append(rounds[k], r)
-	}
 	var figures []figure
-	for _, k := range sortedCases(rounds) {
-		figures = append(figures, ofCase(k, rounds[k])...)
+	for _, of := range s.Cases() {
+		figures = append(figures, ofCase(of.Case, of.Rounds)...)
 	}
 	return figures
 }
 
-func sortedCases[T any](of map[kase]T) []kase {
-	cases := make([]kase, 0, len(of))
-	for k := range of {
-		cases = append(cases, k)
-	}
-	slices.SortFunc(cases, kase.compare)
-	return cases
-}
-
 // ofCase leaves a metric out that a round does not have.
-func ofCase(k kase, rounds []*result.Round) []figure {
+func ofCase(of result.Case, rounds []*result.Round) []figure {
 	var figures []figure
 	add := func(m metric, value func(*result.Round) float64) {
-		f := figure{kase: k, metric: m}
+		f := figure{of: of, metric: m}
 		for _, r := range rounds {
 			v := value(r)
 			if v <= 0 {
@@ -157,7 +111,7 @@ func ofCase(k kase, rounds []*result.Round) []figure {
 		figures = append(figures, f)
 	}
 	// Where a load is offered, the rate is that load.
-	if k.load == 0 {
+	if of.Load == 0 {
 		add(rate, func(r *result.Round) float64 { return r.Rate })
 	}
 	if slices.ContainsFunc(rounds, func(r *result.Round) bool { return r.TimedOut > 0 }) {
@@ -165,12 +119,12 @@ func ofCase(k kase, rounds []*result.Round) []figure {
 			return 100 * float64(r.Answered) / float64(max(1, r.Answered+r.TimedOut))
 		})
 	}
-	latency := func(of func(*result.Latency) float64) func(*result.Round) float64 {
+	latency := func(value func(*result.Latency) float64) func(*result.Round) float64 {
 		return func(r *result.Round) float64 {
 			if r.Latency == nil || r.Latency.TotalCount() == 0 {
 				return 0
 			}
-			return of(r.Latency) / float64(time.Millisecond)
+			return value(r.Latency) / float64(time.Millisecond)
 		}
 	}
 	add(mean, latency(func(l *result.Latency) float64 { return l.Mean() }))
@@ -215,7 +169,7 @@ func ramp(s *result.Subject) []figure {
 		figures = nil
 	}
 	for _, load := range spread(inAll(steps), stepsCompared) {
-		k := kase{load: load}
+		k := result.Case{Load: load}
 		byMean, byMedian, byTail := figure{k, mean, nil}, figure{k, p50, nil}, figure{k, p99, nil}
 		for _, at := range steps {
 			sorted := slices.Sorted(slices.Values(at[load]))

@@ -14,10 +14,10 @@ type interval struct {
 
 // ratioOf estimates by what factor b's values differ from a's. All must be above 0.
 //
-// The estimate is the median of all len(a)·len(b) ratios (Hodges and Lehmann), the interval lies between the k-th smallest
-// and the k-th largest of them, where k comes of the Mann-Whitney distribution (Moses): ratios rather than differences, which is the same on
+// The estimate is the median of all len(a)·len(b) ratios (Hodges and Lehmann), the interval is what is left of them without the skip smallest
+// and the skip largest, which come of the Mann-Whitney distribution (Moses; see skipped): ratios rather than differences, which is the same on
 // logarithms. Nothing is assumed of how the values are distributed, but that b's are a's times a factor.
-func ratioOf(a, b []float64, confidence float64) interval {
+func ratioOf(a, b []float64, skip int) interval {
 	ratios := make([]float64, 0, len(a)*len(b))
 	for _, x := range a {
 		for _, y := range b {
@@ -26,14 +26,13 @@ func ratioOf(a, b []float64, confidence float64) interval {
 	}
 	slices.Sort(ratios)
 	i := interval{estimate: median(ratios)}
-	skip := skipped(len(a), len(b), (1-confidence)/2)
 	if skip >= 0 {
 		i.low, i.high, i.known = ratios[skip], ratios[len(ratios)-1-skip], true
 	}
 	return i
 }
 
-// skipped is how many ratios may be left out at each end: the largest u with P(U ≤ u) ≤ tail, for the Mann-Whitney statistic U of n
+// skipped is how many ratios may be left out at each end, tail being half of what the confidence leaves: the largest u with P(U ≤ u) ≤ tail, for the Mann-Whitney statistic U of n
 // and m values of one distribution, or -1 when even P(U = 0) is more than that.
 func skipped(n, m int, tail float64) int {
 	if n == 0 || m == 0 {

@@ -28,11 +28,11 @@ func TestCriticalValuesAreThoseOfTheTables(t *testing.T) {
 
 func TestTheIntervalIsOfRatios(t *testing.T) {
 	t.Parallel()
-	got := ratioOf([]float64{1, 2, 4, 8}, []float64{10, 20, 40, 80}, 0.95)
+	got := ratioOf([]float64{1, 2, 4, 8}, []float64{10, 20, 40, 80}, 0)
 	if !got.known || got.estimate != 10 || got.low != 10.0/8 || got.high != 80 {
 		t.Errorf("%+v", got)
 	}
-	if few := ratioOf([]float64{1, 1, 1}, []float64{2, 2, 2}, 0.95); few.known || few.estimate != 2 {
+	if few := ratioOf([]float64{1, 1, 1}, []float64{2, 2, 2}, -1); few.known || few.estimate != 2 {
 		t.Errorf("of three rounds each: %+v", few)
 	}
 }
@@ -73,7 +73,7 @@ func noisy(r *rand.Rand, n int, middle float64) []float64 {
 	return values
 }
 
-const trials = 4000
+const trials = 2000
 
 func share(t *testing.T, what func(*rand.Rand) bool) float64 {
 	t.Helper()
@@ -86,18 +86,19 @@ func share(t *testing.T, what func(*rand.Rand) bool) float64 {
 	return float64(times) / trials
 }
 
-// Of 4,000 trials a share of 5% varies by 0.34% (one standard deviation): the bounds leave four of them.
+// Of 2,000 trials a share of 5% varies by 0.5% (one standard deviation): the bound leaves four of them.
 func TestTheIntervalHoldsTheTrueRatioAsOftenAsItSays(t *testing.T) {
 	t.Parallel()
 	for _, rounds := range [][2]int{{4, 4}, {5, 5}, {5, 3}, {10, 10}, {20, 8}} {
 		for _, factor := range []float64{1, 0.8} {
 			t.Run(fmt.Sprintf("%d and %d rounds, ratio %g", rounds[0], rounds[1], factor), func(t *testing.T) {
 				t.Parallel()
+				skip := skipped(rounds[0], rounds[1], 0.025)
 				held := share(t, func(r *rand.Rand) bool {
-					i := ratioOf(noisy(r, rounds[0], 100), noisy(r, rounds[1], 100*factor), 0.95)
+					i := ratioOf(noisy(r, rounds[0], 100), noisy(r, rounds[1], 100*factor), skip)
 					return i.known && i.low <= factor && factor <= i.high
 				})
-				if held < 0.936 {
+				if held < 0.93 {
 					t.Errorf("it held it in %.1f%%", 100*held)
 				}
 			})
@@ -107,9 +108,10 @@ func TestTheIntervalHoldsTheTrueRatioAsOftenAsItSays(t *testing.T) {
 
 func TestNoDifferenceRaisesNoAlarm(t *testing.T) {
 	t.Parallel()
+	skip := skipped(5, 5, 0.025)
 	alarms := func(tolerance float64) float64 {
 		return share(t, func(r *rand.Rand) bool {
-			return verdict(ratioOf(noisy(r, 5, 100), noisy(r, 5, 100), 0.95), Up, tolerance) == Worse
+			return verdict(ratioOf(noisy(r, 5, 100), noisy(r, 5, 100), skip), Up, tolerance) == Worse
 		})
 	}
 	// Without tolerance it is one side of what is left of 95%.
@@ -124,8 +126,9 @@ func TestNoDifferenceRaisesNoAlarm(t *testing.T) {
 func TestAPlantedDifferenceRaisesAnAlarm(t *testing.T) {
 	t.Parallel()
 	alarms := func(rounds int, factor float64, better Direction, make func(*rand.Rand, int, float64) []float64) float64 {
+		skip := skipped(rounds, rounds, 0.025)
 		return share(t, func(r *rand.Rand) bool {
-			return verdict(ratioOf(make(r, rounds, 100), make(r, rounds, 100*factor), 0.95), better, 0.05) == Worse
+			return verdict(ratioOf(make(r, rounds, 100), make(r, rounds, 100*factor), skip), better, 0.05) == Worse
 		})
 	}
 	for _, c := range []struct {

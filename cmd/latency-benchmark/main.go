@@ -29,6 +29,7 @@ func main() {
 }
 
 type commands struct {
+	Report  reportCommand  `cmd:"" help:"Make one page, that stands alone, of the results of one or several runs; and pictures for a README."`
 	Compare compareCommand `cmd:"" help:"Say whether run B is worse than run A, and how sure that is. Exit status 2 when it is by more than the tolerance."`
 
 	Version kong.VersionFlag `help:"Print the version."`
