@@ -82,6 +82,15 @@ func (c *Codec) Encode(ctx context.Context, topic string, message any) ([]byte, 
 	return encoder.Append(nil, message)
 }
 
+// SchemaID is the id that a topic's records of this short name are written with.
+func (c *Codec) SchemaID(ctx context.Context, topic, record string) (int, error) {
+	encoder, err := c.encoder(ctx, topic, record)
+	if err != nil {
+		return 0, err
+	}
+	return encoder.ID(), nil
+}
+
 func (c *Codec) encoder(ctx context.Context, topic, record string) (*schemas.Encoder, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

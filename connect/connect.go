@@ -130,6 +130,12 @@ func (k Kafka) files() (certs.Files, []error) {
 	return certs.Files{CA: k.SSLCA, Cert: k.SSLCert, Key: k.SSLKey, Password: k.SSLKeyPassword, SkipHostname: !k.SSLVerifyHostname}, faults
 }
 
+// Files are the TLS identity, the zero value for plaintext. Error: what is wrong with the settings.
+func (k Kafka) Files() (certs.Files, error) {
+	files, faults := k.files()
+	return files, errors.Join(faults...)
+}
+
 // Options are what every Kafka client of a tool is made with: where to dial and how. They fail when a certificate or key can't
 // be read.
 func (k Kafka) Options(clientID string) ([]kgo.Opt, error) {
@@ -138,9 +144,9 @@ func (k Kafka) Options(clientID string) ([]kgo.Opt, error) {
 		kgo.ClientID(clientID),
 		kgo.DialTimeout(5 * time.Second),
 	}
-	files, faults := k.files()
-	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
+	files, err := k.Files()
+	if err != nil {
+		return nil, err
 	}
 	if files.CA != "" || files.TrustStore != "" {
 		config, err := certs.ClientTLS(files)

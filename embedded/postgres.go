@@ -139,6 +139,16 @@ func (p *Postgres) Binaries() string { return p.binaries.dir }
 // Version is the server's major version.
 func (p *Postgres) Version() int { return p.binaries.major }
 
+// PID is the process id of the server, whose sessions are its children; 0 when it does not run.
+func (p *Postgres) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.server == nil {
+		return 0
+	}
+	return p.server.PID()
+}
+
 // CreateDatabase makes an empty database, unless it is there already.
 func (p *Postgres) CreateDatabase(ctx context.Context, name string) (err error) {
 	db, err := sql.Open("postgres", p.URL("postgres"))

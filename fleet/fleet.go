@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,6 +41,7 @@ type Fleet struct {
 	logs     []string
 	ended    chan int // the index of one that ended
 	reported map[int]bool
+	stopping atomic.Bool
 }
 
 // Find is the command-handler to start: the one that was named, or that beside this program.
@@ -110,6 +112,9 @@ func (f *Fleet) PIDs() []int {
 // Ended delivers the index of a handler that has ended, once for each. It is nil when there are none.
 func (f *Fleet) Ended() <-chan int { return f.ended }
 
+// Stopping says whether Stop or Kill was called, so that an end is expected.
+func (f *Fleet) Stopping() bool { return f.stopping.Load() }
+
 // Environment is this process's own, without the variables that lead to a bank.
 func Environment() []string {
 	var kept []string
@@ -135,6 +140,7 @@ func (f *Fleet) Unexpected(i int) error {
 
 // Stop asks all of them to stop, and waits. One that has to be killed, or that ends with another status than 0, is an error.
 func (f *Fleet) Stop() error {
+	f.stopping.Store(true)
 	failed := make([]error, len(f.running))
 	var all sync.WaitGroup
 	for i, child := range f.running {
@@ -158,6 +164,7 @@ func (f *Fleet) Stop() error {
 
 // Kill ends them without their having anything to finish: what they need is gone, and waiting for it would take all their time.
 func (f *Fleet) Kill() {
+	f.stopping.Store(true)
 	for i, child := range f.running {
 		f.reported[i] = true
 		child.Kill()

@@ -79,27 +79,8 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 // newConsumer makes a member of the group that has not joined yet.
 func (l *lane) newConsumer() (*kafka.Consumer, error) {
 	h := l.h
-	cfg := h.cfg.Kafka.config(h.cfg.ClientID+"-"+l.suffix, l.link.logs)
-	for k, v := range (kafka.ConfigMap{
-		"group.id":                      h.cfg.Group,
-		"partition.assignment.strategy": assignor,
-		"session.timeout.ms":            6000, // the brokers' minimum: how long a dead member's partitions stand still
-		"heartbeat.interval.ms":         2000,
-		"max.poll.interval.ms":          int(h.cfg.MaxPollInterval.Milliseconds()),
-		"auto.offset.reset":             "error",        // start offsets are chosen on assignment
-		"enable.auto.offset.store":      false,          // stored once published
-		"enable.auto.commit":            !h.exactlyOnce, // commits what is stored, for partitions that are ours only
-		"auto.commit.interval.ms":       100,
-		// Small prefetch: memory outside of Go's heap. With small queues the back-off of 1 s would stall the fetcher.
-		"queued.min.messages":        10000,
-		"queued.max.messages.kbytes": 4096,
-		"fetch.max.bytes":            4 << 20,
-		"max.partition.fetch.bytes":  1 << 20,
-		"fetch.queue.backoff.ms":     5,
-		"fetch.error.backoff.ms":     50,
-	}) {
-		cfg[k] = v
-	}
+	cfg := ConsumerSettings(h.cfg.Kafka, h.cfg.ClientID+"-"+l.suffix, h.cfg.Group, h.exactlyOnce, l.link.logs)
+	cfg["max.poll.interval.ms"] = int(h.cfg.MaxPollInterval.Milliseconds())
 	if h.static {
 		cfg["group.instance.id"] = h.instanceID() + "-" + l.suffix
 	}

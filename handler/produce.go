@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,33 +99,9 @@ func (p *producer) open() error {
 	return nil
 }
 
-// newClient makes a Kafka producer. The records go with acks=all. Without a transaction they never time out locally: a record given up
-// and sent again later could overtake others.
+// newClient makes a Kafka producer.
 func (h *Handler) newClient(name, transactionalID string, logs chan kafka.LogEvent) (*kafka.Producer, error) {
-	cfg := h.cfg.Kafka.config(h.cfg.ClientID+"-"+name, logs)
-	guarantee := kafka.ConfigMap{"enable.idempotence": true, "message.timeout.ms": 0}
-	if transactionalID != "" {
-		guarantee = kafka.ConfigMap{
-			"transactional.id":       transactionalID,
-			"transaction.timeout.ms": int(transactionTimeout.Milliseconds()),
-			// The next transaction's first request meets the last one's markers being written, and waits this long.
-			"retry.backoff.ms": 5,
-		}
-	}
-	maps.Copy(cfg, guarantee)
-	for k, v := range (kafka.ConfigMap{
-		"linger.ms":                    0,
-		"partitioner":                  "murmur2_random", // as the JVM clients: one key stays on one partition, whoever writes
-		"message.max.bytes":            maxRecord,
-		"batch.size":                   128 << 10, // a topic that takes less than a full batch would refuse it for ever
-		"queue.buffering.max.kbytes":   65536,
-		"queue.buffering.max.messages": 100000,
-		"go.events.channel.size":       10000,
-		"go.produce.channel.size":      0,
-		"go.delivery.report.fields":    "none",
-	}) {
-		cfg[k] = v
-	}
+	cfg := ProducerSettings(h.cfg.Kafka, h.cfg.ClientID+"-"+name, transactionalID, logs)
 	return kafka.NewProducer(&cfg)
 }
 

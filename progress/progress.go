@@ -83,6 +83,22 @@ func (p *Progress) At(count, all int64) {
 	p.printf("  %s\n", p.bar(count, all))
 }
 
+// Say tells how the step goes, in words that are asked for when it is time to show them.
+func (p *Progress) Say(words func() string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Sub(p.shown) < p.period {
+		return
+	}
+	p.shown = now
+	if p.terminal {
+		p.frame(p.title + " " + words())
+		return
+	}
+	p.printf("  %s\n", words())
+}
+
 func (p *Progress) bar(count, all int64) string {
 	share := min(1, float64(count)/float64(all))
 	text := fmt.Sprintf("%3.0f%%  %s of %s  %s/s", share*100, Grouped(count), Grouped(all), Grouped(int64(p.rate)))

@@ -139,6 +139,15 @@ func (c *Cluster) Addresses() []string {
 	return addresses
 }
 
+// PIDs are the process ids of the brokers.
+func (c *Cluster) PIDs() []int {
+	pids := make([]int, len(c.brokers))
+	for i, b := range c.brokers {
+		pids[i] = b.process.PID()
+	}
+	return pids
+}
+
 // Certificates are the set that the brokers trust, with an identity for each of the stack's clients. Every user may read it.
 func (c *Cluster) Certificates() certs.Options { return c.certs }
 

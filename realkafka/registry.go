@@ -60,6 +60,9 @@ func StartRegistry(ctx context.Context) (_ *Registry, err error) {
 // URL is what SCHEMA_REGISTRY_URL has to be. It has a path.
 func (r *Registry) URL() string { return r.url }
 
+// PID is the registry's process id.
+func (r *Registry) PID() int { return r.process.PID() }
+
 // Stop stops the registry and removes what it left.
 func (r *Registry) Stop() error {
 	if r.process != nil {

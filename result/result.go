@@ -32,6 +32,12 @@ type Run struct {
 	Configuration map[string]string `json:"configuration"` // the scenario's settings, as flags have them
 
 	Subjects []Subject `json:"subjects"`
+
+	// Interrupted says that the run was stopped before its end, Failure why it failed: then some of what is above is missing. Faults
+	// are the first answers that were wrong.
+	Interrupted bool     `json:"interrupted,omitempty"`
+	Failure     string   `json:"failure,omitempty"`
+	Faults      []string `json:"faults,omitempty"`
 }
 
 // Machine is where all of it ran.
@@ -74,6 +80,9 @@ type Round struct {
 
 	// Latency is from when a command was due to be sent until its answer, or its BalanceChanged in ramp, was read. Nil where nothing was timed.
 	Latency *Latency `json:"latency,omitempty"`
+	// Lateness is how long after it was due the load generator handed a command to its Kafka client. It is part of Latency: where
+	// it is not small beside it, the generator was too slow for this machine. Nil where nothing had a schedule.
+	Lateness *Latency `json:"lateness,omitempty"`
 	// Samples are the single interactions of a ramp; other scenarios keep a histogram a second instead.
 	Samples []Sample `json:"samples,omitempty"`
 	Seconds []Second `json:"seconds,omitempty"`

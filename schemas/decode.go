@@ -215,7 +215,7 @@ func (r *reading) message() any {
 			ID: r.uuid("id"), Token: r.text("token"), Amount: r.long("amount"), From: r.text("from"), To: r.text("to"),
 			Description: r.text("description"),
 		}
-	case nameMoneyTransferConfirmed:
+	case NameMoneyTransferConfirmed:
 		return &bank.MoneyTransferConfirmed{ID: r.uuid("id")}
 	case nameMoneyTransferFailed:
 		return &bank.MoneyTransferFailed{ID: r.uuid("id"), Reason: r.text("reason")}

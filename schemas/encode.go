@@ -176,7 +176,7 @@ func (v *values) fill(msg any) string {
 		return nameConfirmMoneyTransfer
 	case *bank.MoneyTransferConfirmed:
 		v.set("id", m.ID[:])
-		return nameMoneyTransferConfirmed
+		return NameMoneyTransferConfirmed
 	case *bank.MoneyTransferFailed:
 		v.set("id", m.ID[:])
 		v.set("reason", m.Reason)
@@ -187,7 +187,7 @@ func (v *values) fill(msg any) string {
 		v.set("changed_by", m.ChangedBy)
 		v.set("from_to", m.FromTo)
 		v.set("description", m.Description)
-		return nameBalanceChanged
+		return NameBalanceChanged
 	}
 	return ""
 }

@@ -36,22 +36,22 @@ const (
 	nameAccountCreationConfirmed = "AccountCreationConfirmed"
 	nameAccountCreationFailed    = "AccountCreationFailed"
 	nameConfirmMoneyTransfer     = "ConfirmMoneyTransfer"
-	nameMoneyTransferConfirmed   = "MoneyTransferConfirmed"
+	NameMoneyTransferConfirmed   = "MoneyTransferConfirmed"
 	nameMoneyTransferFailed      = "MoneyTransferFailed"
-	nameBalanceChanged           = "BalanceChanged"
+	NameBalanceChanged           = "BalanceChanged"
 )
 
 // Names are the records' short names.
 var Names = []string{
 	nameHeartbeat, nameConfirmAccountCreation, nameAccountCreationConfirmed, nameAccountCreationFailed,
-	nameConfirmMoneyTransfer, nameMoneyTransferConfirmed, nameMoneyTransferFailed, nameBalanceChanged,
+	nameConfirmMoneyTransfer, NameMoneyTransferConfirmed, nameMoneyTransferFailed, NameBalanceChanged,
 }
 
 // defaults names the text fields of a record that are "" when its writer leaves them out. No rule of the bank needs a
 // description, and a deposit needs no token; a debit without one is answered with `invalid token`.
 var defaults = map[string][]string{
 	nameConfirmMoneyTransfer: {"token", "description"},
-	nameBalanceChanged:       {"description"},
+	NameBalanceChanged:       {"description"},
 }
 
 // ours is what the .avsc files say, by short name.

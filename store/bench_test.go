@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"openbank/bank"
+	"openbank/tpcb"
 )
 
 // What the benchmark measures, and for how long: every case once a round, what is compared right after one another, so
@@ -38,12 +39,20 @@ var (
 func BenchmarkStore(b *testing.B) {
 	s := migrated(b)
 	w := newWorkload(b, s)
-	tpcb := newTPCB(b)
+	yardstick, err := tpcb.Prepare(b.Context(), tpcb.Config{URL: database(b), Binaries: server.Binaries(), Scale: tpcbScale, Clients: tpcbClients})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = yardstick.Close(context.Background()) })
 
 	rates := map[string][]float64{}
 	measured := func(name string, rate float64) { rates[name] = append(rates[name], rate) }
 	for range b.N * benchRounds {
-		measured("tpcb", tpcb.run(b))
+		rate, err := yardstick.Run(b.Context(), benchTime)
+		if err != nil {
+			b.Fatal(err)
+		}
+		measured("tpcb", rate)
 		for _, n := range executeSizes {
 			measured(fmt.Sprint("execute ", n), w.execute(b, n))
 			if slices.Contains(bareSizes, n) {
@@ -51,10 +60,10 @@ func BenchmarkStore(b *testing.B) {
 			}
 		}
 	}
-	report(b, s, tpcb.how, rates)
+	report(b, s, yardstick.How(), rates)
 }
 
-func report(b *testing.B, s *Store, tpcb string, rates map[string][]float64) {
+func report(b *testing.B, s *Store, how string, rates map[string][]float64) {
 	median := func(values []float64) float64 {
 		r := slices.Sorted(slices.Values(values))
 		return r[len(r)/2]
@@ -97,7 +106,7 @@ func report(b *testing.B, s *Store, tpcb string, rates map[string][]float64) {
 		fmt.Fprintln(t, line)
 	}
 	fmt.Fprintf(t, "TPC-B\t%.0f\t%s\t1.0\t\t\t\n", base, spread("tpcb"))
-	fmt.Fprintf(t, "TPC-B: %s\n", tpcb)
+	fmt.Fprintf(t, "TPC-B: %s\n", how)
 	b.ReportMetric(base, "tpcb/s")
 	b.ReportMetric(0, "ns/op")
 }

@@ -136,6 +136,15 @@ func (c Connection) MakeTopics(ctx context.Context, logger *slog.Logger) error {
 	return nil
 }
 
+// PIDs are the servers' process ids, by name: kafka, registry, postgres. Embedded brokers and registry have none of their own.
+func (s *Surroundings) PIDs() map[string][]int {
+	pids := map[string][]int{"postgres": {s.Postgres.PID()}}
+	if s.Bank == nil {
+		pids["kafka"], pids["registry"] = s.cluster.PIDs(), []int{s.registry.PID()}
+	}
+	return pids
+}
+
 // Environment is what a handler of this bank needs, and its clients may have.
 func (s *Surroundings) Environment() []string { return s.environment }
 

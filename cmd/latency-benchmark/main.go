@@ -29,8 +29,10 @@ func main() {
 }
 
 type commands struct {
-	Report  reportCommand  `cmd:"" help:"Make one page, that stands alone, of the results of one or several runs; and pictures for a README."`
-	Compare compareCommand `cmd:"" help:"Say whether run B is worse than run A, and how sure that is. Exit status 2 when it is by more than the tolerance."`
+	Run       runCommand       `cmd:"" help:"Measure, and write a result."`
+	FloorEcho floorEchoCommand `cmd:"" hidden:"" help:"The floor's echo, which run starts."`
+	Report    reportCommand    `cmd:"" help:"Make one page, that stands alone, of the results of one or several runs; and pictures for a README."`
+	Compare   compareCommand   `cmd:"" help:"Say whether run B is worse than run A, and how sure that is. Exit status 2 when it is by more than the tolerance."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }
@@ -47,6 +49,7 @@ func status(err error) int {
 type session struct {
 	// A context in a struct: kong hands a command one value of each type, and a session is the length of one call.
 	ctx            context.Context
+	args           []string
 	getenv         func(string) string
 	stdout, stderr io.Writer
 }
@@ -61,5 +64,5 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil || parsed == nil {
 		return err
 	}
-	return parsed.Run(&session{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr})
+	return parsed.Run(&session{ctx: ctx, args: args, getenv: getenv, stdout: stdout, stderr: stderr})
 }

@@ -1,0 +1,107 @@
+package benchmark
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"openbank/result"
+)
+
+// Describe notes where all of it runs.
+func Describe(ctx context.Context, w *World, r *result.Run) {
+	r.Machine = machine()
+	r.Versions = map[string]string{"go": runtime.Version()}
+	if w.Own != nil {
+		for name, version := range w.Own.Versions {
+			r.Versions[name] = version
+		}
+	} else {
+		_ = w.withAdmin(func(admin *kadm.Client) error { // its version is not needed
+			brokers, err := admin.ApiVersions(ctx)
+			for _, broker := range brokers {
+				r.Versions["kafka"] = broker.VersionGuess()
+			}
+			return err
+		})
+	}
+	url := w.DatabaseURL()
+	if w.Own != nil {
+		url = w.Own.Postgres.URL("")
+	}
+	if url != "" {
+		r.Postgres = map[string]string{}
+		if err := w.withDatabase(ctx, url, func(db *sql.DB) error { return settings(ctx, db, r) }); err != nil {
+			r.Postgres["unknown"] = "the database did not tell"
+		}
+	}
+}
+
+// deciding are the settings that decide Postgres' speed.
+var deciding = []string{
+	"fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "wal_level", "wal_compression", "shared_buffers", "max_wal_size",
+	"checkpoint_timeout", "autovacuum", "max_connections", "commit_delay",
+}
+
+func settings(ctx context.Context, db *sql.DB, r *result.Run) error {
+	var version string
+	if err := db.QueryRowContext(ctx, `SHOW server_version`).Scan(&version); err != nil {
+		return err
+	}
+	r.Versions["postgres"] = version
+	for _, name := range deciding {
+		var value sql.NullString
+		if err := db.QueryRowContext(ctx, `SELECT current_setting($1, true)`, name).Scan(&value); err != nil {
+			return err
+		}
+		if value.Valid {
+			r.Postgres[name] = value.String
+		}
+	}
+	return nil
+}
+
+func machine() result.Machine {
+	m := result.Machine{Cores: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH}
+	m.CPU = field("/proc/cpuinfo", "model name")
+	if kib, err := strconv.ParseInt(strings.TrimSuffix(field("/proc/meminfo", "MemTotal"), " kB"), 10, 64); err == nil {
+		m.Memory = kib << 10
+	}
+	var parts []string
+	for line := range strings.Lines(text("/etc/os-release")) {
+		if name, ok := strings.CutPrefix(line, "PRETTY_NAME="); ok {
+			parts = append(parts, strings.Trim(strings.TrimSpace(name), `"`))
+		}
+	}
+	if kernel := strings.TrimSpace(text("/proc/sys/kernel/osrelease")); kernel != "" {
+		parts = append(parts, "Linux "+kernel)
+	}
+	if len(parts) > 0 {
+		m.System = strings.Join(parts, ", ")
+	}
+	return m
+}
+
+// text is a file of the system's, "" when there is none.
+func text(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// field is the value of the first line NAME: VALUE.
+func field(path, name string) string {
+	for line := range strings.Lines(text(path)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"openbank/benchmark"
+)
+
+type latencyCommand struct {
+	common   `embed:""`
+	Rates    []float64 `name:"rate" default:"100,500,1000" placeholder:"N" help:"Commands a second; several with commas between, one after the other."`
+	WarmUp   duration  `default:"5s" help:"How long is sent before it counts."`
+	Duration duration  `default:"30s" help:"How long is measured at each rate."`
+}
+
+// Run measures and prints.
+func (c *latencyCommand) Run(s *session) error {
+	if err := positive("--rate", c.Rates); err != nil {
+		return err
+	}
+	return c.measure(s, "latency", map[string]string{"rate": list(c.Rates), "warm-up": c.WarmUp.String(), "duration": c.Duration.String()},
+		benchmark.Latency{Rates: c.Rates, WarmUp: time.Duration(c.WarmUp), Duration: time.Duration(c.Duration)})
+}
+
+type soakCommand struct {
+	common   `embed:""`
+	Rate     float64  `default:"500" help:"Commands a second."`
+	WarmUp   duration `default:"30s" help:"How long is sent before it counts."`
+	Duration duration `default:"1h" help:"How long is measured."`
+}
+
+// Run measures and prints.
+func (c *soakCommand) Run(s *session) error {
+	if err := positive("--rate", []float64{c.Rate}); err != nil {
+		return err
+	}
+	return c.measure(s, "soak", map[string]string{"rate": fmt.Sprint(c.Rate), "warm-up": c.WarmUp.String(), "duration": c.Duration.String()},
+		benchmark.Latency{Rates: []float64{c.Rate}, WarmUp: time.Duration(c.WarmUp), Duration: time.Duration(c.Duration)})
+}
+
+type rampCommand struct {
+	common       `embed:""`
+	Interval     duration `default:"1s" help:"Time between two interactions."`
+	CheckEvery   string   `default:"20ms" help:"How often is looked whether the event is there; 0 takes the moment that it is read."`
+	Every        int      `default:"60" help:"After how many interactions the load goes up."`
+	Step         float64  `default:"10" help:"By how many commands a second."`
+	Timeout      duration `default:"5s" help:"How long an interaction may take."`
+	Timeouts     int      `default:"5" help:"After how many that took longer it ends."`
+	Interactions int      `default:"6000" help:"After how many at the latest."`
+	Repeats      int      `default:"10" help:"How often all of it is done; each time for each handler."`
+}
+
+// Run measures and prints.
+func (c *rampCommand) Run(s *session) error {
+	check, err := time.ParseDuration(c.CheckEvery)
+	if err != nil || check < 0 {
+		return fmt.Errorf("--check-every: %q is no time such as 20ms, or 0", c.CheckEvery)
+	}
+	if c.Every < 1 || c.Timeouts < 1 || c.Interactions < 1 || c.Repeats < 1 || c.Step < 0 {
+		return errors.New("--every, --timeouts, --interactions and --repeats must be at least 1, --step at least 0")
+	}
+	c.Rounds = c.Repeats
+	return c.measure(s, "ramp", map[string]string{
+		"interval": c.Interval.String(), "check-every": check.String(), "every": fmt.Sprint(c.Every), "step": fmt.Sprint(c.Step), "timeout": c.Timeout.String(),
+		"timeouts": fmt.Sprint(c.Timeouts), "interactions": fmt.Sprint(c.Interactions), "repeats": fmt.Sprint(c.Repeats),
+	}, benchmark.Ramp{
+		Interval: time.Duration(c.Interval), CheckEvery: check, Every: c.Every, Step: c.Step, Timeout: time.Duration(c.Timeout),
+		Timeouts: c.Timeouts, Interactions: c.Interactions,
+	})
+}
+
+// backlog is the flags of what drains.
+type backlog struct {
+	Commands int    `default:"500000" help:"How many commands the backlog has."`
+	WarmUp   int    `name:"warm-up-commands" default:"20000" help:"How many are answered before it counts."`
+	Backlog  string `enum:"held,cold" default:"held" help:"held: the handler is at work already, and a transaction holds the backlog back until all of it is there; for handlers that read committed records. cold: the handler is started when it is there, and the time counts from its start."`
+}
+
+func (b backlog) check() error {
+	if b.Commands < 1 || b.WarmUp < 0 {
+		return errors.New("--commands must be at least 1, --warm-up-commands at least 0")
+	}
+	return nil
+}
+
+func (b backlog) settings(more map[string]string) map[string]string {
+	more["commands"], more["warm-up-commands"], more["backlog"] = fmt.Sprint(b.Commands), fmt.Sprint(b.WarmUp), b.Backlog
+	return more
+}
+
+func (b backlog) drain() benchmark.Drain {
+	return benchmark.Drain{Commands: b.Commands, WarmUp: b.WarmUp, Cold: b.Backlog == "cold", Handlers: []int{1}, Hot: []float64{0}}
+}
+
+type drainCommand struct {
+	common   `embed:""`
+	backlog  `embed:""`
+	Handlers []int `default:"1" placeholder:"N" help:"How many handlers share the work; several numbers, with commas between, take turns."`
+}
+
+// Run measures and prints.
+func (c *drainCommand) Run(s *session) error {
+	if err := c.backlog.check(); err != nil {
+		return err
+	}
+	if err := positive("--handlers", c.Handlers); err != nil {
+		return err
+	}
+	d := c.drain()
+	d.Handlers = c.Handlers
+	return c.measure(s, "drain", c.settings(map[string]string{"handlers": list(c.Handlers)}), d)
+}
+
+type hotCommand struct {
+	common  `embed:""`
+	backlog `embed:""`
+	Shares  []float64 `name:"share" default:"0,1" placeholder:"SHARE" help:"Shares of transfers that one and the same account takes part in, 0 to 1; several take turns."`
+}
+
+// Run measures and prints.
+func (c *hotCommand) Run(s *session) error {
+	if err := c.backlog.check(); err != nil {
+		return err
+	}
+	for _, share := range c.Shares {
+		if share < 0 || share > 1 {
+			return fmt.Errorf("--share: %v is not from 0 to 1", share)
+		}
+	}
+	d := c.drain()
+	d.Hot = c.Shares
+	return c.measure(s, "hot", c.settings(map[string]string{"share": list(c.Shares)}), d)
+}
+
+type growCommand struct {
+	common  `embed:""`
+	backlog `embed:""`
+	Handled []int64 `default:"0,1000000,10000000" placeholder:"N" help:"How many commands were handled before, rising. The rows are made by SQL, see docs/latency-benchmark.md."`
+}
+
+// Run measures and prints.
+func (c *growCommand) Run(s *session) error {
+	if err := c.backlog.check(); err != nil {
+		return err
+	}
+	for i, n := range c.Handled {
+		if n < 0 || i > 0 && n <= c.Handled[i-1] {
+			return errors.New("--handled must rise, from 0 or more")
+		}
+	}
+	return c.measure(s, "grow", c.settings(map[string]string{"handled": list(c.Handled)}), benchmark.Grow{Drain: c.drain(), Handled: c.Handled})
+}
+
+type floorCommand struct {
+	common   `embed:""`
+	backlog  `embed:""`
+	Rates    []float64 `name:"rate" default:"100,500,1000" placeholder:"N" help:"Commands a second for the echo; several with commas between."`
+	WarmUp   duration  `default:"5s" help:"How long is sent before it counts."`
+	Duration duration  `default:"30s" help:"How long is measured at each rate."`
+}
+
+// Run measures and prints.
+func (c *floorCommand) Run(s *session) error {
+	if err := errors.Join(c.backlog.check(), positive("--rate", c.Rates)); err != nil {
+		return err
+	}
+	if len(c.Handler) > 0 {
+		return errors.New("floor measures no handler: have echoes and the database's yardsticks take turns with one by --beside in another scenario")
+	}
+	if len(c.Beside) == 0 {
+		c.Beside = []string{"echo-exactly-once", "echo-at-least-once", benchmark.TPCB, benchmark.Writes, benchmark.Fsync}
+	}
+	c.noHandler = true
+	return c.measure(s, "floor", c.settings(map[string]string{"rate": list(c.Rates), "warm-up": c.WarmUp.String(), "duration": c.Duration.String()}),
+		benchmark.Floor{Latency: benchmark.Latency{Rates: c.Rates, WarmUp: time.Duration(c.WarmUp), Duration: time.Duration(c.Duration)}, Drain: c.drain()})
+}
+
+// String is how people write it.
+func (d duration) String() string { return time.Duration(d).String() }
+
+func positive[N int | float64](flag string, values []N) error {
+	if len(values) == 0 {
+		return fmt.Errorf("%s names nothing to measure", flag)
+	}
+	for _, v := range values {
+		if v <= 0 {
+			return fmt.Errorf("%s: %v is not above 0", flag, v)
+		}
+	}
+	return nil
+}
+
+func list[T any](values []T) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(values), " ", ","), "[]")
+}
