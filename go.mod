@@ -7,6 +7,9 @@ require (
 	git.sr.ht/~sbinet/gg v0.8.0
 	// latencies of the demo: percentiles without keeping every sample
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
+	// the handler's metrics: with an HTTP server around it, it adds 0.3 MB to the static binary, prometheus/client_golang 2.5 MB, which is too much
+	// (released 2026-11; two small packages besides). Its metrics of the process, without types and help, are not used
+	github.com/VictoriaMetrics/metrics v1.45.0
 	// flags and help of synchronizer and open-bank; the handler, which is weighed, has the flag package
 	github.com/alecthomas/kong v1.17.0
 	// exponential backoff with jitter, for the registry client
@@ -62,6 +65,8 @@ require (
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 	github.com/santhosh-tekuri/jsonschema/v5 v5.3.1 // indirect
 	github.com/stretchr/testify v1.12.1 // indirect
+	github.com/valyala/fastrand v1.1.0 // indirect
+	github.com/valyala/histogram v1.2.0 // indirect
 	github.com/xi2/xz v0.0.0-20171230120015-48954b6210f8 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sys v0.50.0 // indirect

@@ -167,7 +167,7 @@ func (f *fleet) start(number int, more ...string) (*process.Process, string, err
 	}
 	defer func() { _ = file.Close() }() // the child has its own
 	cmd := exec.Command(handlerBinary)
-	cmd.Env = append(append([]string{"GORACE=halt_on_error=1"}, f.env...), more...)
+	cmd.Env = append(append([]string{"GORACE=halt_on_error=1", "HTTP_ADDRESS=off"}, f.env...), more...)
 	cmd.Stdout, cmd.Stderr = file, file
 	p, err := process.Start(cmd, syscall.SIGKILL)
 	return p, log, err

@@ -9,7 +9,6 @@ import (
 
 	"openbank/bank"
 	"openbank/schemas"
-	"openbank/store"
 )
 
 // compose appends the records that answer a batch to p.out: a transfer's events, the debited account's first, and then its
@@ -45,23 +44,6 @@ func (p *producer) compose(b executed) error {
 		}
 	}
 	return nil
-}
-
-// count counts a record whose answer is published.
-func (c *Counts) count(r *record) {
-	if _, buried := r.letter(); buried {
-		c.DeadLetters.Add(1)
-		return
-	}
-	switch r.outcome.Disposition {
-	case store.Executed:
-		c.Executed.Add(1)
-	case store.Unfinished:
-		c.Unfinished.Add(1)
-	case store.Duplicate:
-		c.Duplicates.Add(1)
-	case store.DeadLetter: // counted above
-	}
 }
 
 func (p *producer) add(o *output, id bank.ID, message any, r *record) error {

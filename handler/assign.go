@@ -46,6 +46,8 @@ func (l *lane) assigned(partitions []kafka.TopicPartition) error {
 	if err := l.consumer.IncrementalAssign(nil); err != nil || l.ctx.Err() != nil {
 		return err // or the consumer is closing
 	}
+	l.joined.Holds()
+	l.meter.assigned.Inc()
 	if len(partitions) == 0 {
 		l.standBy()
 		return nil
@@ -56,7 +58,8 @@ func (l *lane) assigned(partitions []kafka.TopicPartition) error {
 		l.epochs[epochs[i].partition] = epochs[i]
 	}
 	l.log.Info("partitions assigned", "partitions", numbers(partitions))
-	l.hold(epochs, func(ctx context.Context) ([]int64, error) { return l.starts(ctx, epochs) })
+	l.meter.partitions.Set(float64(len(l.epochs)))
+	l.hold(l.meter.startStalls, epochs, func(ctx context.Context) ([]int64, error) { return l.starts(ctx, epochs) })
 	return nil
 }
 
@@ -83,6 +86,16 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 		}
 	}
 	l.h.owned.Unlock()
+	if lost {
+		l.meter.lost.Inc()
+		l.joined.Fails("group " + l.h.cfg.Group + " has taken its partitions of topic " + l.topic.name + ": it joins again")
+	} else {
+		l.meter.revoked.Inc()
+	}
+	for _, p := range partitions {
+		l.meter.forget(l.topic, p.Partition)
+	}
+	l.meter.partitions.Set(float64(len(l.epochs)))
 	if len(partitions) > 0 {
 		l.log.Info("partitions revoked", "partitions", numbers(partitions), "lost", lost)
 	}
@@ -114,7 +127,7 @@ func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, 
 		asked[i] = l.at(e.partition, kafka.OffsetInvalid)
 	}
 	offsets := make([]int64, len(epochs))
-	err := until(ctx, l.log, "reading the group's committed offsets", func() error {
+	err := l.h.until(ctx, l.log, readingOffsets, func() error {
 		var committed []kafka.TopicPartition
 		err := l.ask(func(c *kafka.Consumer) (err error) {
 			committed, err = c.Committed(asked, askTimeout)
@@ -199,7 +212,7 @@ func (l *lane) warnOfHistory(ctx context.Context, unknown []*epoch) {
 
 // bounds are the offsets at which a partition's log begins and ends. Error: ctx's.
 func (l *lane) bounds(ctx context.Context, e *epoch) (low, high int64, err error) {
-	err = until(ctx, l.log, "reading the bounds of the log", func() error {
+	err = l.h.until(ctx, l.log, readingBounds, func() error {
 		return l.ask(func(c *kafka.Consumer) (err error) {
 			low, high, err = c.QueryWatermarkOffsets(l.topic.name, e.partition, askTimeout)
 			return err
@@ -214,7 +227,7 @@ func (l *lane) rewind(ctx context.Context, to map[*epoch]int64) error {
 	if len(to) == 0 {
 		return nil
 	}
-	return until(ctx, l.log, "setting the group's offsets back", func() error {
+	return l.h.until(ctx, l.log, settingOffsets, func() error {
 		l.h.owned.Lock() // a partition that is not ours any more is not ours to set back
 		defer l.h.owned.Unlock()
 		var offsets []kafka.TopicPartition

@@ -144,7 +144,7 @@ func (b *bundle) start(more ...string) *handler {
 		b.t.Fatal(err)
 	}
 	cmd := exec.Command(handlerBinary)
-	cmd.Env = append(append([]string{"GORACE=halt_on_error=1", "LOG_LEVEL=debug"}, b.bank.Environment()...), more...)
+	cmd.Env = append(append([]string{"GORACE=halt_on_error=1", "LOG_LEVEL=debug", "HTTP_ADDRESS=off"}, b.bank.Environment()...), more...)
 	cmd.Stdout, cmd.Stderr = file, file
 	p, err := process.Start(cmd, syscall.SIGKILL)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/health"
 )
 
 // Kafka says how to reach the brokers.
@@ -76,9 +78,11 @@ type link struct {
 
 	unexplained string // what to say when the client gives no reason
 
-	mu     sync.Mutex
-	away   bool
-	reason string // the latest error, for the line that says that Kafka is away
+	mu   sync.Mutex
+	away bool
+	// condition is that the brokers answer, of a client that is asked for them from time to time; else nil.
+	condition *health.Condition
+	reason    string // the latest error, for the line that says that Kafka is away
 }
 
 func newLink(log *slog.Logger, k Kafka) *link {
@@ -131,6 +135,20 @@ func (l *link) lost(err kafka.Error) {
 		l.reason = err.Error()
 		return
 	}
+	l.goes()
+}
+
+// silent takes a question that no broker answered.
+func (l *link) silent() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.goes()
+}
+
+func (l *link) goes() {
+	if l.condition != nil {
+		l.condition.Fails("no connection to the brokers: " + l.why())
+	}
 	if !l.away {
 		l.away = true
 		l.log.Warn("no connection to Kafka: waiting for it", "reason", l.why())
@@ -143,6 +161,9 @@ func (l *link) ok() {
 	defer l.mu.Unlock()
 	if l.away {
 		l.away, l.reason = false, ""
+		if l.condition != nil {
+			l.condition.Holds()
+		}
 		l.log.Info("connected to Kafka again")
 	}
 }

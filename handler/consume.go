@@ -12,6 +12,8 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"openbank/crash"
+	"openbank/health"
+	"openbank/metric"
 )
 
 const (
@@ -35,6 +37,8 @@ type lane struct {
 	link     *link
 	queue    *queue
 	letters  *letters
+	meter    *laneMeter
+	joined   *health.Condition // the group has given us what is ours
 
 	ctx    context.Context // done when the lane's consumer closes
 	cancel context.CancelFunc
@@ -46,8 +50,9 @@ type lane struct {
 
 	// The rest belongs to the Poll goroutine.
 	epochs map[int32]*epoch
-	held   int  // epochs that wait for something
-	paused bool // by back-pressure
+	held   int   // epochs that wait for something
+	taken  int64 // records
+	paused bool  // by back-pressure
 	said   string
 
 	rejoining bool      // a fenced consumer is about to be replaced
@@ -67,12 +72,16 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 		control: make(chan func(), 64), drained: make(chan struct{}, 1),
 		epochs: map[int32]*epoch{}, working: map[*epoch]struct{}{},
 	}
+	l.link.condition = h.cfg.Health.Condition(health.Kafka)
 	var err error
 	if l.consumer, err = l.newConsumer(); err != nil {
 		l.link.close()
 		return nil, err
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.meter = h.meter.lane(t, l.queue)
+	l.joined = h.cfg.Health.Condition(health.Group)
+	l.joined.Fails("group " + h.cfg.Group + " has not let it in for topic " + t.name + " yet")
 	return l, nil
 }
 
@@ -105,7 +114,11 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 	if err := l.subscribe(work); err != nil {
 		l.h.fail(err)
 	}
+	l.background.Go(l.probe)
+	stage := l.h.cfg.Health.Stage("reading " + l.topic.name)
+	defer stage.Rests()
 	for {
+		stage.Moves()
 		select {
 		case <-stop:
 			if l.h.cfg.LeaveOnStop {
@@ -184,16 +197,22 @@ func (l *lane) take(m *kafka.Message) {
 	l.said = ""
 	crash.Delivered(l.topic.name, e.partition, offset)
 	crash.Point("before-consume", 1)
+	polled := l.meter.now()
 	r, err := l.h.decode(l.topic, m)
+	r.polled = polled
+	if l.taken++; timed(l.taken) {
+		l.meter.decode.Update((l.meter.now() - polled).Seconds())
+	}
 	var unknown *unknownSchema
 	if errors.As(err, &unknown) {
-		l.hold([]*epoch{e}, func(ctx context.Context) ([]int64, error) {
+		l.meter.schemaWaits.Inc()
+		l.hold(l.meter.schemaStalls, []*epoch{e}, func(ctx context.Context) ([]int64, error) {
 			return []int64{offset}, l.h.learn(ctx, unknown.id)
 		})
 		return
 	}
 	if r.unreadable != "" && !l.letters.ready() {
-		l.hold([]*epoch{e}, func(ctx context.Context) ([]int64, error) {
+		l.hold(l.meter.letterStalls, []*epoch{e}, func(ctx context.Context) ([]int64, error) {
 			return []int64{offset}, l.letters.await(ctx)
 		})
 		return
@@ -239,8 +258,8 @@ func (l *lane) at(partition int32, offset kafka.Offset) kafka.TopicPartition {
 }
 
 // hold stops the epochs' partitions until wait, off the Poll goroutine, has found where each goes on. An error of wait is fatal
-// unless its context ended.
-func (l *lane) hold(epochs []*epoch, wait func(context.Context) ([]int64, error)) {
+// unless its context ended. They count as stalled meanwhile.
+func (l *lane) hold(stalled *metric.Gauge, epochs []*epoch, wait func(context.Context) ([]int64, error)) {
 	var fetched []kafka.TopicPartition
 	for _, e := range epochs {
 		e.running = false
@@ -257,7 +276,9 @@ func (l *lane) hold(epochs []*epoch, wait func(context.Context) ([]int64, error)
 		ctx = epochs[0].ctx
 	}
 	l.background.Go(func() {
+		stalled.Add(float64(len(epochs)))
 		offsets, err := wait(ctx)
+		stalled.Add(-float64(len(epochs)))
 		l.post(func() {
 			l.held--
 			switch {
@@ -330,7 +351,7 @@ func (l *lane) reopen(old *epoch, offset int64, wait func(context.Context) error
 	e.published.Store(old.published.Load())
 	e.finished.Store(old.finished.Load())
 	l.epochs[e.partition] = e
-	l.hold([]*epoch{e}, func(ctx context.Context) ([]int64, error) { return []int64{offset}, wait(ctx) })
+	l.hold(l.meter.letterStalls, []*epoch{e}, func(ctx context.Context) ([]int64, error) { return []int64{offset}, wait(ctx) })
 }
 
 // inflight is how many records are between Poll and published.
@@ -380,6 +401,7 @@ func (l *lane) clientError(work context.Context, err kafka.Error) {
 		text := err.Error()
 		if err.Code() == kafka.ErrInconsistentGroupProtocol {
 			text = otherAssignor(l.h.cfg.Group)
+			l.joined.Fails(text)
 		}
 		if text != l.said {
 			l.said = text

@@ -34,10 +34,12 @@ func (h *Handler) decode(t topic, m *kafka.Message) (record, error) {
 	case err == nil && t.holds(command, h.cfg.Topics):
 		r.command = command
 	case err == nil:
+		r.class = wrongRecord
 		r.unreadable = fmt.Sprintf("record %s does not belong on topic %s", schemas.Name(command), t.name)
 	case errors.As(err, &unknown) && !h.refused.has(unknown.ID):
 		return r, &unknownSchema{unknown.ID}
 	case errors.As(err, &unknown):
+		r.class = unknownID
 		r.unreadable = fmt.Sprintf("schema id %d is unknown to the registry", unknown.ID)
 	case errors.As(err, &unreadable):
 		r.unreadable = unreadable.Reason
@@ -61,7 +63,7 @@ func (t topic) holds(message any, of Topics) bool {
 // learn brings the schema of an id to the decoder. A registry that does not answer is waited for; one that says for long
 // enough that it has no such schema is believed, and the id refused for a while.
 func (h *Handler) learn(ctx context.Context, id int) error {
-	return until(ctx, h.log, "learning a schema", func() error {
+	return h.until(ctx, h.log, learningSchema, func() error {
 		text, err := h.registry.SchemaByID(ctx, id)
 		switch {
 		case ctx.Err() != nil:

@@ -45,7 +45,7 @@ type versions map[int16]int16
 // there.
 func (h *Handler) settle(ctx context.Context) error {
 	var can versions
-	err := until(ctx, h.log, "looking for Kafka", func() (err error) {
+	err := h.until(ctx, h.log, findingKafka, func() (err error) {
 		can, err = h.cfg.Kafka.ask(ctx)
 		return err
 	})
@@ -61,6 +61,9 @@ func (h *Handler) settle(ctx context.Context) error {
 		h.log.Warn("delivery is at-least-once: the brokers are older than Kafka 2.5, which exactly-once needs")
 	}
 	h.exactlyOnce = fenced && h.cfg.Delivery != AtLeastOnce
+	if h.exactlyOnce {
+		h.meter.set.Gauge("openbank_exactly_once").Set(1)
+	}
 	return nil
 }
 

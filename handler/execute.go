@@ -15,6 +15,7 @@ const idleTick = 500 * time.Millisecond
 type executed struct {
 	lane    *lane
 	records []record
+	at      time.Duration // when it was, by meter.now
 }
 
 // execute takes all that waits, executes it in one Postgres transaction and hands it to the producer, until the queue is
@@ -22,7 +23,10 @@ type executed struct {
 func (l *lane) execute(ctx context.Context, out chan<- executed) {
 	idle := time.NewTicker(idleTick)
 	defer idle.Stop()
+	stage := l.h.cfg.Health.Stage("executing commands of " + l.topic.name)
+	defer stage.Rests()
 	for {
+		stage.Moves()
 		records, open := l.queue.take(l.h.cfg.MaxBatch, idle.C)
 		if !open {
 			return
@@ -35,6 +39,9 @@ func (l *lane) execute(ctx context.Context, out chan<- executed) {
 		if len(records) == 0 {
 			continue
 		}
+		begun := l.meter.now()
+		l.meter.queue.Update((begun - records[0].polled).Seconds())
+		l.meter.batch.Update(float64(len(records)))
 		batch := l.batch(records)
 		outcomes, err := l.h.store.Execute(ctx, batch)
 		if err != nil {
@@ -47,8 +54,10 @@ func (l *lane) execute(ctx context.Context, out chan<- executed) {
 				records[i].outcome, outcomes = &outcomes[0], outcomes[1:]
 			}
 		}
+		done := l.meter.now()
+		l.meter.execute.Update((done - begun).Seconds())
 		select {
-		case out <- executed{lane: l, records: records}:
+		case out <- executed{lane: l, records: records, at: done}:
 		case <-ctx.Done():
 			return
 		}

@@ -39,6 +39,7 @@ func (h *Handler) takeOver(ctx context.Context) error {
 		return fmt.Errorf("beginning to execute: %w", err)
 	}
 	h.taken = true
+	h.prepared.Holds()
 	return nil
 }
 

@@ -19,11 +19,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
+	"openbank/health"
+	"openbank/metric"
 	"openbank/registry"
 	"openbank/schemas"
 	"openbank/store"
@@ -64,6 +65,11 @@ type Config struct {
 	StopTimeout time.Duration
 
 	Logger *slog.Logger
+	// Health is told what the handler waits for, and Metrics what it does. Default: boards of its own, which nobody sees.
+	Health  *health.Board
+	Metrics *metric.Set
+	// ProbeInterval is the time between two looks at brokers and registry while nothing is asked of them otherwise. Default 5 s.
+	ProbeInterval time.Duration
 }
 
 // Topics names the topics of the stack; an empty name means the stack's own.
@@ -115,6 +121,15 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.Health == nil {
+		c.Health = health.New()
+	}
+	if c.Metrics == nil {
+		c.Metrics = metric.New()
+	}
+	if c.ProbeInterval == 0 {
+		c.ProbeInterval = 5 * time.Second
+	}
 	return c
 }
 
@@ -130,6 +145,8 @@ type Handler struct {
 	lanes    []*lane
 	producer *producer
 	lease    *store.Lease
+	meter    *meter
+	prepared *health.Condition
 
 	exactlyOnce bool // in this run
 	static      bool // the brokers know members that keep their place in the group
@@ -144,13 +161,6 @@ type Handler struct {
 	fail context.CancelCauseFunc // ends Run with an error
 	// abandoned says that a stage did not end in time: what it uses stays open.
 	abandoned bool
-
-	Counts Counts
-}
-
-// Counts are totals since the start, for logs and metrics.
-type Counts struct {
-	Executed, Unfinished, Duplicates, DeadLetters atomic.Int64
 }
 
 // New makes a Handler. Its store need not be migrated: the handler does that when it is let into the group.
@@ -162,7 +172,10 @@ func New(cfg Config, s *store.Store, r *registry.Client) (*Handler, error) {
 	if cfg.MaxPollInterval < MinPollInterval {
 		return nil, fmt.Errorf("max poll interval is %s, it must be at least %s", cfg.MaxPollInterval, MinPollInterval)
 	}
-	return &Handler{cfg: cfg, log: cfg.Logger, store: s, registry: r, decoder: schemas.NewDecoder()}, nil
+	h := &Handler{cfg: cfg, log: cfg.Logger, store: s, registry: r, decoder: schemas.NewDecoder(), meter: newMeter(cfg.Metrics)}
+	h.prepared = cfg.Health.Condition(health.Itself)
+	h.prepared.Fails("the database is not made ready for it yet, which begins when the group has let it in")
+	return h, nil
 }
 
 // MinPollInterval is the least Config.MaxPollInterval: above what a revocation can keep the Poll goroutine, which waits for the work in
@@ -179,6 +192,8 @@ func (h *Handler) Run(ctx context.Context) error {
 	work, fail := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer fail(errStopped)
 	h.fail = fail
+	stopping := h.cfg.Health.Condition(health.Itself)
+	defer context.AfterFunc(ctx, func() { stopping.Fails("it is stopping") })()
 
 	// Until the lanes run there is nothing in flight: a stop is a stop of the waiting.
 	preparing, cancel := context.WithCancel(work)
@@ -245,7 +260,7 @@ func (h *Handler) start(ctx context.Context) (topics map[string]topic, err error
 		return nil, err
 	}
 	if h.exactlyOnce {
-		err = until(ctx, h.log, "preparing to publish in transactions", func() error { return h.producer.initialize(ctx) })
+		err = h.until(ctx, h.log, preparingTransactions, func() error { return h.producer.initialize(ctx) })
 	}
 	return topics, err
 }
@@ -254,13 +269,15 @@ func (h *Handler) start(ctx context.Context) (topics map[string]topic, err error
 // last, because their close commits the offsets of what was produced.
 func (h *Handler) work(ctx, work context.Context) error {
 	var polling, executing, producing, refreshing sync.WaitGroup
+	producer := h.cfg.Health.Stage("publishing")
 	stopPolling := make(chan struct{})
 	batches := make(chan executed, len(h.lanes))
 
-	producing.Go(func() { h.producer.run(work, batches) })
+	producing.Go(func() { h.producer.run(work, batches, producer) })
 	refresh, stopRefresh := context.WithCancel(work)
 	defer stopRefresh()
 	refreshing.Go(func() { h.refreshSchemas(refresh) })
+	refreshing.Go(func() { h.probeRegistry(refresh) })
 	for _, l := range h.lanes {
 		executing.Go(func() { l.execute(work, batches) })
 		polling.Go(func() { l.consume(work, stopPolling) })

@@ -75,7 +75,7 @@ func (d *letters) await(ctx context.Context) error {
 	if wait > 0 && !pause(ctx, wait) {
 		return context.Cause(ctx)
 	}
-	return until(ctx, d.h.log, "a dead letter waits for its topic", func() error { return d.create(ctx) })
+	return d.h.until(ctx, d.h.log, awaitingLetterTopic, func() error { return d.create(ctx) })
 }
 
 // create makes the topic if it is missing, with as many partitions and replicas as its source.
@@ -171,7 +171,7 @@ func (p *producer) sendLetters(ctx context.Context, batches []executed) (refused
 			open = append(open, &l.outgoing)
 		}
 	}
-	err := until(ctx, p.h.log, "publishing dead letters", func() error {
+	err := p.h.until(ctx, p.h.log, publishingLetters, func() error {
 		for len(open) > 0 {
 			if err := p.attempt(ctx, open); err != nil {
 				return err

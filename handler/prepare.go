@@ -23,7 +23,7 @@ func (h *Handler) prepare(ctx context.Context) (map[string]topic, error) {
 	h.encoders.name(t)
 	var topics map[string]topic
 	names := []string{t.ConfirmAccountCreation, t.ConfirmMoneyTransfer, t.AccountCreationFeedback, t.MoneyTransferFeedback, t.BalanceChanged}
-	err := until(ctx, h.log, "looking for the topics", func() (err error) {
+	err := h.until(ctx, h.log, findingTopics, func() (err error) {
 		topics, err = h.describe(ctx, names)
 		return err
 	})
@@ -31,7 +31,7 @@ func (h *Handler) prepare(ctx context.Context) (map[string]topic, error) {
 		return nil, err
 	}
 	for _, o := range h.encoders.all() {
-		err := until(ctx, h.log, "looking for the schemas", func() error { return o.refresh(ctx, h.registry) })
+		err := h.until(ctx, h.log, findingSchemas, func() error { return o.refresh(ctx, h.registry) })
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"openbank/crash"
+	"openbank/health"
 )
 
 // adminTimeout bounds a question to the brokers' admin side.
@@ -160,8 +161,10 @@ func (p *producer) deliveries(events <-chan kafka.Event) {
 }
 
 // run publishes what the lanes hand over until batches is closed.
-func (p *producer) run(ctx context.Context, batches <-chan executed) {
+func (p *producer) run(ctx context.Context, batches <-chan executed, stage *health.Stage) {
+	defer stage.Rests()
 	for first := range batches {
+		stage.Moves()
 		waiting := []executed{first}
 	more:
 		for {
@@ -185,6 +188,7 @@ func (p *producer) run(ctx context.Context, batches <-chan executed) {
 			return
 		}
 		p.reopen(refused)
+		stage.Rests()
 	}
 }
 
@@ -257,7 +261,7 @@ func (p *producer) send(ctx context.Context) error {
 		return nil
 	}
 	open := p.composed()
-	return until(ctx, p.h.log, "publishing", func() error {
+	return p.h.until(ctx, p.h.log, publishing, func() error {
 		if err := p.attempt(ctx, open); err != nil {
 			return err
 		}
@@ -338,9 +342,13 @@ func (p *producer) revive() error {
 func (p *producer) finish(b executed) []kafka.TopicPartition {
 	last := map[*epoch]int64{}
 	count := map[*epoch]int64{}
+	now, clock := p.h.meter.now(), time.Now()
+	if b.at > 0 {
+		b.lane.meter.publish.Update((now - b.at).Seconds())
+	}
 	for i := range b.records {
 		r := &b.records[i]
-		p.h.Counts.count(r)
+		b.lane.meter.finished(r, now, clock)
 		last[r.epoch] = r.offset() + 1
 		count[r.epoch]++
 	}

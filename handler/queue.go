@@ -13,10 +13,12 @@ import (
 type record struct {
 	message *kafka.Message
 	epoch   *epoch
+	polled  time.Duration // when the client gave it to us, by meter.now
 	// command is *bank.ConfirmAccountCreation or *bank.ConfirmMoneyTransfer, nil when the record is unreadable.
 	command any
 	// unreadable is why the record can never be read: it becomes a dead letter.
 	unreadable string
+	class      int // of that reason, for metrics
 	// outcome is what Postgres says of the command; nil before that, and when there is no command.
 	outcome *store.Outcome
 }
@@ -30,6 +32,17 @@ func (r *record) letter() (reason string, ok bool) {
 		return r.outcome.Reason, true
 	}
 	return "", false
+}
+
+// fault is the class of the reason why it becomes a dead letter.
+func (r *record) fault() int {
+	switch {
+	case r.command == nil:
+		return r.class
+	case r.outcome.Reason == store.ReasonIDReused:
+		return idReused
+	}
+	return refusedByBase
 }
 
 func (r *record) offset() int64 { return int64(r.message.TopicPartition.Offset) }
@@ -80,6 +93,20 @@ func (q *queue) load() float64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return max(float64(len(q.waiting))/float64(q.limit), float64(q.bytes)/float64(q.limitBytes))
+}
+
+// length is how many records wait.
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+// held is about what they hold in memory, in bytes.
+func (q *queue) held() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
 }
 
 // hasRoom waits until the queue is below its high-water mark, for at most d.

@@ -30,6 +30,8 @@ func (l *lane) fenced(work context.Context) {
 		return
 	}
 	l.forget()
+	l.meter.fenced.Inc()
+	l.joined.Fails("group " + l.h.cfg.Group + " has another member in its place for topic " + l.topic.name + ": it joins anew")
 	if time.Since(l.fencedAt) > soon {
 		l.fencings = 0
 	}
@@ -44,7 +46,7 @@ func (l *lane) fenced(work context.Context) {
 	l.log.Warn("the brokers say that another member has our place in the group: joining anew", "group", l.h.cfg.Group, "after", wait)
 	l.background.Go(func() {
 		pause(l.ctx, wait)
-		err := until(l.ctx, l.log, "joining the group anew", func() error { return l.h.lease.Confirm(l.ctx) })
+		err := l.h.until(l.ctx, l.log, joiningAnew, func() error { return l.h.lease.Confirm(l.ctx) })
 		l.post(func() {
 			l.rejoining = false
 			if err == nil {
@@ -63,7 +65,9 @@ func (l *lane) forget() {
 	defer l.h.owned.Unlock()
 	for _, e := range l.epochs {
 		e.retire()
+		l.meter.forget(l.topic, e.partition)
 	}
+	l.meter.partitions.Set(0)
 	clear(l.epochs)
 }
 

@@ -64,8 +64,12 @@ func (h *Handler) result(work context.Context) error {
 	if err := context.Cause(work); err != nil && !errors.Is(err, errStopped) {
 		return err
 	}
-	h.log.Info("stopped", "executed", h.Counts.Executed.Load(), "unfinished", h.Counts.Unfinished.Load(),
-		"duplicates", h.Counts.Duplicates.Load(), "dead_letters", h.Counts.DeadLetters.Load())
+	var letters uint64
+	for _, l := range h.lanes {
+		letters += l.meter.buried()
+	}
+	h.log.Info("stopped", "executed", h.meter.total(nowExecuted), "unfinished", h.meter.total(unfinished),
+		"duplicates", h.meter.total(duplicate), "dead_letters", letters)
 	return nil
 }
 

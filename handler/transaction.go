@@ -9,6 +9,7 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"openbank/crash"
+	"openbank/health"
 )
 
 const (
@@ -47,11 +48,14 @@ func (p *producer) publishOnce(ctx context.Context, batches []executed) (refused
 	for _, l := range lettersOf(batches) {
 		letters[place{l.epoch, l.offset}] = l
 	}
-	err := until(ctx, p.h.log, "publishing", func() error {
+	err := p.h.until(ctx, p.h.log, publishing, func() error {
 		err := p.transact(ctx, batches, letters, refused)
 		var broken *brokenProducer
 		if errors.As(err, &broken) {
 			p.h.log.Warn("the transactional producer failed: a new one goes on", "reason", broken.error)
+			if isFencing(broken.error) {
+				p.h.meter.producerFenced.Inc()
+			}
 			if err := p.begin(ctx); err != nil {
 				return err
 			}
@@ -131,6 +135,7 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		return err
 	}
 	p.link.ok()
+	p.h.meter.transactions.Inc()
 	for _, b := range batches {
 		p.finish(b)
 	}
@@ -164,13 +169,13 @@ func (p *producer) commit(ctx context.Context, batches []executed) error {
 			return err
 		}
 		crash.Point("before-send-offsets", len(offsets))
-		if err := insist(ctx, func(ctx context.Context) error { return p.client.SendOffsetsToTransaction(ctx, offsets, member) }); err != nil {
+		if err := p.h.insist(ctx, func(ctx context.Context) error { return p.client.SendOffsetsToTransaction(ctx, offsets, member) }); err != nil {
 			return fmt.Errorf("sending the offsets of %s: %w", l.topic.name, err)
 		}
 		crash.Point("after-send-offsets", len(offsets))
 	}
 	crash.Point("before-transaction-commit", len(batches))
-	if err := insist(ctx, p.client.CommitTransaction); err != nil {
+	if err := p.h.insist(ctx, p.client.CommitTransaction); err != nil {
 		return fmt.Errorf("committing the transaction: %w", err)
 	}
 	crash.Point("after-transaction-commit", len(batches))
@@ -192,7 +197,13 @@ func ends(l *lane, batches []executed) map[*epoch]int64 {
 }
 
 // insist makes a call again for as long as its error is one of those that repeating mends.
-func insist(ctx context.Context, call func(context.Context) error) error {
+func (h *Handler) insist(ctx context.Context, call func(context.Context) error) error {
+	var condition *health.Condition
+	defer func() {
+		if condition != nil {
+			condition.Ends()
+		}
+	}()
 	for {
 		limited, cancel := context.WithTimeout(ctx, callTime)
 		err := call(limited)
@@ -201,10 +212,19 @@ func insist(ctx context.Context, call func(context.Context) error) error {
 		if err == nil || !errors.As(err, &k) || k.IsFatal() || k.TxnRequiresAbort() || !k.IsRetriable() {
 			return err
 		}
+		if condition == nil {
+			condition = h.cfg.Health.Condition(health.Kafka)
+		}
+		condition.Fails("a transaction waits for the brokers: " + err.Error())
 		if !pause(ctx, callPause) {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// isFencing says whether the brokers hold our identity for another producer's.
+func isFencing(err error) bool {
+	return isKafka(err, kafka.ErrFenced, kafka.ErrProducerFenced, kafka.ErrInvalidProducerEpoch)
 }
 
 // abort ends a transaction that failed for a cause, and finds out which dead letters the brokers refuse.
@@ -212,15 +232,24 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // the brokers abort it, or whoever takes our identity does
 	}
+	why := otherCause
+	if errors.As(cause, new(ordinary)) { // the partitions are lost
+		why = rebalanced
+	}
+	defer func() { p.h.meter.aborts[why].Inc() }()
 	if fatal := p.client.GetFatalError(); fatal != nil {
+		if isFencing(fatal) {
+			why = producerFenced
+		}
 		return &brokenProducer{fmt.Errorf("%w: %w", cause, fatal)}
 	}
 	// The client takes it for a failure of this one transaction when it hears of it from a request about offsets, and would be refused
 	// in every other one as well.
-	if isKafka(cause, kafka.ErrFenced, kafka.ErrProducerFenced, kafka.ErrInvalidProducerEpoch) {
+	if isFencing(cause) {
+		why = producerFenced
 		return &brokenProducer{cause}
 	}
-	if err := insist(ctx, p.client.AbortTransaction); err != nil {
+	if err := p.h.insist(ctx, p.client.AbortTransaction); err != nil {
 		return &brokenProducer{fmt.Errorf("%w; aborting the transaction: %w", cause, err)}
 	}
 	if err := f.wait(ctx); err != nil {
@@ -232,20 +261,22 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 			l.lane.letters.refuse(cause)
 			refused.add(l.epoch, l.offset)
 		}
+		why = letterRefused
 		return ordinary{cause}
 	}
 	for _, l := range letters {
 		switch {
 		case l.err == nil || isKafka(l.err, kafka.ErrPurgeQueue, kafka.ErrPurgeInflight, kafka.ErrMsgTimedOut, kafka.ErrState):
 		case l.isTooLarge() && shorten(&l.message):
-			cause = ordinary{cause}
+			cause, why = ordinary{cause}, letterRefused
 		default:
 			l.lane.letters.refuse(l.err)
 			refused.add(l.epoch, l.offset)
-			cause = ordinary{cause}
+			cause, why = ordinary{cause}, letterRefused
 		}
 	}
 	if isKafka(cause, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress, kafka.ErrFencedInstanceID) {
+		why = rebalanced
 		return ordinary{cause}
 	}
 	return cause
@@ -253,7 +284,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 
 // begin makes a new client and waits until the brokers have ended whatever its identity left open.
 func (p *producer) begin(ctx context.Context) error {
-	return until(ctx, p.h.log, "preparing to publish in transactions", func() error {
+	return p.h.until(ctx, p.h.log, preparingTransactions, func() error {
 		if err := p.h.holdsSlot(); err != nil {
 			return err
 		}
@@ -266,7 +297,7 @@ func (p *producer) begin(ctx context.Context) error {
 
 // initialize has the brokers end whatever the client's identity left open.
 func (p *producer) initialize(ctx context.Context) error {
-	err := insist(ctx, p.client.InitTransactions)
+	err := p.h.insist(ctx, p.client.InitTransactions)
 	if err == nil {
 		return nil
 	}

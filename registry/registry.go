@@ -27,6 +27,9 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/riferrei/srclient"
 	"golang.org/x/sync/singleflight"
+
+	"openbank/health"
+	"openbank/metric"
 )
 
 const (
@@ -54,6 +57,10 @@ type Config struct {
 	UnknownAfter time.Duration
 	// Logger gets a line when the registry goes away and when it is back. Default: slog.Default.
 	Logger *slog.Logger
+	// Health is told when the registry goes away and when it is back, and Metrics how often it was asked again. Default: boards that
+	// nobody sees.
+	Health  *health.Board
+	Metrics *metric.Set
 }
 
 // Schema is a registered schema.
@@ -75,6 +82,10 @@ type Client struct {
 	close     context.CancelFunc
 	sharing   sync.WaitGroup
 	flight    singleflight.Group
+
+	answers *health.Condition
+	retries *metric.Counter
+
 	mutex     sync.Mutex
 	awaySince time.Time      // zero while the registry answers
 	kept      map[int]string // texts of schemas by id
@@ -116,6 +127,14 @@ func New(config Config) (*Client, error) {
 	if c.logger == nil {
 		c.logger = slog.Default()
 	}
+	if config.Health == nil {
+		config.Health = health.New()
+	}
+	if config.Metrics == nil {
+		config.Metrics = metric.New()
+	}
+	c.answers = config.Health.Condition(health.Registry)
+	c.retries = config.Metrics.Counter("openbank_retries_total", string(health.Registry), "no_answer")
 	c.life, c.close = context.WithCancel(context.Background())
 	return c, nil
 }
@@ -349,6 +368,19 @@ func (c *Client) Subjects(ctx context.Context) ([]string, error) {
 	return subjects, nil
 }
 
+// Probe asks once for the latest schema of a subject, to see whether the registry is there. Whatever it answers is well; the error is that
+// it did not, or ctx's.
+func (c *Client) Probe(ctx context.Context, subject string) error {
+	err := c.try(ctx, func(client *srclient.SchemaRegistryClient) error {
+		_, err := client.GetLatestSchema(subject)
+		return err
+	})
+	if err != nil && (ctx.Err() != nil || Transient(err)) {
+		return fmt.Errorf("looking whether the schema registry is there: %w", err)
+	}
+	return nil
+}
+
 // ask is a call that answers with a schema.
 func (c *Client) ask(ctx context.Context, call func(*srclient.SchemaRegistryClient) (*srclient.Schema, error)) (Schema, error) {
 	var schema Schema
@@ -382,6 +414,7 @@ func (c *Client) retry(ctx context.Context, try func(context.Context) error) err
 			return err
 		}
 		last = err
+		c.retries.Inc()
 		timer := time.NewTimer(wait.NextBackOff())
 		select {
 		case <-timer.C:

@@ -184,6 +184,7 @@ func (e *exchange) RoundTrip(request *http.Request) (*http.Response, error) {
 func (c *Client) noteSilence(err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
+	c.answers.Fails("no answer: " + err.Error())
 	if c.awaySince.IsZero() {
 		c.awaySince = time.Now()
 		c.logger.Warn("schema registry does not answer, waiting for it", "error", err)
@@ -197,5 +198,6 @@ func (c *Client) noteAnswer() {
 		c.logger.Info("schema registry answers again", "url", c.endpoints[c.current.Load()].url,
 			"after", time.Since(c.awaySince).Round(time.Millisecond))
 		c.awaySince = time.Time{}
+		c.answers.Holds()
 	}
 }

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"openbank/health"
+	"openbank/metric"
 )
 
 // Lease is a number, a slot, that no other session has under the same name. A handler's identities in Kafka are made of
@@ -28,6 +31,10 @@ type Lease struct {
 	held  atomic.Bool
 	db    *sqlx.DB // sessions of its own
 	lines lines    // and their connections: a server that stands still must not keep us
+
+	ours   *health.Condition
+	gauge  *metric.Gauge // 1 while held
+	losses *metric.Counter
 
 	mu      sync.Mutex // guards the session
 	conn    *sql.Conn
@@ -77,7 +84,11 @@ var errNoSlot = errors.New("every slot is taken")
 // Lease takes the lowest free slot of a name, which has so many of them. It waits like Execute, and until there is one.
 // Errors: ctx's, or a *FatalError.
 func (s *Store) Lease(ctx context.Context, name string, slots int) (*Lease, error) {
-	l := &Lease{s: s, name: name, slot: -1}
+	l := &Lease{
+		s: s, name: name, slot: -1,
+		ours: s.health.Condition(health.Slot), gauge: s.metrics.Gauge("openbank_slot_held"), losses: s.metrics.Counter("openbank_slot_losses_total"),
+	}
+	l.ours.Fails("no slot of " + name + " is taken yet")
 	var err error
 	if l.db, err = s.pool(s.settings, 4, leasing, dialer{silence: leasePatience, lines: &l.lines}, nil); err != nil {
 		return nil, err
@@ -110,6 +121,19 @@ func (l *Lease) Slot() int { return l.slot }
 // Held says whether the lease was ours when Keep last looked. While it is not, nothing may be begun under its identity.
 func (l *Lease) Held() bool { return l.held.Load() }
 
+// hold notes whether the lease is ours.
+func (l *Lease) hold(ours bool) {
+	was := l.held.Swap(ours)
+	switch {
+	case ours:
+		l.ours.Holds()
+		l.gauge.Set(1)
+	case was:
+		l.ours.Fails(fmt.Sprintf("the session that holds slot %d of %s is lost: nothing is published until it is back", l.slot, l.name))
+		l.gauge.Set(0)
+	}
+}
+
 // connect opens a session and has take lock something in it.
 func (l *Lease) connect(ctx context.Context, take func(context.Context) error) error {
 	l.mu.Lock()
@@ -135,7 +159,7 @@ func (l *Lease) connect(ctx context.Context, take func(context.Context) error) e
 		return err
 	}
 	l.us = now
-	l.held.Store(true)
+	l.hold(true)
 	return nil
 }
 
@@ -167,7 +191,7 @@ func (l *Lease) serve(ctx context.Context) error {
 
 // disconnect ends the session: a connection that went back to the pool would keep the lock.
 func (l *Lease) disconnect() {
-	l.held.Store(false)
+	l.hold(false)
 	if l.conn == nil {
 		return
 	}
@@ -209,7 +233,8 @@ func (l *Lease) Keep(ctx context.Context, freed func(ctx context.Context, slot i
 		case ctx.Err() != nil:
 			return nil
 		case err != nil || !now[l.slot]:
-			l.held.Store(false)
+			l.hold(false)
+			l.losses.Inc()
 			if err := l.again(ctx); err != nil {
 				if ctx.Err() != nil {
 					return nil

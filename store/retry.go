@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"openbank/health"
+	"openbank/metric"
 )
 
 // surroundings tells the log once when there is something to wait for, and once when it is over, however many callers wait and
@@ -17,7 +20,8 @@ import (
 // That the server is away, full or read-only concerns all callers: it is over when one of them succeeds. Rows that another session holds,
 // or a statement that fails for whatever reason, concern the caller alone: one lane's success says nothing of the other's.
 type surroundings struct {
-	log *slog.Logger
+	log       *slog.Logger
+	condition *health.Condition
 
 	mu      sync.Mutex
 	waiting map[string]int // how many callers wait, by state
@@ -39,6 +43,7 @@ func (s *surroundings) enter(from, to string, err error) {
 	if len(s.waiting) == 0 {
 		s.since = time.Now()
 	}
+	s.condition.Fails(to + ": " + err.Error())
 	if s.waiting[to]++; s.waiting[to] == 1 {
 		s.log.Warn(to+"; waiting", "error", err)
 	}
@@ -55,6 +60,11 @@ func (s *surroundings) leave(from string, succeeded bool) {
 		return
 	}
 	s.forget(from)
+	defer func() {
+		if len(s.waiting) == 0 {
+			s.condition.Holds()
+		}
+	}()
 	if !succeeded {
 		return
 	}
@@ -77,6 +87,17 @@ func (s *surroundings) forget(state string) {
 	} else {
 		delete(s.waiting, state)
 	}
+}
+
+// retryCounters count the tries that are made again, by state.
+func retryCounters(m *metric.Set) map[string]*metric.Counter {
+	counters := map[string]*metric.Counter{}
+	for state, cause := range map[string]string{
+		stateAway: "away", stateFull: "full", stateReadOnly: "read_only", stateBlocked: "blocked", stateMeeting: "met", stateTaken: "no_slot", stateFailing: "failing",
+	} {
+		counters[state] = m.Counter("openbank_retries_total", string(health.Postgres), cause)
+	}
+	return counters
 }
 
 // The waits between tries. Two sessions that met try again at once, the first times; then they back off as well. What
@@ -120,6 +141,7 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 			return err
 		case again:
 			met++
+			s.retries[stateMeeting].Inc()
 			if met > unusual {
 				enter(stateMeeting)
 			}
@@ -128,6 +150,7 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 				continue
 			}
 		case wait:
+			s.retries[v.state].Inc()
 			if v.state == stateReadOnly || v.state == stateFailing {
 				s.renew() // another server may answer at the same address by now
 			}

@@ -32,6 +32,9 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
+
+	"openbank/health"
+	"openbank/metric"
 )
 
 // Config says where the bank's database is.
@@ -55,6 +58,9 @@ type Config struct {
 	Grantee string
 	// Sessions is how many batches may be in Postgres at once. Default: 3, one for each of the two lanes and one more.
 	Sessions int
+	// Health is told what is waited for, and Metrics what is tried again. Default: boards that nobody sees.
+	Health  *health.Board
+	Metrics *metric.Set
 }
 
 // Store is a bank's database. Its methods may be called concurrently.
@@ -70,8 +76,11 @@ type Store struct {
 	random       io.Reader // for IBANs and tokens
 	unguarded    bool
 	grantee      string
-	reached      func(step string) // tests look on here
-	since        atomic.Int64      // commands up to this seq are history
+	health       *health.Board
+	metrics      *metric.Set
+	retries      map[string]*metric.Counter // by state
+	reached      func(step string)          // tests look on here
+	since        atomic.Int64               // commands up to this seq are history
 
 	preparing sync.Mutex
 	prepared  *statements
@@ -89,6 +98,12 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Setting == "" {
 		c.Setting = "DATABASE_URL"
 	}
+	if c.Health == nil {
+		c.Health = health.New()
+	}
+	if c.Metrics == nil {
+		c.Metrics = metric.New()
+	}
 	if c.Sessions <= 0 {
 		c.Sessions = 3
 	}
@@ -103,7 +118,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		setting:      c.Setting,
 		target:       mask(cfg),
 		settings:     cfg,
-		surroundings: surroundings{log: c.Logger},
+		surroundings: surroundings{condition: c.Health.Condition(health.Postgres)},
+		health:       c.Health,
+		metrics:      c.Metrics,
+		retries:      retryCounters(c.Metrics),
 		random:       rand.Reader,
 		unguarded:    c.Unguarded,
 		grantee:      c.Grantee,

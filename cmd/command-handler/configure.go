@@ -25,6 +25,7 @@ type config struct {
 	owner       store.Config // of migrate and hand-back
 	environment environment.Handler
 	encryption  string // of the connections to the brokers, in words
+	httpAddress string // "" for nowhere
 	logJSON     bool
 	logLevel    slog.Level
 }
@@ -134,6 +135,9 @@ func (v *values) configure() (config, error) {
 	}
 	c.store.Unguarded = !guarded
 	faults = append(faults, c.asOwner(v.value["migrate-database-url"])...)
+	if c.httpAddress, err = httpAddress(v.value["http-address"]); err != nil {
+		fault("http-address", "%w", err)
+	}
 	switch v.value["log-format"] {
 	case "text":
 	case "json":

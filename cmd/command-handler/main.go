@@ -15,14 +15,17 @@ import (
 	"syscall"
 
 	"openbank/handler"
+	"openbank/health"
+	"openbank/metric"
 	"openbank/registry"
 	"openbank/store"
 )
 
 // What may stand before the flags.
 const (
-	migrate  = "migrate"
-	handBack = "hand-back"
+	migrate     = "migrate"
+	handBack    = "hand-back"
+	healthcheck = "healthcheck"
 )
 
 // version is set by the build.
@@ -40,8 +43,12 @@ func main() {
 // run is the command. Every error is a sentence for whoever runs it, and exit status 1.
 func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) error {
 	command := ""
-	if len(args) > 0 && (args[0] == migrate || args[0] == handBack) {
+	if len(args) > 0 && (args[0] == migrate || args[0] == handBack || args[0] == healthcheck) {
 		command, args = args[0], args[1:]
+	}
+	path := "/readyz"
+	if command == healthcheck && len(args) > 0 && args[0] == "live" {
+		path, args = "/livez", args[1:]
 	}
 	s, err := parse(args, env)
 	switch {
@@ -53,6 +60,8 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	case s.version:
 		_, err := fmt.Fprintf(stdout, "command-handler %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return err
+	case command == healthcheck:
+		return s.askHealth(ctx, path, stdout)
 	}
 	cfg, err := s.configure()
 	if err != nil {
@@ -70,6 +79,16 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	}
 	cfg.handler.Logger, cfg.registry.Logger, cfg.store.Logger = log, log, log
 	log.Info("starting", "version", version)
+	board, metrics := health.New(), metric.New()
+	cfg.handler.Health, cfg.registry.Health, cfg.store.Health = board, board, board
+	cfg.handler.Metrics, cfg.registry.Metrics, cfg.store.Metrics = metrics, metrics, metrics
+	starting := board.Condition(health.Itself)
+	starting.Fails("it is starting, and looks for Postgres")
+	served, err := serve(cfg.httpAddress, s.source["http-address"] == "default", board, metrics, log)
+	if err != nil {
+		return err
+	}
+	defer served.close()
 
 	schemas, err := registry.New(cfg.registry)
 	if err != nil {
@@ -92,6 +111,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	if err != nil {
 		return err
 	}
+	starting.Ends()
 	return h.Run(ctx)
 }
 

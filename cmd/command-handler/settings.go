@@ -64,6 +64,7 @@ var settings = []setting{
 	{"skip-ahead", "SKIP_AHEAD", "false", "when the group's offset was set beyond what was executed: leave out what lies between", false},
 	{"new-topics", "NEW_TOPICS", "false", "when a command topic was deleted and made anew: go on with the new one", false},
 	{"stop-timeout", "STOP_TIMEOUT", "8s", "how long a stop may take, to within 1 s: what is not finished by then is left to the next handler", false},
+	{"http-address", "HTTP_ADDRESS", defaultHTTPAddress, "where /livez, /readyz and /metrics are served; :8383 for other machines too, off for nowhere", false},
 	{"log-format", "LOG_FORMAT", "text", "text or json", false},
 	{"log-level", "LOG_LEVEL", "info", "debug, info, warn or error", false},
 }
@@ -109,7 +110,7 @@ func parse(args []string, env func(string) (string, bool)) (*values, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: command-handler --help lists the flags", err)
 	case flags.NArg() > 0:
-		return nil, fmt.Errorf("unexpected argument %q: command-handler takes migrate or hand-back as its first argument, and flags; --help lists them", flags.Arg(0))
+		return nil, fmt.Errorf("unexpected argument %q: command-handler takes migrate, hand-back or healthcheck as its first argument, and flags; --help lists them", flags.Arg(0))
 	}
 	byFlag := map[string]bool{}
 	for _, s := range settings {
@@ -192,7 +193,9 @@ Give the database back to the earlier handler, and exit: the guard that refuses 
 	default:
 		fmt.Fprintln(w, `Usage: command-handler [flags]            execute the bank's commands: Kafka in, Postgres, Kafka out
        command-handler migrate [flags]    make the database ready, or take it over from an earlier handler, and exit
-       command-handler hand-back [flags]  give the database back to the earlier handler, and exit`)
+       command-handler hand-back [flags]  give the database back to the earlier handler, and exit
+       command-handler healthcheck [live] [flags]
+                                          ask the handler at HTTP_ADDRESS whether it is ready, or live: exit status 0 or 1`)
 	}
 	if command != "" {
 		listed = slices.DeleteFunc(slices.Clone(settings), func(s setting) bool { return !slices.Contains(ofDatabase, s.flag) })
