@@ -81,6 +81,9 @@ func Start(c Command, count int, dir string, bank []string) (_ *Fleet, err error
 		}
 		cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // Stop ends it, with the time that it needs
 		cmd.Env = slices.Concat(Environment(), bank, c.Environment)
+		if count > 1 {
+			cmd.Env = append(cmd.Env, "HTTP_ADDRESS=off") // one address for all would be one handler's
+		}
 		cmd.Stdout, cmd.Stderr = log, log
 		child, err := process.Start(cmd, syscall.SIGKILL)
 		err = errors.Join(err, log.Close())
@@ -115,12 +118,12 @@ func (f *Fleet) Ended() <-chan int { return f.ended }
 // Stopping says whether Stop or Kill was called, so that an end is expected.
 func (f *Fleet) Stopping() bool { return f.stopping.Load() }
 
-// Environment is this process's own, without the variables that lead to a bank.
+// Environment is this process's own, without the variables that lead to a bank, or are a handler's.
 func Environment() []string {
 	var kept []string
 	for _, variable := range os.Environ() {
 		key, _, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(key, "KAFKA_") || strings.HasPrefix(key, "SCHEMA_REGISTRY_") || strings.HasPrefix(key, "DATABASE_") || key == "MIGRATE_DATABASE_URL" || slices.Contains(environment.ClojureVariables(), key) {
+		if strings.HasPrefix(key, "KAFKA_") || strings.HasPrefix(key, "SCHEMA_REGISTRY_") || strings.HasPrefix(key, "DATABASE_") || key == "MIGRATE_DATABASE_URL" || key == "HTTP_ADDRESS" || slices.Contains(environment.ClojureVariables(), key) {
 			continue
 		}
 		kept = append(kept, variable)

@@ -78,10 +78,10 @@ type Client struct {
 	transport *http.Transport
 	logger    *slog.Logger
 
-	life      context.Context // ends the requests that outlive the callers who shared them
-	close     context.CancelFunc
-	sharing   sync.WaitGroup
-	flight    singleflight.Group
+	life    context.Context // ends the requests that outlive the callers who shared them
+	close   context.CancelFunc
+	sharing sync.WaitGroup
+	flight  singleflight.Group
 
 	answers *health.Condition
 	retries *metric.Counter
