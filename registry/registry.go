@@ -36,6 +36,8 @@ const (
 	defaultTimeout = 5 * time.Second
 	firstWait      = 50 * time.Millisecond
 	longestWait    = 2 * time.Second // so that a registry that is back is soon noticed
+	// idleConnections are kept to one URL: as many as a comparison of thousands of subjects uses at once.
+	idleConnections = 32
 )
 
 // Config says where the registry is and how to reach it.
@@ -117,6 +119,7 @@ func New(config Config) (*Client, error) {
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = idleConnections
 	if config.TLS != nil {
 		transport.TLSClientConfig = config.TLS.Clone()
 	}

@@ -1,0 +1,177 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Question is one request of the registry's REST API that the other methods do not make.
+type Question struct {
+	Method string
+	// Path is in elements, which are escaped: {"subjects", name, "versions"}.
+	Path  []string
+	Query url.Values
+	Body  any // JSON; nil for none
+	// Tries is how often it is asked while the surroundings are at fault. 0: until the context is done. What is not
+	// idempotent must be asked once.
+	Tries int
+}
+
+// contentType is the registry's own; some want it.
+const contentType = "application/vnd.schemaregistry.v1+json"
+
+// Ask puts a question and reads the answer, JSON, into answer. A certificate that does not fit is told at once: waiting does
+// not mend it. Errors are those of the other methods; what the registry decided is an *Error with its code, but for
+// ErrUnknownSubject and ErrUnknownSchema.
+func (c *Client) Ask(ctx context.Context, question Question, answer any) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = firstWait, longestWait
+	var last error
+	for try := 1; ; try++ {
+		err := c.putToAll(ctx, question, answer)
+		if err != nil && ctx.Err() != nil {
+			if last == nil {
+				return fmt.Errorf("asking the schema registry %s: %w", c.endpoints[c.current.Load()].url, ctx.Err())
+			}
+			return fmt.Errorf("%w while waiting for the schema registry: %w", ctx.Err(), last)
+		}
+		if !worthAsking(err) || try == question.Tries {
+			return err
+		}
+		last = err
+		timer := time.NewTimer(wait.NextBackOff())
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("%w while waiting for the schema registry: %w", ctx.Err(), last)
+		}
+	}
+}
+
+// worthAsking says whether the same question may be answered later. A 404 with one of the registry's codes was its decision.
+func worthAsking(err error) bool {
+	var e *Error
+	if !Transient(err) || IsCertificateFault(err) || !errors.As(err, &e) {
+		return false
+	}
+	return e.Status != http.StatusNotFound || e.Code < http.StatusNotFound*100
+}
+
+// IsCertificateFault tells the errors that are about a server's certificate or our own CA file.
+func IsCertificateFault(err error) bool {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// putToAll asks each URL in turn until one answers, beginning with the one that did so last.
+func (c *Client) putToAll(ctx context.Context, question Question, answer any) error {
+	first := c.current.Load()
+	var failure error
+	for i := range int64(len(c.endpoints)) {
+		at := (first + i) % int64(len(c.endpoints))
+		err := c.put(ctx, c.endpoints[at], question, answer)
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !worthAsking(err) {
+			c.current.Store(at)
+			if !IsCertificateFault(err) {
+				c.noteAnswer()
+			}
+			return err
+		}
+		failure = err
+	}
+	if question.Tries != 1 {
+		c.noteSilence(failure)
+	}
+	return failure
+}
+
+func (c *Client) put(ctx context.Context, to endpoint, question Question, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var body io.Reader
+	if question.Body != nil {
+		text, err := json.Marshal(question.Body)
+		if err != nil {
+			return fmt.Errorf("writing a request to the schema registry: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	address := to.url
+	for _, element := range question.Path {
+		address += "/" + url.PathEscape(element)
+	}
+	if len(question.Query) > 0 {
+		address += "?" + question.Query.Encode()
+	}
+	request, err := http.NewRequestWithContext(ctx, question.Method, address, body)
+	if err != nil {
+		return fmt.Errorf("writing a request to the schema registry: %w", err)
+	}
+	request.Header.Set("Content-Type", contentType)
+	request.Header.Set("Accept", contentType+", application/json")
+	if to.authorization != "" {
+		request.Header.Set("Authorization", to.authorization)
+	}
+	response, err := (&http.Client{Transport: c.transport, CheckRedirect: sameMethod}).Do(request)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("no answer within %s: %w", c.timeout, context.DeadlineExceeded)
+		}
+		var failed *url.Error
+		if errors.As(err, &failed) {
+			err = failed.Err // without the URL, which is said besides
+		}
+		return &Error{URL: to.url, Message: cut(err.Error()), cause: err}
+	}
+	defer func() { _ = response.Body.Close() }() // it was read as far as it matters
+	text, err := io.ReadAll(http.MaxBytesReader(nil, response.Body, maxAnswer))
+	if err != nil {
+		return &Error{URL: to.url, Message: cut(err.Error()), cause: err}
+	}
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return decided(to.url, response.StatusCode, text)
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return &Error{URL: to.url, Status: response.StatusCode, Message: errNoRegistry.Error(), cause: errNoRegistry}
+	}
+	return nil
+}
+
+// decided is an answer that is no success.
+func decided(at string, status int, text []byte) error {
+	var said struct {
+		Code    int    `json:"error_code"`
+		Message string `json:"message"`
+	}
+	if err := json.Unmarshal(text, &said); err != nil {
+		return &Error{URL: at, Status: status, Message: "the answer is no JSON"}
+	}
+	if status == http.StatusNotFound {
+		switch said.Code {
+		case codeUnknownSchema:
+			return ErrUnknownSchema
+		case codeUnknownSubject, codeUnknownVersion:
+			return ErrUnknownSubject
+		}
+	}
+	return &Error{URL: at, Status: status, Code: said.Code, Message: cut(said.Message)}
+}
