@@ -27,7 +27,7 @@ import (
 
 // Kafka says where the brokers are and how to be let in. TLS is on when the four KAFKA_SSL_* files and password are all set, or
 // all three of the Clojure handler's SSL_*; off when none is. Anything between is a fault, because it is mostly a typing error
-// and would silently be plaintext.
+// and would silently be plaintext. With a SecurityProtocol nothing is guessed, and each of them may be left out.
 type Kafka struct {
 	Brokers           []string `name:"kafka-brokers" environment:"KAFKA_BROKERS" default:"localhost:9092" placeholder:"HOST:PORT" group:"Where the bank is:" help:"Brokers to start from, with commas between."`
 	SSLCA             string   `name:"kafka-ssl-ca-location" environment:"KAFKA_SSL_CA_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Certificates (PEM) that broker certificates are checked against."`
@@ -39,6 +39,10 @@ type Kafka struct {
 	TrustStore        string   `name:"ssl-truststore-location" environment:"SSL_TRUSTSTORE_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Certificates (PKCS#12) that broker certificates are checked against."`
 	StorePassword     string   `name:"ssl-password" environment:"SSL_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password of both stores; better in the environment than here."`
 	StoreDirectory    string   `name:"ssl-store-directory" environment:"SSL_STORE_DIRECTORY" default:"/etc/kafka/secrets" placeholder:"DIRECTORY" group:"Where the bank is:" help:"Where stores lie that are named without a directory."`
+	SecurityProtocol  string   `name:"kafka-security-protocol" environment:"KAFKA_SECURITY_PROTOCOL" placeholder:"PROTOCOL" group:"Where the bank is:" help:"PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; with SSL each of the files may be left out. When not given: SSL if all four KAFKA_SSL_* (or all three SSL_*) are."`
+	SASLMechanism     string   `name:"kafka-sasl-mechanism" environment:"KAFKA_SASL_MECHANISM" placeholder:"MECHANISM" group:"Where the bank is:" help:"PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; PLAIN when not given."`
+	SASLUsername      string   `name:"kafka-sasl-username" environment:"KAFKA_SASL_USERNAME" placeholder:"NAME" group:"Where the bank is:" help:"User for SASL."`
+	SASLPassword      string   `name:"kafka-sasl-password" environment:"KAFKA_SASL_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password for SASL; better in the environment than here."`
 }
 
 // Registry says where the Schema Registry is. For https it is checked against the system's authorities unless it names its own.
@@ -46,6 +50,7 @@ type Registry struct {
 	URLs        []string `name:"schema-registry-url" environment:"SCHEMA_REGISTRY_URL" default:"http://localhost:8081" placeholder:"URL" group:"Where the bank is:" help:"Schema Registry; several are tried in turn."`
 	Username    string   `name:"schema-registry-username" environment:"SCHEMA_REGISTRY_USERNAME" placeholder:"NAME" group:"Where the bank is:" help:"User for basic authentication."`
 	Password    string   `name:"schema-registry-password" environment:"SCHEMA_REGISTRY_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password for basic authentication; better in the environment than here."`
+	BearerToken string   `name:"schema-registry-bearer-token" environment:"SCHEMA_REGISTRY_BEARER_TOKEN" placeholder:"TOKEN" group:"Where the bank is:" help:"Token for bearer authentication, in place of user and password; better in the environment than here."`
 	CA          string   `name:"schema-registry-ca-location" environment:"SCHEMA_REGISTRY_CA_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Certificates (PEM) that the registry's is checked against."`
 	Cert        string   `name:"schema-registry-cert-location" environment:"SCHEMA_REGISTRY_CERT_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Own certificate (PEM) for the registry."`
 	Key         string   `name:"schema-registry-key-location" environment:"SCHEMA_REGISTRY_KEY_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Private key (PEM) of that certificate."`
@@ -84,7 +89,7 @@ func (k Kafka) Check() error {
 			faults = append(faults, fmt.Errorf("KAFKA_BROKERS (--kafka-brokers): %q is not HOST:PORT", broker))
 		}
 	}
-	_, faulty := k.files()
+	_, faulty := k.security()
 	return errors.Join(append(faults, faulty...)...)
 }
 
@@ -144,18 +149,11 @@ func (k Kafka) Options(clientID string) ([]kgo.Opt, error) {
 		kgo.ClientID(clientID),
 		kgo.DialTimeout(5 * time.Second),
 	}
-	files, err := k.Files()
-	if err != nil {
-		return nil, err
+	secured, faults := k.security()
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
 	}
-	if files.CA != "" || files.TrustStore != "" {
-		config, err := certs.ClientTLS(files)
-		if err != nil {
-			return nil, fmt.Errorf("reading the certificates for the brokers: %w", err)
-		}
-		options = append(options, kgo.DialTLSConfig(config))
-	}
-	return options, nil
+	return append(options, secured...), nil
 }
 
 // Client makes a Kafka client. It doesn't connect yet.
@@ -189,6 +187,9 @@ func (r Registry) Check() error {
 	if (r.Username == "") != (r.Password == "") {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD belong together: set both or none"))
 	}
+	if r.BearerToken != "" && r.Username+r.Password != "" {
+		faults = append(faults, errors.New("SCHEMA_REGISTRY_BEARER_TOKEN and SCHEMA_REGISTRY_USERNAME both say who asks: set one of them"))
+	}
 	if (r.Cert == "") != (r.Key == "") {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION belong together: set both or none"))
 	}
@@ -197,7 +198,7 @@ func (r Registry) Check() error {
 
 // Client makes a registry client. It doesn't connect yet, but fails when a certificate or key can't be read.
 func (r Registry) Client(logger *slog.Logger) (*registry.Client, error) {
-	config := registry.Config{URLs: r.URLs, Username: r.Username, Password: r.Password, Logger: logger}
+	config := registry.Config{URLs: r.URLs, Username: r.Username, Password: r.Password, BearerToken: r.BearerToken, Logger: logger}
 	if r.CA != "" || r.Cert != "" {
 		var err error
 		config.TLS, err = certs.ClientTLS(certs.Files{CA: r.CA, Cert: r.Cert, Key: r.Key, Password: r.KeyPassword})

@@ -93,6 +93,16 @@ func TestFaultsAreReportedTogetherAndNameTheSetting(t *testing.T) {
 		"stores and their parts are fine": {map[string]string{
 			"SSL_KEYSTORE_LOCATION": "jdk8.keystore.jks", "SSL_TRUSTSTORE_LOCATION": "jdk17.truststore.jks", "SSL_PASSWORD": "openbanksafe", "SSL_STORE_DIRECTORY": "../certs/testdata", "DB_HOSTNAME": "db",
 		}, nil},
+		"SASL without a protocol":      {map[string]string{"KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "hush"}, []string{"KAFKA_SASL_USERNAME is set without KAFKA_SECURITY_PROTOCOL: set that to SASL_SSL"}},
+		"a protocol that is none":      {map[string]string{"KAFKA_SECURITY_PROTOCOL": "TLS"}, []string{`"TLS" is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL`}},
+		"TLS with the system's CAs":    {map[string]string{"KAFKA_SECURITY_PROTOCOL": "ssl", "DB_PORT": "1"}, nil},
+		"SASL over TLS is fine":        {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "hush", "DB_PORT": "1"}, nil},
+		"SASL without a password":      {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "u"}, []string{"set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"}},
+		"a mechanism that is none":     {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "GSSAPI", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "hush"}, []string{`"GSSAPI" is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512`}},
+		"SASL, and a protocol without": {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SASL_USERNAME": "u"}, []string{"KAFKA_SASL_USERNAME is set, and KAFKA_SECURITY_PROTOCOL (--kafka-security-protocol) is SSL: set it to SASL_SSL"}},
+		"TLS, and a protocol without":  {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SSL_CA_LOCATION": file, "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "hush"}, []string{"there are settings for TLS: set it to SASL_SSL"}},
+		"half of a certificate":        {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERT_LOCATION": file}, []string{"KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION belong together"}},
+		"two ways to ask the registry": {map[string]string{"SCHEMA_REGISTRY_BEARER_TOKEN": "hush", "SCHEMA_REGISTRY_USERNAME": "u", "SCHEMA_REGISTRY_PASSWORD": "hush"}, []string{"SCHEMA_REGISTRY_BEARER_TOKEN and SCHEMA_REGISTRY_USERNAME both say who asks"}},
 		"another password": {map[string]string{
 			"SSL_KEYSTORE_LOCATION": "jdk8.keystore.jks", "SSL_TRUSTSTORE_LOCATION": "jdk17.truststore.jks", "SSL_PASSWORD": "hush", "SSL_STORE_DIRECTORY": "../certs/testdata",
 		}, []string{"SSL_PASSWORD (--ssl-password) does not open SSL_KEYSTORE_LOCATION"}},
@@ -139,7 +149,7 @@ func TestHelpNamesTheVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(names) != 22 {
+	if len(names) != 27 {
 		t.Errorf("variables %q", names)
 	}
 	for _, name := range names {
