@@ -48,10 +48,11 @@ LABEL org.opencontainers.image.version=$VERSION \
 
 FROM base AS synchronizer
 LABEL org.opencontainers.image.title="open-bank synchronizer" \
-      org.opencontainers.image.description="Creates the topics and registers the schemas of the open-bank stack"
+      org.opencontainers.image.description="Topics, schemas and access control lists as code: the open-bank stack's, or your own"
 COPY --from=build /out/synchronizer /synchronizer
 ENTRYPOINT ["/synchronizer"]
-CMD ["apply"]
+# As a stack's first container: make what is missing, leave what is there. Other arguments take its place.
+CMD ["apply", "--create-only"]
 
 # A hand on a stack: account, transfer, balance, tail, verify, certs. demo and run need a Postgres beside them, which an
 # image of nothing has not.

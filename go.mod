@@ -32,6 +32,10 @@ require (
 	github.com/linkedin/goavro/v2 v2.15.0
 	// the Schema Registry's REST calls; @latest does not resolve: keep the pin
 	github.com/riferrei/srclient v0.7.4
+	// tests: the JSON Schema of topology.yaml is held to files; srclient brings it along anyway
+	github.com/santhosh-tekuri/jsonschema/v5 v5.3.1
+	// whether one Avro schema reads what another wrote, without a registry; kept (1.9 of 2026-11), and brings nothing along
+	github.com/twmb/avro v1.9.1
 	// the tools' Kafka client in pure Go, so that what checks the handler shares no client with it
 	github.com/twmb/franz-go v1.22.2
 	// topics of the synchronizer
@@ -50,6 +54,8 @@ require (
 	golang.org/x/image v0.48.0
 	// single flight of registry requests; errgroup
 	golang.org/x/sync v0.25.0
+	// whether somebody sits at a terminal, to be asked; /dev/null is a character device too
+	golang.org/x/term v0.47.0
 	// tests by property
 	pgregory.net/rapid v1.3.0
 	// PKCS#12 stores of Java, RC2-40 of old JDKs included, trust stores too; librdkafka's OpenSSL 3 reads neither (released 2026-10)
@@ -63,7 +69,6 @@ require (
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
-	github.com/santhosh-tekuri/jsonschema/v5 v5.3.1 // indirect
 	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/valyala/fastrand v1.1.0 // indirect
 	github.com/valyala/histogram v1.2.0 // indirect

@@ -4,66 +4,249 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // PartialError tells what an Apply that failed had done by then; running it again does the rest.
 type PartialError struct {
 	Applied []string
-	Failed  []error
+	Failed  []error // each names its change
 }
 
 func (e *PartialError) Error() string {
-	lines := make([]string, 0, len(e.Failed)+1)
+	lines := []string{"not applied:"}
 	for _, failed := range e.Failed {
-		lines = append(lines, failed.Error())
+		lines = append(lines, "  "+failed.Error())
 	}
-	applied := "nothing"
-	if len(e.Applied) > 0 {
-		applied = strings.Join(e.Applied, ", ")
+	if len(e.Applied) == 0 {
+		return strings.Join(append(lines, "applied: nothing"), "\n")
 	}
-	return strings.Join(append(lines, "applied: "+applied), "\n")
+	lines = append(lines, "applied:")
+	for _, applied := range e.Applied {
+		lines = append(lines, "  "+applied)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Unwrap makes errors.Is and As reach each failure.
 func (e *PartialError) Unwrap() []error { return e.Failed }
 
-// Apply does what the plan says: schemas first, so that no topic is without them when a producer finds it. A step that fails
-// doesn't stop the others. What another run did in between counts as done. Errors: *PartialError.
+// Apply does what the plan says, in its order: levels and schemas first, so that no topic is without them when a producer finds
+// it; deletions last. A change that fails doesn't stop the others. What another run did in between counts as done if it did the
+// same. Errors: *PartialError.
 func (t *Target) Apply(ctx context.Context, plan *Plan) error {
-	result := &PartialError{}
-	for _, schema := range plan.Schemas {
-		id, err := t.Registry.Register(ctx, schema.Subject, schema.Text)
-		if err != nil {
-			result.Failed = append(result.Failed, fmt.Errorf("registering subject %s: %w", schema.Subject, err))
+	run := &run{Target: t, plan: plan, result: &PartialError{}}
+	for begin := 0; begin < len(plan.Changes); {
+		end := begin + 1
+		for end < len(plan.Changes) && plan.Changes[end].order() == plan.Changes[begin].order() {
+			end++
+		}
+		run.stage(ctx, plan.Changes[begin:end])
+		begin = end
+	}
+	if len(run.result.Failed) > 0 {
+		return run.result
+	}
+	return nil
+}
+
+// run is one Apply.
+type run struct {
+	*Target
+	plan   *Plan
+	result *PartialError
+	made   []*Topic // and those with more partitions now
+}
+
+// stage applies changes of one kind.
+func (r *run) stage(ctx context.Context, changes []Change) {
+	var possible []*Change
+	for i := range changes {
+		if changes[i].Blocked != "" {
+			r.note(&changes[i], errors.New(changes[i].Blocked))
 			continue
 		}
-		t.logger().Info("registered a schema", "subject", schema.Subject, "id", id)
-		result.Applied = append(result.Applied, "subject "+schema.Subject)
+		possible = append(possible, &changes[i])
 	}
-	admin := kadm.NewClient(t.Kafka)
-	for _, topic := range plan.Topics {
-		config := make(map[string]*string, len(topic.Config))
-		for key, value := range topic.Config {
-			config[key] = &value
+	if len(possible) == 0 {
+		return
+	}
+	if kind := possible[0].Kind; possible[0].Action != Delete && (kind == KindTopic || kind == KindConfig || kind == KindPartitions) {
+		for chunk := range chunks(possible) {
+			r.requestAll(ctx, kind, chunk)
 		}
-		_, err := admin.CreateTopic(ctx, topic.Partitions, topic.Replicas, config, topic.Name)
+		r.settle(ctx, kind)
+		return
+	}
+	for _, change := range possible {
+		if ctx.Err() != nil {
+			r.note(change, ctx.Err())
+			continue
+		}
+		r.note(change, r.one(ctx, change))
+	}
+}
+
+// note writes down how a change went.
+func (r *run) note(change *Change, err error) {
+	if err != nil {
+		r.result.Failed = append(r.result.Failed, fmt.Errorf("%s: %w", change, err))
+		return
+	}
+	r.result.Applied = append(r.result.Applied, change.String())
+	r.logger().Info("applied", "what", change.String(), "action", string(change.Action))
+}
+
+// requestAll makes changes of one kind in one request, which each topic is answered in.
+func (r *run) requestAll(ctx context.Context, kind Kind, changes []*Change) {
+	answers, err := r.request(ctx, kind, changes, len(r.plan.brokers), false)
+	for _, change := range changes {
+		failed := err
+		if failed == nil {
+			failed = answers[change.Name]
+		}
 		switch {
-		case errors.Is(err, kerr.TopicAlreadyExists):
-			t.logger().Info("the topic was made by another meanwhile", "topic", topic.Name)
-		case err != nil:
-			result.Failed = append(result.Failed, fmt.Errorf("creating topic %s: %w", topic.Name, err))
-			continue
-		default:
-			t.logger().Info("created a topic", "topic", topic.Name, "partitions", topic.Partitions, "replicas", topic.Replicas)
+		case kind == KindTopic && errors.Is(failed, kerr.TopicAlreadyExists):
+			failed = r.madeByAnother(ctx, change)
+		case kind == KindPartitions && errors.Is(failed, kerr.InvalidPartitions):
+			if found, err := r.describe(ctx, change.Name); err == nil && len(found.Partitions) == int(change.topic.Partitions) {
+				failed = nil
+			}
 		}
-		result.Applied = append(result.Applied, "topic "+topic.Name)
+		if failed == nil && kind != KindConfig {
+			r.made = append(r.made, change.topic)
+		}
+		r.note(change, explain(failed))
 	}
-	if len(result.Failed) > 0 {
-		return result
+}
+
+// settleFor bounds how long brokers are given to hear of what the controller did.
+const (
+	settleFor  = 10 * time.Second
+	settlePoll = 50 * time.Millisecond
+)
+
+// settle waits until a broker that is asked knows of what was made: changes that follow, and whoever comes after us, ask any of
+// them. It is no error when one does not.
+func (r *run) settle(ctx context.Context, kind Kind) {
+	if kind == KindConfig {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	for {
+		there, err := kadm.NewClient(r.Kafka).ListTopicsWithInternal(fresh(ctx))
+		if err == nil && !slices.ContainsFunc(r.made, func(topic *Topic) bool {
+			found, known := there[topic.Name]
+			return !known || found.Err != nil || len(found.Partitions) != int(topic.Partitions)
+		}) {
+			return
+		}
+		if !sleep(ctx, settlePoll) {
+			return
+		}
+	}
+}
+
+// madeByAnother is nil when the topic that another made meanwhile, or an earlier try of ours whose answer was lost, is what it
+// must be.
+func (r *run) madeByAnother(ctx context.Context, change *Change) error {
+	found, err := r.describe(ctx, change.Name)
+	if err != nil {
+		return err
+	}
+	there, err := r.configs(ctx, []string{change.Name})
+	if err != nil {
+		return err
+	}
+	as := &Plan{topology: r.plan.topology, brokers: r.plan.brokers}
+	as.comparePartitions(change.topic, found)
+	as.compareReplicas(change.topic, found, nil)
+	as.compareConfig(change.topic, there[change.Name])
+	if len(as.Changes) == 0 {
+		return nil
+	}
+	var others []string
+	for _, change := range as.Changes {
+		for _, field := range change.Fields {
+			others = append(others, fmt.Sprintf("%s %s instead of %s", field.Name, field.From, field.To))
+		}
+	}
+	return fmt.Errorf("another made it meanwhile, with %s: plan again", strings.Join(others, ", "))
+}
+
+func (r *run) one(ctx context.Context, change *Change) error {
+	switch change.Kind {
+	case KindRegistry:
+		return explainRegistry(r.setLevel(ctx, "", change.Fields[0].To))
+	case KindCompatibility:
+		return explainRegistry(r.setLevel(ctx, change.Name, change.Fields[0].To))
+	case KindSchema:
+		if change.Action == Delete {
+			return explainRegistry(r.deleteSubject(ctx, change.Name))
+		}
+		return explainRegistry(r.registerSchema(ctx, *change.Schema, change.Before == ""))
+	case KindReplicas:
+		return r.reassign(ctx, r.plan, change.topic)
+	case KindACL:
+		return r.changeACL(ctx, *change.ACL, change.Action)
+	default:
+		return r.deleteTopic(ctx, change.Name)
+	}
+}
+
+// registerSchema registers a schema. A new subject gets its level before: no schema of another's then comes in between. Some
+// registries have no levels for subjects that are not there yet, so it is looked at again.
+func (r *run) registerSchema(ctx context.Context, schema Schema, isNew bool) error {
+	q, unknown, err := r.ask(ctx, schema, r.latest)
+	if err != nil {
+		return err
+	}
+	if unknown != "" {
+		return fmt.Errorf("it refers to subject %s, which is not there", unknown)
+	}
+	level := schema.Compatibility
+	if !isNew {
+		level = "" // a change of its own
+	}
+	if level != "" {
+		_ = r.setLevel(ctx, schema.Subject, level) // see above
+	}
+	if _, err := r.register(ctx, schema.Subject, q); err != nil || level == "" {
+		return err
+	}
+	found, err := r.level(ctx, schema.Subject)
+	if err == nil && found != level {
+		err = r.setLevel(ctx, schema.Subject, level)
+	}
+	return err
+}
+
+func (r *run) deleteTopic(ctx context.Context, name string) error {
+	request := kmsg.NewPtrDeleteTopicsRequest()
+	request.TimeoutMillis = brokerTimeoutMillis
+	request.TopicNames = []string{name}
+	topic := kmsg.NewDeleteTopicsRequestTopic()
+	topic.Topic = kmsg.StringPtr(name)
+	request.Topics = append(request.Topics, topic)
+	response, err := request.RequestWith(ctx, r.Kafka)
+	if err != nil {
+		return explain(err)
+	}
+	for _, topic := range response.Topics {
+		err := withMessage(topic.ErrorCode, topic.ErrorMessage)
+		if isUnknownTopic(err) {
+			return nil // by another meanwhile
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

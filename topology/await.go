@@ -2,51 +2,68 @@ package topology
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"openbank/registry"
 )
 
-// awaitBrokers returns how many brokers there are, once there are enough. It logs a line each time the reason for waiting
-// changes.
-func (t *Target) awaitBrokers(ctx context.Context) (int, error) {
+// node is a broker that is there.
+type node struct {
+	id   int32
+	rack string
+}
+
+// awaitBrokers returns the brokers that there are, once there are enough. It logs a line each time the reason for waiting
+// changes. What waiting can't mend, a certificate or a password, ends it at once.
+func (t *Target) awaitBrokers(ctx context.Context) ([]node, error) {
 	need := max(t.Brokers, 1)
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 2*time.Second
 	state := ""
 	for {
-		there, err := t.countBrokers(ctx)
+		there, err := t.listBrokers(ctx)
 		switch {
-		case err == nil && there >= need:
+		case err == nil && len(there) >= need:
 			if state != "" {
-				t.logger().Info("brokers are there", "brokers", there)
+				t.logger().Info("brokers are there", "brokers", len(there))
 			}
 			return there, nil
 		case err == nil:
-			err = fmt.Errorf("%d of %d brokers are there", there, need)
-		case isCertificateFault(err):
-			return 0, fmt.Errorf("connecting to the brokers (KAFKA_BROKERS): %w", err)
+			err = fmt.Errorf("%d of %d brokers are there", len(there), need)
+		case !mendedByWaiting(err):
+			return nil, fmt.Errorf("connecting to the brokers (KAFKA_BROKERS): %w", explain(err))
 		}
 		if ctx.Err() != nil {
-			return 0, fmt.Errorf("waiting for the brokers (KAFKA_BROKERS), last seen: %s: %w", orUnknown(state), ctx.Err())
+			return nil, fmt.Errorf("waiting for the brokers (KAFKA_BROKERS), last seen: %s: %w", orUnknown(state), ctx.Err())
 		}
-		if text := err.Error(); text != state {
+		if text := explain(err).Error(); text != state {
 			state = text
 			t.logger().Info("waiting for the brokers", "reason", state)
 		}
-		timer := time.NewTimer(wait.NextBackOff())
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return 0, fmt.Errorf("waiting for the brokers (KAFKA_BROKERS), last seen: %s: %w", orUnknown(state), ctx.Err())
-		case <-timer.C:
+		if !sleep(ctx, wait.NextBackOff()) {
+			return nil, fmt.Errorf("waiting for the brokers (KAFKA_BROKERS), last seen: %s: %w", orUnknown(state), ctx.Err())
 		}
+	}
+}
+
+// sleep returns false when ctx ended before.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 
@@ -57,22 +74,69 @@ func orUnknown(state string) string {
 	return state
 }
 
-func (t *Target) countBrokers(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	brokers, err := kadm.NewClient(t.Kafka).ListBrokers(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return len(brokers), nil
+// fresh has kadm ask the brokers: it answers from up to five seconds ago otherwise.
+func fresh(ctx context.Context) context.Context { return kadm.WithAuthorizedOps(ctx) }
+
+// metadata are the topics that there are, or those that are named.
+func (t *Target) metadata(ctx context.Context, what string, names ...string) (kadm.TopicDetails, error) {
+	var topics kadm.TopicDetails
+	err := t.reading(ctx, what, func(ctx context.Context) (err error) {
+		topics, err = kadm.NewClient(t.Kafka).ListTopicsWithInternal(fresh(ctx), names...)
+		return err
+	})
+	return topics, err
 }
 
-// isCertificateFault tells the errors that waiting does not mend: it is the broker's certificate or our own CA file.
-func isCertificateFault(err error) bool {
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+func (t *Target) listBrokers(ctx context.Context) ([]node, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	brokers, err := kadm.NewClient(t.Kafka).ListBrokers(fresh(ctx))
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]node, len(brokers))
+	for i, broker := range brokers {
+		nodes[i] = node{id: broker.NodeID}
+		if broker.Rack != nil {
+			nodes[i].rack = *broker.Rack
+		}
+	}
+	return nodes, nil
+}
+
+// mendedByWaiting tells brokers that are not there yet from what is wrong with us or them.
+func mendedByWaiting(err error) bool {
+	return !registry.IsCertificateFault(err) && !errors.Is(err, kerr.SaslAuthenticationFailed) && !errors.Is(err, kerr.UnsupportedSaslMechanism) &&
+		!errors.Is(err, kerr.IllegalSaslState)
+}
+
+// explain adds to an error of the connection what mostly is the reason for it.
+func explain(err error) error {
+	var dns *net.DNSError
+	var failed *net.OpError
+	switch {
+	case err == nil:
+		return nil
+	case registry.IsCertificateFault(err):
+		return fmt.Errorf("%w: the broker's certificate is not one that KAFKA_SSL_CA_LOCATION (or SSL_TRUSTSTORE_LOCATION) vouches for, or is another host's", err)
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		return fmt.Errorf("%w: the brokers refuse KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD", err)
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		return fmt.Errorf("%w: set KAFKA_SASL_MECHANISM to one that the brokers offer", err)
+	case errors.As(err, &dns):
+		return fmt.Errorf("%w: no such host is known here", err)
+	case errors.As(err, &failed) && failed.Op == "dial":
+		return fmt.Errorf("%w: nothing answers there", err)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: the broker ended the connection, as it does when one side speaks TLS and the other does not, when it wants a certificate or SASL (KAFKA_SECURITY_PROTOCOL), or when it refuses what it got", err)
+	case isUnauthorised(err):
+		return fmt.Errorf("%w: the principal that connects lacks the right to do this", err)
+	}
+	return err
+}
+
+func isUnauthorised(err error) bool {
+	return errors.Is(err, kerr.ClusterAuthorizationFailed) || errors.Is(err, kerr.TopicAuthorizationFailed)
 }
 
 func isUnknownTopic(err error) bool { return errors.Is(err, kerr.UnknownTopicOrPartition) }
@@ -82,4 +146,26 @@ func (t *Target) logger() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return t.Logger
+}
+
+// readTries is how often a request that changes nothing is made while the connection is at fault.
+const readTries = 5
+
+// reading makes a request that changes nothing, and makes it again when the connection or a broker that is just starting is at
+// fault.
+func (t *Target) reading(ctx context.Context, what string, request func(context.Context) error) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 2*time.Second
+	for try := 1; ; try++ {
+		err := request(ctx)
+		if err == nil {
+			return nil
+		}
+		var network net.Error
+		again := kerr.IsRetriable(err) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
+		if !again || !mendedByWaiting(err) || try == readTries || !sleep(ctx, wait.NextBackOff()) {
+			return fmt.Errorf("%s: %w", what, explain(err))
+		}
+		t.logger().Info("asking the brokers again", "what", what, "because", err)
+	}
 }

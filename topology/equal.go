@@ -120,3 +120,14 @@ func fullName(name, namespace string) string {
 	}
 	return namespace + "." + name
 }
+
+// sameJSON says whether two texts are the same JSON, whatever its layout.
+func sameJSON(a, b string) bool {
+	var left, right any
+	if json.Unmarshal([]byte(a), &left) != nil || json.Unmarshal([]byte(b), &right) != nil {
+		return false
+	}
+	one, errA := json.Marshal(left)
+	other, errB := json.Marshal(right)
+	return errA == nil && errB == nil && bytes.Equal(one, other)
+}

@@ -1,100 +1,173 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
-	"path/filepath"
+	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"openbank/connect"
 	"openbank/topology"
 )
 
-type apply struct {
-	Kafka    connect.Kafka    `embed:""`
-	Registry connect.Registry `embed:""`
+type applyCommand struct {
+	planning
 
-	Topology string        `placeholder:"FILE" help:"The topology to apply; the open-bank stack's when not given."`
-	Brokers  int           `placeholder:"N" help:"How many brokers to wait for before topics are made. As many as KAFKA_BROKERS names when not given."`
-	Timeout  time.Duration `default:"5m" help:"How long to wait for brokers and registry, in all."`
-	LogJSON  bool          `name:"log-json" help:"Log in JSON instead of text."`
+	Plan         string        `arg:"" optional:"" placeholder:"FILE" help:"A plan that plan --out saved: it is applied if the world did not move since, and what it deletes needs --yes still."`
+	Yes          bool          `help:"Apply without asking."`
+	CreateOnly   bool          `help:"Make what is missing and leave all that exists as it is, without asking. What is left is told; it is no error."`
+	ApplyTimeout time.Duration `default:"1h" help:"How long the changes may take, the copying of replicas included."`
 }
 
-func (a *apply) run(ctx context.Context, stdout, stderr io.Writer) error {
-	if err := a.validate(); err != nil {
+func (a *applyCommand) run(ctx context.Context, c console) error {
+	if err := a.check(); err != nil {
 		return err
 	}
-	want, err := a.load()
+	want, options, shown, err := a.wanted()
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(stderr, nil))
-	if a.LogJSON {
-		logger = slog.New(slog.NewJSONHandler(stderr, nil))
-	}
-	// A request that fails comes back at once, with its reason: the waiting, and the telling of it, is the topology's.
-	kafka, err := a.Kafka.Client("synchronizer", kgo.RequestRetries(1))
+	target, done, err := a.open(c.err)
 	if err != nil {
 		return err
 	}
-	defer kafka.Close()
-	registry, err := a.Registry.Client(logger)
+	defer done()
+	plan, err := a.plan(ctx, target, want, options)
 	if err != nil {
 		return err
 	}
-	defer registry.Close()
-
-	target := &topology.Target{Kafka: kafka, Registry: registry, Brokers: a.Brokers, Logger: logger}
-	if target.Brokers == 0 {
-		target.Brokers = len(a.Kafka.Brokers)
+	if shown != nil {
+		if err := shown.Moved(plan); err != nil {
+			return fmt.Errorf("applying %s: %w", a.Plan, err)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
-	defer cancel()
-	plan, err := target.Plan(ctx, want)
-	if err != nil {
-		return a.explain(err)
+	var left []topology.Change
+	if a.CreateOnly {
+		left = plan.CreateOnly()
 	}
-	for _, note := range plan.Notes {
-		logger.Warn(note)
+	if a.Output != "json" {
+		if err := a.show(c, plan); err != nil {
+			return err
+		}
 	}
-	if err := target.Apply(ctx, plan); err != nil {
-		return a.explain(err)
+	for _, change := range left {
+		target.Logger.Warn("left as it is", "what", change.String(), "because", "of --create-only")
+	}
+	for _, unchecked := range plan.Unchecked {
+		target.Logger.Warn("not compared", "what", unchecked)
 	}
 	if plan.Empty() {
-		_, err = fmt.Fprintf(stdout, "nothing to do: all %d topics and subjects are there\n", plan.Existing)
-	} else {
-		_, err = fmt.Fprintf(stdout, "created %d topics, registered %d schemas; %d were there\n", len(plan.Topics), len(plan.Schemas), plan.Existing)
+		return a.report(c, plan, nil)
 	}
-	return err
+	if err := a.consent(ctx, c, target, plan); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.ApplyTimeout)
+	defer cancel()
+	return a.report(c, plan, target.Apply(ctx, plan))
 }
 
-func (a *apply) validate() error {
-	faults := []error{connect.Check(a.Kafka, a.Registry)}
-	if a.Brokers < 0 {
-		faults = append(faults, errors.New("--brokers must be at least 1"))
+func (a *applyCommand) check() error {
+	faults := []error{a.Check()}
+	if a.ApplyTimeout <= 0 {
+		faults = append(faults, errors.New("--apply-timeout must be more than nothing, such as 1h"))
 	}
-	if a.Timeout <= 0 {
-		faults = append(faults, errors.New("--timeout must be more than nothing, such as 5m"))
+	if a.CreateOnly && (a.PruneConfig || len(a.AllowDelete) > 0) {
+		faults = append(faults, errors.New("--create-only changes and deletes nothing: leave it out, or --prune-config and --allow-delete"))
+	}
+	if a.Plan != "" && (a.Topology != "" || a.PruneConfig || len(a.AllowDelete) > 0) {
+		faults = append(faults, errors.New("a saved plan has its topology and its options in it: leave out --topology, --prune-config and --allow-delete"))
 	}
 	return errors.Join(faults...)
 }
 
-func (a *apply) load() (*topology.Topology, error) {
-	if a.Topology == "" {
-		return topology.Default()
+// wanted is what to apply, and the plan that was shown if there is one.
+func (a *applyCommand) wanted() (*topology.Topology, topology.Options, *topology.Plan, error) {
+	if a.Plan == "" {
+		want, err := load(a.Topology)
+		return want, a.options(), nil, err
 	}
-	return topology.Load(os.DirFS(filepath.Dir(a.Topology)), filepath.Base(a.Topology))
+	file, err := os.Open(a.Plan)
+	if err != nil {
+		return nil, topology.Options{}, nil, fmt.Errorf("reading the plan: %w", err)
+	}
+	defer func() { _ = file.Close() }() // it was read only
+	shown, err := topology.LoadPlan(file)
+	if err != nil {
+		return nil, topology.Options{}, nil, fmt.Errorf("reading the plan %s: %w", a.Plan, err)
+	}
+	return shown.Topology(), shown.Options(), shown, nil
 }
 
-func (a *apply) explain(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%w; it was waited for %s (--timeout)", err, a.Timeout)
+// consent is nil when the plan may be carried out.
+func (a *applyCommand) consent(ctx context.Context, c console, target *topology.Target, plan *topology.Plan) error {
+	switch {
+	case a.Yes || a.CreateOnly:
+		return nil
+	case a.Plan != "" && plan.Count(topology.Delete) == 0:
+		return nil // it was looked at before
+	case c.interactive && a.Output != "json":
+		return a.ask(ctx, c, target, plan)
+	case plan.Harmless():
+		return nil
+	}
+	return errors.New("there is no terminal to ask at, and the plan changes what exists: give --yes to apply all of it, or --create-only to make only what is missing; nothing was applied")
+}
+
+// ask shows what is about to be done to whoever sits at the terminal. They may take their time: what is done is what they saw.
+func (a *applyCommand) ask(ctx context.Context, c console, target *topology.Target, plan *topology.Plan) error {
+	fmt.Fprint(c.out, "Apply this? Only yes is taken for it: ")
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(c.in).ReadString('\n') // an end of the input is no yes
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case said := <-answer:
+		if said != "yes" {
+			return errors.New("nothing was applied")
+		}
+	case <-ctx.Done():
+		return fmt.Errorf("nothing was applied: %w", ctx.Err())
+	}
+	now, err := a.plan(ctx, target, plan.Topology(), plan.Options())
+	if err != nil {
+		return err
+	}
+	return plan.Moved(now)
+}
+
+// report ends the command: what was applied, and the error if not all was.
+func (a *applyCommand) report(c console, plan *topology.Plan, err error) error {
+	var partial *topology.PartialError
+	if err != nil && !errors.As(err, &partial) {
+		return err
+	}
+	if a.Output == "json" {
+		result := struct {
+			Plan       *topology.Plan `json:"plan"`
+			Applied    []string       `json:"applied"`
+			NotApplied []string       `json:"not_applied"`
+		}{plan, []string{}, []string{}}
+		if partial != nil {
+			result.Applied = append(result.Applied, partial.Applied...)
+			for _, failed := range partial.Failed {
+				result.NotApplied = append(result.NotApplied, failed.Error())
+			}
+		} else {
+			for _, change := range plan.Changes {
+				result.Applied = append(result.Applied, change.String())
+			}
+		}
+		encoder := json.NewEncoder(c.out)
+		encoder.SetIndent("", "  ")
+		return errors.Join(err, encoder.Encode(result))
+	}
+	if err == nil && !plan.Empty() {
+		_, err = fmt.Fprintf(c.out, "Applied: %d created, %d changed, %d deleted.\n", plan.Count(topology.Create), plan.Count(topology.Update), plan.Count(topology.Delete))
 	}
 	return err
 }

@@ -1,10 +1,14 @@
-// Command synchronizer makes a Kafka cluster and a schema registry hold the topics and subjects of a topology, the open-bank
-// stack's unless another is given. It waits for both to be there, creates what is missing and ends: 0 when everything is there,
-// 1 otherwise.
+// Command synchronizer keeps the topics, schema subjects and access control lists of a Kafka cluster and its schema registry as a
+// file says, the open-bank stack's unless another is given: it compares (plan), makes it so (apply), writes the file from what is
+// there (export), and looks at files alone (lint).
+//
+// Exit status: 0 when all is as it must be, or was made so; 2 when plan found differences or lint findings; 1 for errors, and
+// when apply could not do all of it.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"openbank/connect"
 )
@@ -19,27 +24,77 @@ import (
 // version is set by the build.
 var version string
 
+// The exit statuses.
+const (
+	statusError      = 1
+	statusDifference = 2
+)
+
+// errDifference ends a command with its own status and without a message: what there is to say was said.
+var errDifference = errors.New("there are differences")
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr); err != nil {
-		stop()
-		fmt.Fprintln(os.Stderr, "synchronizer:", err)
-		os.Exit(1) //nolint:gocritic // stop is called above
+	c := console{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		interactive: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
+		colour:      term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 	}
+	status := exitStatus(run(ctx, os.Args[1:], os.Getenv, c), os.Stderr)
+	stop()
+	os.Exit(status) //nolint:gocritic // stop is called above
+}
+
+// exitStatus tells an error and returns what the program ends with.
+func exitStatus(err error, stderr io.Writer) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errDifference):
+		return statusDifference
+	}
+	fmt.Fprintln(stderr, "synchronizer:", err)
+	return statusError
+}
+
+// console is whom the program talks to.
+type console struct {
+	in          io.Reader
+	out, err    io.Writer
+	interactive bool // somebody can answer
+	colour      bool
 }
 
 type commands struct {
-	Apply   apply            `cmd:"" help:"Create the topics and register the schemas that are missing. Nothing that exists is changed or deleted."`
-	Version kong.VersionFlag `help:"Print the version."`
+	Plan       planCommand       `cmd:"" help:"Show what differs between the topology and what is there. Nothing is written. Exit status: 0 nothing, 2 differences, 1 error."`
+	Apply      applyCommand      `cmd:"" help:"Show the plan, ask, and make it so. Without a terminal and without --yes only if nothing that exists is touched."`
+	Export     exportCommand     `cmd:"" help:"Write the topology of what is there, with its schemas beside it, so that a plan of it is empty."`
+	Lint       lintCommand       `cmd:"" help:"Check a topology without a cluster. Exit status: 0 nothing found, 2 findings, 1 error."`
+	Schema     schemaCommand     `cmd:"" help:"Print the JSON Schema of topology.yaml, for editors."`
+	Completion completionCommand `cmd:"" help:"Print the completion script of a shell."`
+	Version    kong.VersionFlag  `help:"Print the version."`
 }
 
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, getenv func(string) string, c console) error {
 	var cli commands
-	program := connect.Program{Name: "synchronizer", Description: "Topics and schemas as code.", Version: version}
-	parsed, err := program.Parse(&cli, args, getenv, stdout, stderr)
+	program := connect.Program{Name: "synchronizer", Description: "Topics, schemas and access control lists as code.", Version: version}
+	parsed, err := program.Parse(&cli, args, getenv, c.out, c.err)
 	if err != nil || parsed == nil {
 		return err
 	}
-	return cli.Apply.run(ctx, stdout, stderr)
+	switch parsed.Selected().Name {
+	case "plan":
+		return cli.Plan.run(ctx, c)
+	case "apply":
+		return cli.Apply.run(ctx, c)
+	case "export":
+		return cli.Export.run(ctx, c)
+	case "lint":
+		return cli.Lint.run(c)
+	case "schema":
+		return cli.Schema.run(c)
+	default:
+		return cli.Completion.run(parsed.Model, c)
+	}
 }

@@ -1,0 +1,207 @@
+//go:build !realkafka
+
+package main
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// conversation runs the command as if somebody sat there.
+func conversation(t *testing.T, getenv func(string) string, in io.Reader, out io.Writer, args ...string) result {
+	t.Helper()
+	var stderr bytes.Buffer
+	err := run(t.Context(), args, getenv, console{in: in, out: out, err: &stderr, interactive: true, colour: true})
+	status := exitStatus(err, &stderr)
+	return result{status: status, err: err, stderr: stderr.String()}
+}
+
+func TestAtATerminalItIsAskedAndOnlyYesIsYes(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	file := write(t, "topics: [{name: orders, partitions: 1, replicas: 1}]", nil)
+	for _, answer := range []string{"", "\n", "y\n", "no\n", "yes please\n"} {
+		var out bytes.Buffer
+		conversation(t, s.getenv, strings.NewReader(answer), &out, "apply", "--topology", file).check(t, 1, "nothing was applied")
+		if !strings.Contains(out.String(), "Apply this?") || !strings.Contains(out.String(), "\x1b[32m") {
+			t.Errorf("shown: %q", out.String())
+		}
+	}
+	if len(s.topics(t)) != 0 {
+		t.Fatal("applied without a yes")
+	}
+	var out bytes.Buffer
+	conversation(t, s.getenv, strings.NewReader("yes\n"), &out, "apply", "--topology", file).check(t, 0)
+	if !s.topics(t).Has("orders") || !strings.Contains(out.String(), "Applied: 1 created") {
+		t.Errorf("after yes: %s", out.String())
+	}
+}
+
+// Whoever is asked may take hours to answer.
+func TestWhatMovedWhileItWasAskedIsNotApplied(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	file := write(t, "topics: [{name: orders, partitions: 2, replicas: 1}]", nil)
+	in, answer := io.Pipe()
+	out := &lines{}
+	done := make(chan result)
+	go func() { done <- conversation(t, s.getenv, in, out, "apply", "--topology", file) }()
+	out.await(t.Context(), t, "Apply this?")
+	s.create(t, "orders", 1, 1, nil)
+	if _, err := io.WriteString(answer, "yes\n"); err != nil {
+		t.Fatal(err)
+	}
+	(<-done).check(t, 1, "topic orders: nothing to create any more", "partitions of topic orders: to update, which was not planned")
+	if got := len(s.topics(t)["orders"].Partitions); got != 1 {
+		t.Errorf("%d partitions", got)
+	}
+}
+
+func TestBrokersThatFailHalfWayAreToldAndTheNextRunFinishes(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	file := write(t, "topics: [{name: a, partitions: 1, replicas: 1, schemas: [Heartbeat]}, {name: b, partitions: 1, replicas: 1}]", nil)
+	s.embedded.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: "b", Err: kerr.PolicyViolation, When: func(request kmsg.Request) bool {
+		return !request.(*kmsg.CreateTopicsRequest).ValidateOnly // the brokers change their mind after the plan
+	}})
+	failed := s.run(t, "apply", "--topology", file)
+	failed.check(t, 1, "topic b: POLICY_VIOLATION", "applied:\n  subject a-nl.openweb.data.Heartbeat\n  topic a")
+	s.run(t, "apply", "--topology", file).check(t, 0)
+	s.run(t, "plan", "--topology", file).check(t, 0)
+}
+
+func TestApplyAnswersInJSON(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	file := write(t, "topics: [{name: orders, partitions: 1, replicas: 1}, {name: big, partitions: 1, replicas: 9}]", nil)
+	got := s.run(t, "apply", "--topology", file, "--output", "json")
+	got.check(t, 1)
+	var said struct {
+		Plan struct {
+			Changes []struct {
+				Kind, Action, Name, Blocked string
+			}
+			Summary map[string]int
+		}
+		Applied    []string
+		NotApplied []string `json:"not_applied"`
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &said); err != nil {
+		t.Fatalf("%v: %s", err, got.stdout)
+	}
+	if len(said.Applied) != 1 || said.Applied[0] != "topic orders" || len(said.NotApplied) != 1 || len(said.Plan.Changes) != 2 || said.Plan.Changes[1].Blocked == "" {
+		t.Errorf("%+v", said)
+	}
+}
+
+func TestLintSaysWhereAndEndsWithItsStatus(t *testing.T) {
+	t.Parallel()
+	nobody := func(string) string { return "" }
+	synchronize(t, nobody, "lint").check(t, 0, "0 findings")
+	file := write(t, "topics:\n  - {name: orders, partitions: 1, replicas: 1}\n  - {name: payments, partitions: 1, replicas: 2, config: {min.insync.replicas: 3}}\n", nil)
+	synchronize(t, nobody, "lint", "--topology", file).check(t, 2, file+":2: warning: topic orders: ", file+":3: error: topic payments: ", "2 findings")
+	warned := write(t, "topics: [{name: orders, partitions: 1, replicas: 1}]", nil)
+	synchronize(t, nobody, "lint", "--topology", warned).check(t, 0)
+	synchronize(t, nobody, "lint", "--strict", "--topology", warned).check(t, 2)
+	synchronize(t, nobody, "lint", "--name-pattern", "[", "--topology", warned).check(t, 1, "--name-pattern is no regular expression")
+	synchronize(t, nobody, "lint", "--topology", warned, "--against", file).check(t, 0, "topic payments: it is not listed any more")
+	var findings []map[string]any
+	got := synchronize(t, nobody, "lint", "--topology", file, "--output=json")
+	if err := json.Unmarshal([]byte(got.stdout), &findings); err != nil || len(findings) != 2 {
+		t.Errorf("%v, %s", err, got.stdout)
+	}
+	bad := write(t, "topics:\n  - {name: orders, partition: 1, replicas: 1}\n", nil)
+	synchronize(t, nobody, "plan", "--topology", bad).check(t, 1, "topology.yaml:2:20: partition: there is no such key in a topic: did you mean partitions?", "1 fault")
+}
+
+func TestTheJSONSchemaIsPrinted(t *testing.T) {
+	t.Parallel()
+	got := synchronize(t, func(string) string { return "" }, "schema")
+	got.check(t, 0)
+	if !json.Valid([]byte(got.stdout)) {
+		t.Error(got.stdout)
+	}
+}
+
+// bash is asked what it would complete.
+func TestBashCompletesCommandsFlagsAndValues(t *testing.T) {
+	t.Parallel()
+	script := synchronize(t, func(string) string { return "" }, "completion", "bash")
+	script.check(t, 0)
+	for line, want := range map[string]string{
+		"synchronizer ":                            "plan apply export lint schema completion --help --version",
+		"synchronizer pl":                          "plan",
+		"synchronizer apply --cre":                 "--create-only",
+		"synchronizer plan --allow-delete t":       "topics",
+		"synchronizer plan --output = j":           "json",
+		"synchronizer completion f":                "fish",
+		"synchronizer plan --kafka-brokers some":   "",
+		"synchronizer plan --kafka-security-proto": "--kafka-security-protocol",
+	} {
+		words := strings.Split(line, " ")
+		command := exec.CommandContext(t.Context(), "bash", "-c", `eval "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _synchronizer; echo "${COMPREPLY[*]}"`, "bash", script.stdout)
+		command.Args = append(command.Args, words...)
+		got, err := command.CombinedOutput()
+		if err != nil || strings.TrimSpace(string(got)) != want {
+			t.Errorf("%q: got %q, %v, want %q", line, got, err, want)
+		}
+	}
+}
+
+func TestOtherShellsGetScriptsOfTheSameFlags(t *testing.T) {
+	t.Parallel()
+	for shell, want := range map[string][]string{
+		"zsh":  {"#compdef synchronizer", "'--allow-delete=[", ":value:(topics subjects acls)'", "'--topology=[The topology; the open-bank stacks when not given]:file:_files'"},
+		"fish": {"complete -c synchronizer -n '__fish_seen_subcommand_from plan' -l allow-delete -x -a 'topics subjects acls'", "-l topology -r -F"},
+	} {
+		got := synchronize(t, func(string) string { return "" }, "completion", shell)
+		got.check(t, 0, want...)
+	}
+	synchronize(t, func(string) string { return "" }, "completion", "tcsh").check(t, 1, "bash", "synchronizer --help")
+}
+
+// The command must run on nothing, and be built without a C compiler.
+func TestTheCommandIsStaticAndWithoutC(t *testing.T) {
+	t.Parallel()
+	binary := filepath.Join(t.TempDir(), "synchronizer")
+	command := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	file, err := elf.Open(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	for _, program := range file.Progs {
+		if program.Type == elf.PT_INTERP {
+			t.Error("it needs an interpreter")
+		}
+	}
+	// /dev/null is no terminal: nothing is asked.
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	run := exec.CommandContext(t.Context(), binary, "plan", "--timeout=1s", "--kafka-brokers=127.0.0.1:1")
+	run.Stdin = null
+	out, err := run.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != statusError || !strings.Contains(string(out), "nothing answers there") {
+		t.Errorf("%v: %s", err, out)
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"openbank/topology"
+)
+
+type exportCommand struct {
+	connection
+
+	Dir             string   `required:"" placeholder:"DIRECTORY" help:"Where topology.yaml and the directory schemas are written. It is made if it is not there."`
+	Internal        []string `placeholder:"PATTERN" help:"Topics to leave out, such as connect-* or *-changelog; the brokers' own always are."`
+	WithoutRegistry bool     `help:"Leave subjects out, and ask no registry."`
+	WithoutAcls     bool     `help:"Leave access control lists out."`
+	Force           bool     `help:"Overwrite files that are there."`
+}
+
+func (e *exportCommand) run(ctx context.Context, c console) error {
+	if err := e.Check(); err != nil {
+		return err
+	}
+	target, done, err := e.open(c.err)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if e.WithoutRegistry {
+		target.Registry = nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
+	defer cancel()
+	exported, err := target.Export(ctx, topology.ExportOptions{Internal: e.Internal, WithoutACLs: e.WithoutAcls})
+	if err != nil {
+		return e.explain(err)
+	}
+	if err := e.write(exported.Files); err != nil {
+		return fmt.Errorf("writing the topology: %w", err)
+	}
+	for _, note := range exported.Notes {
+		target.Logger.Warn(note)
+	}
+	_, err = fmt.Fprintf(c.out, "%s: %d topics, %d subjects, %d ACLs\n", filepath.Join(e.Dir, topology.ExportedName), exported.Topics, exported.Subjects, exported.ACLs)
+	return err
+}
+
+// write writes all files, or none when one of them is there.
+func (e *exportCommand) write(files map[string][]byte) error {
+	names := slices.Sorted(maps.Keys(files))
+	if !e.Force {
+		var there []string
+		for _, name := range names {
+			if _, err := os.Lstat(filepath.Join(e.Dir, name)); !errors.Is(err, fs.ErrNotExist) {
+				there = append(there, name)
+			}
+		}
+		if len(there) > 0 {
+			return fmt.Errorf("%s is there already, with %d of the files (%s, …): choose another --dir, or give --force", e.Dir, len(there), strings.Join(there[:min(3, len(there))], ", "))
+		}
+	}
+	for _, name := range names {
+		path := filepath.Join(e.Dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, files[name], 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

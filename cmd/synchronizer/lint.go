@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"openbank/topology"
+)
+
+type lintCommand struct {
+	Topology      string `placeholder:"FILE" help:"The topology; the open-bank stack's when not given."`
+	Against       string `placeholder:"FILE" help:"An earlier topology: what changed since must be possible, and Avro schemas compatible by their levels (BACKWARD where none is given)."`
+	NamePattern   string `placeholder:"REGEXP" help:"What each topic's name must match, such as [a-z]+(\\.[a-z]+)*."`
+	MaxPartitions int32  `placeholder:"N" help:"How many partitions a topic may have."`
+	Strict        bool   `help:"Warnings count as errors."`
+	Output        string `enum:"text,json" default:"text" help:"text or json."`
+}
+
+func (l *lintCommand) run(c console) error {
+	options := topology.LintOptions{MaxPartitions: l.MaxPartitions}
+	var faults []error
+	if l.MaxPartitions < 0 {
+		faults = append(faults, errors.New("--max-partitions must be at least 1"))
+	}
+	if l.NamePattern != "" {
+		pattern, err := regexp.Compile("^(?:" + l.NamePattern + ")$")
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--name-pattern is no regular expression: %w", err))
+		}
+		options.NamePattern = pattern
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	want, err := load(l.Topology)
+	if err != nil {
+		return err
+	}
+	if l.Against != "" {
+		if options.Against, err = load(l.Against); err != nil {
+			return err
+		}
+	}
+	findings := topology.Lint(want, options)
+	failed := false
+	for _, finding := range findings {
+		failed = failed || finding.Error || l.Strict
+	}
+	if err := l.show(c, findings); err != nil {
+		return err
+	}
+	if failed {
+		return errDifference
+	}
+	return nil
+}
+
+func (l *lintCommand) show(c console, findings []topology.Finding) error {
+	if l.Output == "json" {
+		encoder := json.NewEncoder(c.out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(append([]topology.Finding{}, findings...))
+	}
+	name := l.Topology
+	if name == "" {
+		name = "the embedded topology.yaml"
+	}
+	for _, finding := range findings {
+		place := name
+		if finding.Line > 0 {
+			place = fmt.Sprintf("%s:%d", name, finding.Line)
+		}
+		fmt.Fprintf(c.out, "%s: %s\n", place, finding)
+	}
+	_, err := fmt.Fprintf(c.out, "%d findings\n", len(findings))
+	return err
+}

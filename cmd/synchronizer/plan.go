@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"openbank/topology"
+)
+
+type planCommand struct {
+	planning
+
+	Out string `placeholder:"FILE" help:"Save the plan, for apply FILE. It holds the topology and its schemas, and no passwords."`
+}
+
+func (p *planCommand) run(ctx context.Context, c console) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	want, err := load(p.Topology)
+	if err != nil {
+		return err
+	}
+	target, done, err := p.open(c.err)
+	if err != nil {
+		return err
+	}
+	defer done()
+	plan, err := p.plan(ctx, target, want, p.options())
+	if err != nil {
+		return err
+	}
+	if err := p.show(c, plan); err != nil {
+		return err
+	}
+	if p.Out != "" {
+		if err := save(plan, p.Out); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !plan.Empty():
+		return errDifference
+	case len(plan.Unchecked) > 0:
+		return fmt.Errorf("not all could be compared: %s", strings.Join(plan.Unchecked, "; "))
+	}
+	return nil
+}
+
+func save(plan *topology.Plan, path string) (err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("saving the plan: %w", err)
+	}
+	if err = plan.Save(file); err != nil {
+		_ = file.Close() // the first error is the one that matters
+		return fmt.Errorf("saving the plan: %w", err)
+	}
+	if err = file.Close(); err != nil {
+		return fmt.Errorf("saving the plan: %w", err)
+	}
+	return nil
+}

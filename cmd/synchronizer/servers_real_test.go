@@ -1,0 +1,106 @@
+//go:build realkafka
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"openbank/certs"
+	"openbank/realkafka"
+)
+
+const onRealServers = true
+
+// shared are the servers that all tests use, one after the other.
+var shared struct {
+	sync.Mutex
+	kafka    *realkafka.Cluster
+	registry *realkafka.Registry
+}
+
+func TestMain(m *testing.M) {
+	status := 1
+	err := func() (err error) {
+		ctx := context.Background()
+		if shared.kafka, err = realkafka.Start(ctx, realkafka.Config{Brokers: 3, CNOnly: true}); err != nil {
+			return err
+		}
+		defer func() { _ = shared.kafka.Stop() }()
+		if shared.registry, err = realkafka.StartRegistry(ctx); err != nil {
+			return err
+		}
+		defer func() { _ = shared.registry.Stop() }()
+		status = m.Run()
+		return nil
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(status)
+}
+
+// startServers empties the shared servers for a test, which has them for itself until it ends.
+func startServers(t *testing.T) *servers {
+	t.Helper()
+	shared.Lock()
+	t.Cleanup(shared.Unlock)
+	files := shared.kafka.Certificates().Files("command-handler")
+	tls, err := certs.ClientTLS(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &servers{
+		environment: map[string]string{
+			"KAFKA_BROKERS": strings.Join(shared.kafka.Addresses(), ","), "SCHEMA_REGISTRY_URL": shared.registry.URL(),
+			"KAFKA_SSL_CA_LOCATION": files.CA, "KAFKA_SSL_CERT_LOCATION": files.Cert,
+			"KAFKA_SSL_KEY_LOCATION": files.Key, "KAFKA_SSL_KEY_PASSWORD": files.Password,
+		},
+		options: []kgo.Opt{kgo.SeedBrokers(shared.kafka.Addresses()...), kgo.DialTLSConfig(tls)},
+	}
+	s.empty(t)
+	return s
+}
+
+func (s *servers) empty(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	admin := s.admin(t)
+	topics, err := admin.ListTopics(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.DeleteTopics(ctx, topics.Names()...); err != nil {
+		t.Fatal(err)
+	}
+	for len(topics) > 0 {
+		if topics, err = admin.ListTopics(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _ = admin.DeleteACLs(ctx, kadm.NewACLs().AnyResource().Allow().AllowHosts().Deny().DenyHosts().Operations().ResourcePatternType(kadm.ACLPatternAny)) // there may be no authorizer
+	registry := s.registry(t)
+	for { // those that others refer to go last
+		subjects, err := registry.Subjects(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(subjects) == 0 {
+			break
+		}
+		for _, subject := range subjects {
+			_, _ = registry.DeleteSubject(ctx, subject, sr.SoftDelete)
+		}
+	}
+	registry.SetCompatibility(ctx, sr.SetCompatibility{Level: sr.CompatBackward})
+}

@@ -1,0 +1,274 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"openbank/registry"
+)
+
+// book is what the registry has, read once.
+type book struct {
+	target *Target
+	there  map[string]bool
+	mutex  sync.Mutex
+	latest map[string]version
+}
+
+func (t *Target) openBook(ctx context.Context, interesting int) (*book, error) {
+	subjects, err := t.subjects(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the subjects: %w", explainRegistry(err))
+	}
+	b := &book{target: t, there: make(map[string]bool, len(subjects)), latest: map[string]version{}}
+	for _, subject := range subjects {
+		b.there[subject] = true
+	}
+	if interesting >= worthListing {
+		if all := t.listLatest(ctx); all != nil {
+			b.latest = all
+		}
+	}
+	return b, nil
+}
+
+func (b *book) latestOf(ctx context.Context, subject string) (version, error) {
+	if !b.there[subject] {
+		return version{}, registry.ErrUnknownSubject
+	}
+	b.mutex.Lock()
+	v, known := b.latest[subject]
+	b.mutex.Unlock()
+	if known {
+		return v, nil
+	}
+	v, err := b.target.latest(ctx, subject)
+	if err == nil {
+		b.mutex.Lock()
+		b.latest[subject] = v
+		b.mutex.Unlock()
+	}
+	return v, err
+}
+
+// verdict is what comes of comparing one subject.
+type verdict struct {
+	changes []Change
+	notes   []string
+}
+
+func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
+	wanted := plan.topology.schemas()
+	book, err := t.openBook(ctx, len(wanted))
+	if err != nil {
+		return err
+	}
+	if level := plan.topology.Compatibility; level != "" {
+		found, err := t.level(ctx, "")
+		if err != nil {
+			return fmt.Errorf("reading the registry's compatibility level: %w", explainRegistry(err))
+		}
+		if found != level {
+			plan.Changes = append(plan.Changes, Change{Kind: KindRegistry, Action: Update, Name: "registry", Fields: []Field{{Name: "compatibility", From: found, To: level}}})
+		}
+	}
+	verdicts := make([]verdict, len(wanted))
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(askedAtOnce)
+	for i, schema := range wanted {
+		asking.Go(func() error {
+			v, err := book.compare(ctx, schema, plan.topology.Compatibility)
+			if err != nil {
+				return fmt.Errorf("looking up subject %s: %w", schema.Subject, explainRegistry(err))
+			}
+			verdicts[i] = v
+			return nil
+		})
+	}
+	if err := asking.Wait(); err != nil {
+		return err
+	}
+	listed := make(map[string]bool, len(wanted))
+	for i, v := range verdicts {
+		listed[wanted[i].Subject] = true
+		plan.Changes = append(plan.Changes, v.changes...)
+		plan.Notes = append(plan.Notes, v.notes...)
+		if len(v.changes) == 0 {
+			plan.Existing++
+		}
+	}
+	plan.unlistedSubjects(book, listed)
+	return nil
+}
+
+func (p *Plan) unlistedSubjects(b *book, listed map[string]bool) {
+	for subject := range b.there {
+		if !listed[subject] && !p.topology.keepsSubject(subject) {
+			p.Unlisted.Subjects = append(p.Unlisted.Subjects, subject)
+		}
+	}
+	slices.Sort(p.Unlisted.Subjects)
+	if !p.options.DeleteSubjects {
+		return
+	}
+	for _, subject := range p.Unlisted.Subjects {
+		p.Changes = append(p.Changes, Change{Kind: KindSchema, Action: Delete, Name: subject})
+	}
+	p.Unlisted.Subjects = nil
+}
+
+// keepsSubject says whether a subject is protected, by its own name or as an internal topic's.
+func (t *Topology) keepsSubject(subject string) bool {
+	topic, isKey := strings.CutSuffix(subject, "-key")
+	if !isKey {
+		topic = strings.TrimSuffix(subject, "-value")
+	}
+	return matches(t.Protected.Subjects, subject) || t.internal(topic) || matches(t.Protected.Topics, topic)
+}
+
+func (b *book) compare(ctx context.Context, schema Schema, global string) (verdict, error) {
+	var v verdict
+	levelChanges := ""
+	if schema.Compatibility != "" && b.there[schema.Subject] {
+		found, err := b.target.level(ctx, schema.Subject)
+		if err != nil {
+			return v, err
+		}
+		if found != schema.Compatibility {
+			levelChanges = schema.Compatibility
+			v.changes = append(v.changes, Change{
+				Kind: KindCompatibility, Action: Update, Name: schema.Subject, Fields: []Field{{Name: "compatibility", From: found, To: schema.Compatibility}},
+			})
+		}
+	}
+	if levelChanges == "" && schema.Compatibility == "" {
+		levelChanges = global // it may hold for this subject
+	}
+	change, note, err := b.compareText(ctx, schema, levelChanges)
+	if change != nil {
+		v.changes = append(v.changes, *change)
+	}
+	if note != "" {
+		v.notes = append(v.notes, note)
+	}
+	return v, err
+}
+
+// compareText accepts a latest version that means the same, whoever wrote it, and any earlier version that is this very text:
+// somebody went on to a newer one, which is not to be turned back.
+func (b *book) compareText(ctx context.Context, schema Schema, newLevel string) (*Change, string, error) {
+	change := &Change{Kind: KindSchema, Action: Create, Name: schema.Subject, Schema: &schema}
+	found, err := b.latestOf(ctx, schema.Subject)
+	if errors.Is(err, registry.ErrUnknownSubject) {
+		change.Fields = []Field{{Name: "schema", To: "version 1"}}
+		if schema.Compatibility != "" {
+			change.Fields = append(change.Fields, Field{Name: "compatibility", To: schema.Compatibility})
+		}
+		return change, "", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if sameAs(found, schema) {
+		return nil, "", nil
+	}
+	change.Fields = []Field{{Name: "schema", From: fmt.Sprintf("version %d", found.Version), To: "a new version"}}
+	change.Before = found.Text
+	q, unknown, err := b.target.ask(ctx, schema, b.latestOf)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case unknown != "":
+		change.Warnings = []string{"the registry can't say whether it is compatible before " + unknown + " is there"}
+		return change, "", nil
+	}
+	older, err := b.target.find(ctx, schema.Subject, q)
+	switch {
+	case err == nil && older.Version == found.Version:
+		return nil, "", nil // the registry takes the two for the same
+	case err == nil:
+		return nil, fmt.Sprintf("subject %s has gone on to version %d; the topology's schema is version %d, and stays that", schema.Subject, found.Version, older.Version), nil
+	case !errors.Is(err, registry.ErrUnknownSchema) && !errors.Is(err, registry.ErrUnknownSubject):
+		var refused *registry.Error
+		if !errors.As(err, &refused) || registry.Transient(err) || refused.Status == 401 || refused.Status == 403 {
+			return nil, "", err
+		}
+		change.Blocked = "the registry refuses the schema: " + refused.Message
+		return change, "", nil
+	}
+	return change, "", b.judge(ctx, change, q, newLevel)
+}
+
+// judge asks the registry whether a new version is compatible.
+func (b *book) judge(ctx context.Context, change *Change, q question, newLevel string) error {
+	yes, reasons, err := b.target.compatible(ctx, change.Name, q)
+	var refused *registry.Error
+	switch {
+	case errors.As(err, &refused) && !registry.Transient(err) && refused.Status != 401 && refused.Status != 403:
+		change.Blocked = "the registry refuses the schema: " + refused.Message
+		return nil
+	case err != nil:
+		return err
+	case yes:
+		return nil
+	}
+	level, err := b.target.level(ctx, change.Name)
+	if err == nil && level == "" {
+		level, err = b.target.level(ctx, "")
+	}
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("the registry says that it is not compatible (%s)", level)
+	if len(reasons) > 0 {
+		text += ": " + strings.Join(reasons, "; ")
+	}
+	switch newLevel {
+	case "", level:
+		change.Blocked = text
+	case "NONE": // nothing is asked for any more
+	default:
+		change.Warnings = append(change.Warnings, text+"; the level becomes "+newLevel+" before it is registered")
+	}
+	return nil
+}
+
+// sameAs says whether a version is what a schema says, references included. A reference without a version is to any.
+func sameAs(found version, schema Schema) bool {
+	if found.kind() != schema.kind() || len(found.References) != len(schema.References) {
+		return false
+	}
+	for i, reference := range schema.References {
+		there := found.References[i]
+		if there.Name != reference.Name || there.Subject != reference.Subject || reference.Version != 0 && reference.Version != there.Version {
+			return false
+		}
+	}
+	switch schema.kind() {
+	case typeAvro:
+		return sameSchema(found.Text, schema.Text)
+	case typeJSON:
+		return sameJSON(found.Text, schema.Text)
+	}
+	return strings.TrimSpace(found.Text) == strings.TrimSpace(schema.Text)
+}
+
+// explainRegistry adds to what the registry says what mostly is the reason for it.
+func explainRegistry(err error) error {
+	var refused *registry.Error
+	switch {
+	case registry.IsCertificateFault(err):
+		return fmt.Errorf("%w: the registry's certificate is not one that SCHEMA_REGISTRY_CA_LOCATION (or the system's authorities) vouches for, or is another host's", err)
+	case errors.As(err, &refused) && refused.Status == 401:
+		return fmt.Errorf("%w: the registry wants SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_BEARER_TOKEN, and others than these", err)
+	case errors.As(err, &refused) && refused.Status == 403:
+		return fmt.Errorf("%w: the registry knows this user, who may not do this", err)
+	}
+	return err
+}
