@@ -49,6 +49,7 @@ func StartRegistry(ctx context.Context) (_ *Registry, err error) {
 	r.url = fmt.Sprintf("http://%s:%d/apis/ccompat/v7", Host, ports[0])
 	r.args = []string{
 		"-Xmx256m", "-XX:+UseSerialGC", "-Dquarkus.http.host=" + Host, "-Dquarkus.http.port=" + strconv.Itoa(ports[0]),
+		"-Dregistry.rest.artifact.deletion.enabled=true",
 		"-jar", filepath.Join(home, apicurioJar),
 	}
 	if err := r.start(ctx); err != nil {

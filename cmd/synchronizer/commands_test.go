@@ -205,3 +205,18 @@ func TestTheCommandIsStaticAndWithoutC(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+func TestBrokersWithoutAnAuthorizerAreANote(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	s.embedded.kafka.ControlKey(int16(kmsg.DescribeACLs), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		s.embedded.kafka.KeepControl()
+		answer := request.(*kmsg.DescribeACLsRequest).ResponseKind().(*kmsg.DescribeACLsResponse)
+		answer.ErrorCode = kerr.SecurityDisabled.Code
+		return answer, nil, true
+	})
+	file := write(t, "topics: [{name: orders, partitions: 1, replicas: 1}]\nacls: [{principal: User:shop, reads: [orders]}]", nil)
+	s.run(t, "apply", "--topology", file).check(t, 0, "Note: 2 ACLs of the topology can't be made: ", "no authorizer", "1 created")
+	s.run(t, "plan", "--topology", file).check(t, 0)
+	s.run(t, "export", "--dir", filepath.Join(t.TempDir(), "exported")).check(t, 0, "0 ACLs")
+}

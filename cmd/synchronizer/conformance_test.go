@@ -356,3 +356,35 @@ func TestWhatIsExportedIsWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+func TestACLsAreMadeAndDeletedOnlyWhenAllowed(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	text := `
+topics: [{name: orders, partitions: 1, replicas: 1}]
+acls:
+  - {principal: "User:CN=shop", reads: [orders], groups: ["shop-*"], transactional_ids: [shop]}
+  - {principal: "User:CN=ops", rules: [{resource: cluster, operations: [describe]}, {resource: topic, name: "*", operations: [delete], permission: deny}]}
+protected: {principals: ["User:CN=admin*"]}
+`
+	file := write(t, text, nil)
+	s.run(t, "plan", "--topology", file).check(t, 2, "+ ACL User:CN=shop: allow read on topic orders", "+ ACL User:CN=ops: deny delete on topic *", "Plan: 8 to create")
+	s.run(t, "apply", "--topology", file).check(t, 1, "there is no terminal to ask at")
+	s.run(t, "apply", "--yes", "--topology", file).check(t, 0, "8 created")
+	s.await(t, "all ACLs", func() bool { return s.run(t, "plan", "--topology", file).status == 0 })
+	others := kadm.NewACLs().Topics("orders").ResourcePatternType(kadm.ACLPatternLiteral).Operations(kadm.OpAlter).Allow("User:CN=old", "User:CN=admin-2")
+	if _, err := s.admin(t).CreateACLs(t.Context(), others); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "the others' ACLs", func() bool {
+		return strings.Contains(s.run(t, "plan", "--topology", file).stdout, "Not listed, left (--allow-delete acls): 1 ACL")
+	})
+	s.run(t, "plan", "--allow-delete", "acls", "--topology", file).check(t, 2, "- ACL User:CN=old: allow alter on topic orders", "1 to delete")
+	s.run(t, "apply", "--yes", "--allow-delete", "acls", "--topology", file).check(t, 0, "1 deleted")
+	s.await(t, "the old one's ACL is gone", func() bool { return s.run(t, "plan", "--allow-delete", "acls", "--topology", file).status == 0 })
+
+	dir := filepath.Join(t.TempDir(), "exported")
+	s.run(t, "export", "--dir", dir).check(t, 0, "1 topics, 0 subjects, 8 ACLs")
+	exported := filepath.Join(dir, "topology.yaml")
+	s.run(t, "plan", "--allow-delete", "topics,acls", "--topology", exported).check(t, 0)
+}

@@ -30,9 +30,12 @@ func startServers(t *testing.T) *servers {
 	return &servers{
 		environment: map[string]string{"KAFKA_BROKERS": s.getenv("KAFKA_BROKERS"), "SCHEMA_REGISTRY_URL": s.getenv("SCHEMA_REGISTRY_URL")},
 		options:     []kgo.Opt{kgo.SeedBrokers(s.kafka.ListenAddrs()...)},
-		embedded:    s,
+		parts:       parts{embedded: s},
 	}
 }
+
+// parts are there for tests that have requests refused.
+type parts struct{ embedded *stack }
 
 // stack is a cluster and a registry of a test's own.
 type stack struct {

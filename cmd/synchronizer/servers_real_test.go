@@ -21,6 +21,8 @@ import (
 
 const onRealServers = true
 
+type parts struct{}
+
 // shared are the servers that all tests use, one after the other.
 var shared struct {
 	sync.Mutex
@@ -32,7 +34,7 @@ func TestMain(m *testing.M) {
 	status := 1
 	err := func() (err error) {
 		ctx := context.Background()
-		if shared.kafka, err = realkafka.Start(ctx, realkafka.Config{Brokers: 3, CNOnly: true}); err != nil {
+		if shared.kafka, err = realkafka.Start(ctx, realkafka.Config{Brokers: 3, CNOnly: true, Authorize: true, Clients: []string{realkafka.Admin}}); err != nil {
 			return err
 		}
 		defer func() { _ = shared.kafka.Stop() }()
@@ -54,7 +56,7 @@ func startServers(t *testing.T) *servers {
 	t.Helper()
 	shared.Lock()
 	t.Cleanup(shared.Unlock)
-	files := shared.kafka.Certificates().Files("command-handler")
+	files := shared.kafka.Certificates().Files(realkafka.Admin)
 	tls, err := certs.ClientTLS(files)
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +90,10 @@ func (s *servers) empty(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, _ = admin.DeleteACLs(ctx, kadm.NewACLs().AnyResource().Allow().AllowHosts().Deny().DenyHosts().Operations().ResourcePatternType(kadm.ACLPatternAny)) // there may be no authorizer
+	everything := kadm.NewACLs().AnyResource().Allow().AllowHosts().Deny().DenyHosts().Operations().ResourcePatternType(kadm.ACLPatternAny)
+	if _, err := admin.DeleteACLs(ctx, everything); err != nil {
+		t.Fatal(err)
+	}
 	registry := s.registry(t)
 	for { // those that others refer to go last
 		subjects, err := registry.Subjects(ctx)

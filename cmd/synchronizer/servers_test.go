@@ -20,7 +20,7 @@ import (
 type servers struct {
 	environment map[string]string
 	options     []kgo.Opt
-	embedded    *stack // nil when they are real
+	parts       // what only embedded or only real ones have
 }
 
 func (s *servers) getenv(name string) string { return s.environment[name] }
