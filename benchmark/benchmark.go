@@ -181,15 +181,15 @@ func (b *Bench) within(ctx context.Context, c Contestant, handlers int, take fun
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	if err := take(ctx, s); err != nil {
-		return err
+	err = take(ctx, s)
+	if err == nil {
+		s.book.Settle()
 	}
-	return s.judge()
+	return errors.Join(s.judge(), err)
 }
 
-// judge ends the books: what is wrong is an error.
+// judge looks at what the books say by now: what is wrong is an error.
 func (s *session) judge() error {
-	s.book.Settle()
 	state := s.book.State()
 	subject := s.subject()
 	if s.contestant.echo == "" {

@@ -91,6 +91,9 @@ func (s *session) show(timed *load.Timed, rate float64) {
 	s.bench.Progress.Say(func() string {
 		recent := s.book.Recent(timed)
 		state := s.book.State()
+		if recent.TotalCount() == 0 {
+			return fmt.Sprintf("at %s/s: no answer; %s wait", progress.Grouped(int64(rate)), progress.Grouped(state.Commands-state.Answers))
+		}
 		return fmt.Sprintf("at %s/s: p50 %s, p99 %s, max %s; %s answers wait", progress.Grouped(int64(rate)), ms(recent.At(50)), ms(recent.At(99)),
 			ms(recent.At(100)), progress.Grouped(state.Commands-state.Answers))
 	})

@@ -34,7 +34,12 @@ type World struct {
 }
 
 // Environment is what leads a handler to the bank, besides this process's own environment.
-func (w *World) Environment() []string { return w.environment }
+func (w *World) Environment() []string {
+	if w.environment == nil && w.Own != nil { // no bank was made yet
+		return w.Own.Environment()
+	}
+	return w.environment
+}
 
 // DatabaseURL is where the bank's database is, "" when that is not known.
 func (w *World) DatabaseURL() string {

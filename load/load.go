@@ -113,6 +113,12 @@ func (c *Client) Committed(ctx context.Context) (Offsets, error) {
 	return c.committed(ctx, c.Topics.read()...)
 }
 
+// Ready says whether the brokers know all the topics: for a while after one was made some of them do not.
+func (c *Client) Ready(ctx context.Context) error {
+	_, err := c.committed(ctx, append(c.Topics.read(), c.Topics.Creations, c.Topics.Transfers)...)
+	return err
+}
+
 func (c *Client) committed(ctx context.Context, topics ...string) (Offsets, error) {
 	listed, err := c.admin.ListCommittedOffsets(ctx, topics...)
 	if err == nil {

@@ -65,7 +65,10 @@ var (
 )
 
 // Prepare makes the tables anew: some 15 MB and a quarter of a second for each of the scale.
-func Prepare(ctx context.Context, config Config) (_ *TPCB, err error) {
+func Prepare(ctx context.Context, config Config) (*TPCB, error) { return prepare(ctx, config, false) }
+
+// prepare leaves pgbench out when ourselves is set.
+func prepare(ctx context.Context, config Config, ourselves bool) (_ *TPCB, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("preparing TPC-B: %w", err)
@@ -76,6 +79,9 @@ func Prepare(ctx context.Context, config Config) (_ *TPCB, err error) {
 		if t.program, err = exec.LookPath("pgbench"); err != nil {
 			t.program = ""
 		}
+	}
+	if ourselves {
+		t.program = ""
 	}
 	if t.db, err = sql.Open("postgres", config.URL); err != nil {
 		return nil, err

@@ -1,0 +1,54 @@
+package tpcb
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"openbank/embedded"
+)
+
+func TestBothWaysLeaveTheSameBooksAndNothingBehind(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, ourselves := range []bool{false, true} {
+		config := Config{URL: server.URL(""), Binaries: server.Binaries(), Scale: 1, Clients: 2}
+		tables, err := prepare(t.Context(), config, ourselves)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rate, err := tables.Run(t.Context(), time.Second)
+		if err != nil || rate <= 0 {
+			t.Fatalf("%s: %v/s, %v", tables.How(), rate, err)
+		}
+		var accounts, branches, history, rows int64
+		if err := tables.db.QueryRowContext(t.Context(), `SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(bbalance) FROM pgbench_branches),
+			(SELECT sum(delta) FROM pgbench_history), (SELECT count(*) FROM pgbench_accounts)`).Scan(&accounts, &branches, &history, &rows); err != nil {
+			t.Fatal(err)
+		}
+		if accounts != branches || accounts != history || rows != 100_000 {
+			t.Errorf("%s: accounts %d, branches %d, history %d, %d rows", tables.How(), accounts, branches, history, rows)
+		}
+		if err := tables.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := sql.Open("postgres", server.URL(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	var left int
+	if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_namespace WHERE nspname = $1`, schema).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d schemas are left, %v", left, err)
+	}
+}
