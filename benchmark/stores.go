@@ -90,21 +90,3 @@ func (b *Bench) store(name, how string, run func(ctx context.Context) (rate floa
 		return nil
 	}}
 }
-
-// Floor is what the machine can do at best: latency and drain of the echoes, and the yardsticks.
-type Floor struct {
-	Latency
-	Drain
-}
-
-// Run measures it.
-func (f Floor) Run(ctx context.Context, b *Bench) error {
-	return b.rounds(ctx, b.turns(func(ctx context.Context, s *session) error {
-		for _, rate := range f.Rates {
-			if err := s.latency(ctx, f.Latency, rate); err != nil {
-				return err
-			}
-		}
-		return s.drain(ctx, f.Drain, b.mix(0), 0)
-	}))
-}
