@@ -30,13 +30,13 @@ func (g Grow) Run(ctx context.Context, b *Bench) error {
 				}
 			}
 			for range repeats {
+				b.Progress.Step(fmt.Sprintf("%s, %s handled before", s.contestant.Name, progress.Grouped(handled)))
 				if err := s.drain(ctx, g.Drain, b.mix(0), handled); err != nil {
 					return err
 				}
 				if err := s.follow(ctx); err != nil {
 					return err
 				}
-				b.Progress.Step(fmt.Sprintf("%s, %s handled before", s.contestant.Name, progress.Grouped(handled)))
 			}
 		}
 		return nil
@@ -60,7 +60,6 @@ func (s *session) grow(ctx context.Context, handled int64) error {
 		return fmt.Errorf("filling the bank: %w", err)
 	}
 	b.Progress.Done("done")
-	b.Progress.Step(s.contestant.Name)
 	if err := s.start(ctx); err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ const lead = 50 * time.Millisecond
 
 func (s *session) latency(ctx context.Context, l Latency, rate float64) error {
 	b := s.bench
+	b.Progress.Step(fmt.Sprintf("%s at %s/s", s.contestant.Name, progress.Grouped(int64(rate))))
 	if err := b.World.checkpoint(ctx); err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ waiting:
 		case outcome = <-ended:
 			break waiting
 		case <-tick.C:
-			s.show(timed, rate)
+			s.show(timed)
 		}
 	}
 	used = sampler.Stop()
@@ -87,14 +88,14 @@ waiting:
 }
 
 // show tells the current rate and percentiles.
-func (s *session) show(timed *load.Timed, rate float64) {
+func (s *session) show(timed *load.Timed) {
 	s.bench.Progress.Say(func() string {
 		recent := s.book.Recent(timed)
 		state := s.book.State()
 		if recent.TotalCount() == 0 {
-			return fmt.Sprintf("at %s/s: no answer; %s wait", progress.Grouped(int64(rate)), progress.Grouped(state.Commands-state.Answers))
+			return fmt.Sprintf("no answer; %s wait", progress.Grouped(state.Commands-state.Answers))
 		}
-		return fmt.Sprintf("at %s/s: p50 %s, p99 %s, max %s; %s answers wait", progress.Grouped(int64(rate)), ms(recent.At(50)), ms(recent.At(99)),
+		return fmt.Sprintf("p50 %s, p99 %s, max %s; %s answers wait", ms(recent.At(50)), ms(recent.At(99)),
 			ms(recent.At(100)), progress.Grouped(state.Commands-state.Answers))
 	})
 }
@@ -111,8 +112,7 @@ func (s *session) noteLatency(timed *load.Timed, rate float64, n int, lateness *
 	if by := lateness.At(99); by > late {
 		s.note(fmt.Sprintf("at %s/s the load generator itself was late by %s at its p99: that is in the latencies", progress.Grouped(int64(rate)), ms(by)))
 	}
-	s.bench.Progress.Done("%s/s: p50 %s, p99 %s, max %s", progress.Grouped(int64(rate)), ms(timed.Latency.At(50)), ms(timed.Latency.At(99)), ms(timed.Latency.At(100)))
-	s.bench.Progress.Step(s.contestant.Name)
+	s.bench.Progress.Done("p50 %s, p99 %s, max %s", ms(timed.Latency.At(50)), ms(timed.Latency.At(99)), ms(timed.Latency.At(100)))
 }
 
 func seconds(timed *load.Timed) []result.Second {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"openbank/fleet"
 	"openbank/result"
+	"openbank/surroundings"
 )
 
 // handlerVariable makes this test binary a handler, of the kind that it names.
@@ -57,13 +61,19 @@ type outcome struct {
 // measure runs a scenario and reads what it left. signal, when it is set, is called with the running command.
 func measure(t *testing.T, signal func(*exec.Cmd, *bytes.Buffer), args ...string) outcome {
 	t.Helper()
+	return measureOn(t, nil, signal, args...)
+}
+
+// measureOn is measure with variables that lead to a bank.
+func measureOn(t *testing.T, bank []string, signal func(*exec.Cmd, *bytes.Buffer), args ...string) outcome {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
 	out, logs := filepath.Join(dir, "run.json"), filepath.Join(dir, "logs")
 	cmd := exec.CommandContext(ctx, filepath.Join(binaries, "latency-benchmark"), append(append([]string{"run"}, args...), "--out", out, "--logs", logs)...)
 	cmd.Dir = dir
-	cmd.Env = fleet.Environment()
+	cmd.Env = append(fleet.Environment(), bank...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it has children to stop
 	cmd.WaitDelay = 30 * time.Second
 	var stdout, stderr bytes.Buffer
@@ -308,6 +318,62 @@ func TestThePredecessorsHandlerTakesTurnsWithOurs(t *testing.T) {
 	for i := range 2 {
 		if !old.Rounds[i].Started.Before(ours.Rounds[i].Started) || i == 1 && !ours.Rounds[0].Started.Before(old.Rounds[1].Started) {
 			t.Error("they did not take turns")
+		}
+	}
+}
+
+func TestAHandlerThatRunsOnSomebodysStackIsMeasuredThere(t *testing.T) {
+	t.Parallel()
+	stack, err := surroundings.Embedded(t.Context(), "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stack.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, err := fleet.Start(fleet.Command{Name: "well", Path: self, Environment: []string{handlerVariable + "=well"}}, 1, t.TempDir(), stack.Environment())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := running.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 2 { // a bank that others have used, this program among them
+		got := measureOn(t, stack.Environment(), nil, "latency", "--accounts=50", "--rate=200", "--warm-up=200ms", "--duration=1s", "--beside=echo-at-least-once",
+			fmt.Sprintf("--sample=pid:%s=%d", result.Own, running.PIDs()[0]))
+		if got.code != 0 || got.result == nil {
+			t.Fatalf("status %d: %s", got.code, got.stderr)
+		}
+		if len(got.result.Subjects) != 2 || got.result.Subjects[0].Name != "the handler that runs" || got.result.Subjects[0].Delivery != "at-least-once" || got.result.Subjects[0].Command != "" {
+			t.Errorf("%+v", got.result.Subjects)
+		}
+		for _, s := range got.result.Subjects {
+			checkRound(t, s, s.Rounds[0])
+		}
+		if got.result.Versions["kafka"] == "" || got.result.Postgres["fsync"] != "on" {
+			t.Errorf("%v %v", got.result.Versions, got.result.Postgres)
+		}
+	}
+	client, err := stack.Connection.Kafka.Client("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	topics, err := kadm.NewClient(client).ListTopics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range topics.Names() {
+		if strings.Contains(name, "echo") {
+			t.Errorf("topic %s is left", name)
 		}
 	}
 }

@@ -37,9 +37,14 @@ func (c *soakCommand) Run(s *session) error {
 	if err := positive("--rate", []float64{c.Rate}); err != nil {
 		return err
 	}
+	// Or the samples of hours would be most of the file.
+	c.SampleEvery = max(c.SampleEvery, c.Duration/soakSamples)
 	return c.measure(s, "soak", map[string]string{"rate": fmt.Sprint(c.Rate), "warm-up": c.WarmUp.String(), "duration": c.Duration.String()},
 		benchmark.Latency{Rates: []float64{c.Rate}, WarmUp: time.Duration(c.WarmUp), Duration: time.Duration(c.Duration)})
 }
+
+// soakSamples is the most of each process in a soak.
+const soakSamples = 2000
 
 type rampCommand struct {
 	common       `embed:""`
