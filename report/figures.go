@@ -23,7 +23,7 @@ func figures(run *result.Run) Table {
 			rows = append(rows, caseRow(m, c))
 		}
 	}
-	columns := []string{"subject", "case", "rounds", "commands", "commands/s", "least to most", "× TPC-B", "mean ms", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "CPU µs a command", "CPU cores", "peak MiB", "timed out", "wrong"}
+	columns := []string{"subject", "case", "rounds", "commands", "a second", "least to most", "× TPC-B", "mean ms", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "CPU µs a command", "CPU cores", "peak MiB", "timed out", "wrong"}
 	t := Table{}
 	for _, name := range columns {
 		if slices.ContainsFunc(rows, func(r row) bool { return r[name] != "" }) {
@@ -80,11 +80,11 @@ func caseRow(m measured, c result.Repeated) row {
 	}
 	r.set("commands", float64(commands))
 	p := rates(c.Rounds)
-	r.set("commands/s", p.Y)
+	r.set("a second", p.Y)
 	if p.Low != p.High {
 		r["least to most"] = fmt.Sprintf("%s to %s", result.Number(p.Low), result.Number(p.High))
 	}
-	if m.run.Scenario == "drain" {
+	if c.Case.Load == 0 {
 		r.set("× TPC-B", timesTPCB(m, c))
 	}
 	if all.TotalCount() > 0 {

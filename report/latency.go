@@ -89,6 +89,9 @@ func (g *gathered) latencyByLoad() []Chart {
 		c := Chart{ID: of.id, Title: of.title, X: Axis{Label: "load, commands/s"}, Y: Axis{Label: "ms", Log: true},
 			Note: "From when a command was due to be sent until its answer was read; in a ramp until its BalanceChanged was. Beside it what was published of the earlier handlers, on another machine (see below)."}
 		for _, m := range subjects {
+			if m.of.Kind == "store" {
+				continue // it answers no commands
+			}
 			s := Series{Name: m.name}
 			if both {
 				s.Name += ", " + m.run.Scenario

@@ -11,6 +11,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"openbank/result"
 )
@@ -76,7 +77,7 @@ func gather(inputs []Input) *gathered {
 
 // title is a subject's name with its delivery mode, without which a figure means little.
 func title(s *result.Subject) string {
-	if s.Delivery == "" {
+	if s.Delivery == "" || strings.Contains(s.Name, s.Delivery) {
 		return s.Name
 	}
 	return s.Name + ", " + s.Delivery

@@ -40,11 +40,11 @@ func pointers(rounds []result.Round) []*result.Round {
 
 // throughput are bars of the drains, and of what the machine could do beside them.
 func (g *gathered) throughput() []Chart {
-	c := Chart{ID: "throughput", Title: "Throughput", X: Axis{Label: "commands/s"},
-		Note: "A backlog that was all there at the start, answered as fast as it goes. Medians of the rounds, from the least to the most of them; the comparison with TPC-B is of the same run."}
-	for _, m := range g.of("drain") {
+	c := Chart{ID: "throughput", Title: "Throughput", X: Axis{Label: "a second"},
+		Note: "Commands a second out of a backlog that was all there at the start. Of TPC-B it is transactions, of fsync writes of 8 KiB. Medians of the rounds, from the least to the most of them; compared with the TPC-B of the same run."}
+	for _, m := range g.of("drain", "floor") {
 		for _, of := range m.of.Cases() {
-			if p := rates(of.Rounds); p.Y > 0 {
+			if p := rates(of.Rounds); p.Y > 0 && of.Case.Load == 0 {
 				c.Bars = append(c.Bars, Bar{Name: named(m, of.Case), Value: p.Y, Low: p.Low, High: p.High, Note: beside(m, of), of: m.name})
 			}
 		}
@@ -70,7 +70,7 @@ func beside(m measured, c result.Repeated) string {
 // timesTPCB is the median of the rounds' ratios when each round has its own TPC-B, else the ratio of the medians; 0 without one.
 func timesTPCB(m measured, c result.Repeated) float64 {
 	i := slices.IndexFunc(m.run.Subjects, func(s result.Subject) bool { return isTPCB(&s) })
-	if i < 0 || isTPCB(m.of) {
+	if i < 0 || m.of.Kind == "store" {
 		return 0
 	}
 	to := pointers(m.run.Subjects[i].Rounds)

@@ -12,11 +12,11 @@ type Case struct {
 	Load     float64
 	Handled  int64
 	Hot      float64
-	Handlers int
+	Handlers int // at least 1
 }
 
 // Case is the round's.
-func (r *Round) Case() Case { return Case{r.Load, r.Handled, r.Hot, r.Handlers} }
+func (r *Round) Case() Case { return Case{r.Load, r.Handled, r.Hot, max(1, r.Handlers)} }
 
 // String is for people: "at 500/s", "after 1,000,000, 100% hot"; empty when there is nothing to tell apart.
 func (c Case) String() string {
@@ -30,10 +30,7 @@ func (c Case) String() string {
 	if c.Hot > 0 {
 		parts = append(parts, fmt.Sprintf("%g%% hot", 100*c.Hot))
 	}
-	switch {
-	case c.Handlers == 1:
-		parts = append(parts, "1 handler")
-	case c.Handlers > 1:
+	if c.Handlers > 1 {
 		parts = append(parts, fmt.Sprintf("%d handlers", c.Handlers))
 	}
 	return strings.Join(parts, ", ")
