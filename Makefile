@@ -86,6 +86,14 @@ bench-handler: build ## the handler on a real Apache Kafka, beside what the mach
 
 , := ,
 
+.PHONY: bench-check
+bench-check: build ## has the handler become slower? ratios to yardsticks of the same run, held to the baseline (3 min; 6 when it looks like it)
+	.ci/bench-check
+
+.PHONY: bench-baseline
+bench-baseline: build ## measure that baseline anew: after a change that is meant to cost or gain, and on another kind of machine (3 min)
+	.ci/bench-check --renew
+
 .PHONY: certs
 certs: build ## a development CA, certificates and stores for brokers and clients, into dev-certs/
 	$(BIN)/open-bank certs --dir dev-certs

@@ -29,6 +29,8 @@ type Options struct {
 	// Against names a subject of both runs that every figure is divided by, round by round, before the runs are compared: what the
 	// machine was able to do at that time. Machines may differ then.
 	Against string
+	// Metrics are those that are compared, by name; all without any.
+	Metrics []string
 	// AllowDifferences compares runs of other machines and delivery modes too.
 	AllowDifferences bool
 }
@@ -89,7 +91,7 @@ func (c *Comparison) Worse() []Row {
 	return worse
 }
 
-// Compare compares B with A. It returns an error when they can't be compared: other scenarios, wrong answers in one of
+// Compare compares B with A. It returns an error when they can't be compared: other scenarios, a run that failed or was interrupted, wrong answers in one of
 // them, nothing that both measured, or differences that are not allowed, which the error names.
 func Compare(a, b *result.Run, o Options) (*Comparison, error) {
 	if o.Tolerance < 0 || o.Tolerance >= 1 {
@@ -97,6 +99,11 @@ func Compare(a, b *result.Run, o Options) (*Comparison, error) {
 	}
 	if a.Scenario != b.Scenario {
 		return nil, fmt.Errorf("A is a run of the scenario %q and B of %q: only runs of one scenario compare", a.Scenario, b.Scenario)
+	}
+	for _, name := range o.Metrics {
+		if !slices.Contains(MetricNames(), name) {
+			return nil, fmt.Errorf("there is no metric %q, there are %s", name, strings.Join(MetricNames(), ", "))
+		}
 	}
 	pairs, missing, err := pair(a, b, o)
 	if err != nil {
@@ -113,11 +120,11 @@ func Compare(a, b *result.Run, o Options) (*Comparison, error) {
 		return nil, err
 	}
 	for _, p := range pairs {
-		before, err := figuresOf(a, p[0], o.Against)
+		before, err := figuresOf(a, p[0], o)
 		if err != nil {
 			return nil, fmt.Errorf("A: %w", err)
 		}
-		after, err := figuresOf(b, p[1], o.Against)
+		after, err := figuresOf(b, p[1], o)
 		if err != nil {
 			return nil, fmt.Errorf("B: %w", err)
 		}
@@ -237,8 +244,14 @@ func subjects(run *result.Run) string {
 	return strings.Join(names, ", ")
 }
 
-// sound refuses figures of a handler that answered wrongly: it may be as fast as it likes.
+// sound refuses figures of a run that did not come to its end, and of a handler that answered wrongly: it may be as fast as it likes.
 func sound(which string, run *result.Run, pairs [][2]*result.Subject, side int) error {
+	switch {
+	case run.Failure != "":
+		return fmt.Errorf("%s, the run of %s, failed: %s", which, run.Started.Format(time.DateTime), run.Failure)
+	case run.Interrupted:
+		return fmt.Errorf("%s, the run of %s, was interrupted: what it holds is not all that was to be measured", which, run.Started.Format(time.DateTime))
+	}
 	for _, p := range pairs {
 		for i, r := range p[side].Rounds {
 			if r.Wrong > 0 {

@@ -112,6 +112,14 @@ func TestBetterIsUpForRatesAndDownForTheRest(t *testing.T) {
 	}
 }
 
+func TestOnlyTheMetricsThatAreAskedFor(t *testing.T) {
+	t.Parallel()
+	c := compared(t, drain(1, 2, 3, 4), drain(1, 2, 3, 4), Options{Metrics: []string{"peak memory"}, SubjectA: "ours", SubjectB: "ours"})
+	if len(c.Rows) != 1 || c.Rows[0].Metric != "peak memory" || len(c.Missing) != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestLoadsAreComparedEachWithItself(t *testing.T) {
 	t.Parallel()
 	run := func(at map[float64]time.Duration) *result.Run {
@@ -230,10 +238,13 @@ func TestWhatDoesNotCompareIsRefused(t *testing.T) {
 		"another delivery": {change(func(r *result.Run) { r.Subjects[0].Delivery = "at-least-once" }), Options{}, "exactly-once → at-least-once"},
 		"other cores":      {change(func(r *result.Run) { r.Machine.Cores = 9 }), Options{}, "cores: 2 → 9"},
 		"wrong answers":    {change(func(r *result.Run) { r.Subjects[0].Rounds[2].Wrong = 3 }), Options{}, "3 answers to ours were wrong in round 3"},
+		"a failed run":     {change(func(r *result.Run) { r.Failure = "no broker" }), Options{}, "failed: no broker"},
+		"a part of a run":  {change(func(r *result.Run) { r.Interrupted = true }), Options{}, "was interrupted"},
 		"other subjects":   {change(func(r *result.Run) { r.Subjects[0].Name, r.Subjects[1].Name = "x", "y" }), Options{}, "B has x, y"},
 		"one subject":      {drain(1), Options{SubjectA: "ours"}, "or neither"},
 		"no such subject":  {drain(1), Options{SubjectA: "ours", SubjectB: "nobody"}, `B has no subject "nobody", it has ours, tpc-b`},
 		"tolerance":        {drain(1), Options{Tolerance: 5}, "from 0 to less than 1"},
+		"no such metric":   {drain(1), Options{Metrics: []string{"speed"}}, `no metric "speed", there are rate, `},
 		"nothing measured": {change(func(r *result.Run) { r.Subjects[0].Rounds, r.Subjects[1].Rounds = nil, nil }), Options{}, "no figure in common"},
 	} {
 		if _, err := Compare(drain(1, 2, 3, 4), c.b, c.o); err == nil || !strings.Contains(err.Error(), c.says) {

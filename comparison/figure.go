@@ -42,17 +42,29 @@ type figure struct {
 
 func (f figure) sameAs(g figure) bool { return f.of == g.of && f.metric == g.metric }
 
-// figuresOf are a subject's figures, case by case, divided by those of the subject named against when there is one.
-func figuresOf(run *result.Run, s *result.Subject, against string) ([]figure, error) {
+// MetricNames are the metrics that there are.
+func MetricNames() []string {
+	var names []string
+	for _, m := range []metric{rate, reached, inTime, mean, p50, p99, perThing, memory} {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// figuresOf are a subject's figures, case by case, divided by those of the subject that they are taken against when there is one.
+func figuresOf(run *result.Run, s *result.Subject, o Options) ([]figure, error) {
 	figures := measured(run.Scenario, s)
-	if against == "" {
+	if len(o.Metrics) > 0 {
+		figures = slices.DeleteFunc(figures, func(f figure) bool { return !slices.Contains(o.Metrics, f.metric.name) })
+	}
+	if o.Against == "" {
 		return figures, nil
 	}
-	reference := find(run, against)
+	reference := find(run, o.Against)
 	if reference == nil {
-		return nil, fmt.Errorf("there is no subject %q to take ratios to, there is %s", against, subjects(run))
+		return nil, fmt.Errorf("there is no subject %q to take ratios to, there is %s", o.Against, subjects(run))
 	}
-	return divide(figures, measured(run.Scenario, reference), against)
+	return divide(figures, measured(run.Scenario, reference), o.Against)
 }
 
 // divide takes each figure as a ratio to the reference's figure of the same round. A reference that has one case alone stands beside all.

@@ -30,6 +30,7 @@ type document struct {
 	Title    string
 	Summary  string // when and where
 	Version  string // of the program that made the page
+	Warnings []string // of runs that are not what they were meant to be
 	Glance   []glance
 	Figures  []runFigures
 	Pictures []picture
@@ -84,6 +85,12 @@ func Page(to io.Writer, title, version string, inputs []Input) error {
 		}
 	}
 	for _, in := range inputs {
+		switch name := in.Run.Scenario + ", " + in.Label; {
+		case in.Run.Failure != "":
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s failed: %s %s", name, in.Run.Failure, strings.Join(in.Run.Faults, "; ")))
+		case in.Run.Interrupted:
+			p.Warnings = append(p.Warnings, name+" was interrupted: it holds what was measured until then.")
+		}
 		p.Figures = append(p.Figures, runFigures{fmt.Sprintf("%s, %s", in.Run.Scenario, in.Label), figures(in.Run)})
 		p.Runs = append(p.Runs, factsOf(in))
 	}

@@ -317,6 +317,19 @@ func TestSubjectsOfOneNameAreToldApart(t *testing.T) {
 	}
 }
 
+func TestARunThatFailedSaysSo(t *testing.T) {
+	t.Parallel()
+	failed, stopped := drainRun(newRand()), drainRun(newRand())
+	failed.Failure, failed.Faults = "openbank was wrong 2 times", []string{"another balance"}
+	stopped.Interrupted = true
+	html := made(t, []Input{{"a", failed}, {"b", stopped}})
+	for _, says := range []string{"drain, a failed: openbank was wrong 2 times another balance", "drain, b was interrupted"} {
+		if !strings.Contains(html, says) {
+			t.Errorf("it does not say %q", says)
+		}
+	}
+}
+
 // What a run lacks is left out, and never drawn as nothing or as a wrong number.
 func TestRunsThatHoldLittle(t *testing.T) {
 	t.Parallel()

@@ -18,12 +18,13 @@ type compareCommand struct {
 	A string `arg:"" name:"A.json" help:"Result of latency-benchmark run."`
 	B string `arg:"" name:"B.json" optional:"" help:"The result that is held to it; default: A itself, to compare two subjects of one run."`
 
-	Tolerance        percent `default:"5%" help:"How much worse B may be. It counts as worse when its whole interval is beyond that."`
-	SubjectA         string  `help:"Compare this subject of A …"`
-	SubjectB         string  `help:"… with this one of B; default: subjects of the same name."`
-	Against          string  `help:"Divide every figure by that of this subject (the floor, pgbench) in the same round before comparing: for runs of other machines or minutes."`
-	AllowDifferences bool    `help:"Compare runs of different machines or delivery modes too."`
-	Output           string  `enum:"text,json" default:"text" help:"text or json."`
+	Tolerance        percent  `default:"5%" help:"How much worse B may be. It counts as worse when its whole interval is beyond that."`
+	SubjectA         string   `help:"Compare this subject of A …"`
+	SubjectB         string   `help:"… with this one of B; default: subjects of the same name."`
+	Against          string   `help:"Divide every figure by that of this subject (the floor, pgbench) in the same round before comparing: for runs of other machines or minutes."`
+	Metric           []string `placeholder:"NAME" help:"Compare these alone: rate, highest load, answered in time, latency mean, latency p50, latency p99, CPU per command, peak memory."`
+	AllowDifferences bool     `help:"Compare runs of different machines or delivery modes too."`
+	Output           string   `enum:"text,json" default:"text" help:"text or json."`
 }
 
 // Run compares, prints, and returns errWorse when that is what came of it.
@@ -41,7 +42,7 @@ func (c *compareCommand) Run(s *session) error {
 		return errors.New("a run compares with another one, or two of its subjects with each other: give B.json, or --subject-a and --subject-b")
 	}
 	compared, err := comparison.Compare(a, b, comparison.Options{
-		Tolerance: float64(c.Tolerance), SubjectA: c.SubjectA, SubjectB: c.SubjectB, Against: c.Against, AllowDifferences: c.AllowDifferences,
+		Tolerance: float64(c.Tolerance), SubjectA: c.SubjectA, SubjectB: c.SubjectB, Against: c.Against, Metrics: c.Metric, AllowDifferences: c.AllowDifferences,
 	})
 	if err != nil {
 		return fmt.Errorf("comparing %s with %s: %w", c.A, c.named(), err)

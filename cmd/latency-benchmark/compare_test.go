@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"openbank/comparison"
 	"openbank/result"
 )
 
@@ -59,6 +60,15 @@ func TestCompareEndsByWhatItFound(t *testing.T) {
 		if exit != c.exit || !strings.Contains(stdout+said, c.says) {
 			t.Errorf("%s: exit status %d, and it says\n%s%s", name, exit, stdout, said)
 		}
+	}
+}
+
+func TestTheHelpOfCompareNamesEveryMetric(t *testing.T) {
+	t.Parallel()
+	_, help, _ := called(t, "compare", "--help")
+	help = strings.Join(strings.Fields(help), " ")
+	if list := strings.Join(comparison.MetricNames(), ", "); !strings.Contains(help, list) {
+		t.Errorf("the help lacks %q:\n%s", list, help)
 	}
 }
 
