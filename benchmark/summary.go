@@ -12,14 +12,14 @@ import (
 )
 
 // Print writes a run's figures as a table: a line for each subject and what its rounds have in common; rates are medians of the
-// rounds, latencies those of all of them together.
+// rounds, and times TPC-B those of the rounds' ratios; latencies those of all of them together.
 func Print(out io.Writer, run *result.Run) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tdelivery\trounds\t/s\tx TPC-B\tp50\tp99\tp99.9\tmax\tCPU a command\tpeak RSS\t")
-	yardstick := 0.0
+	var yardstick []result.Round
 	for _, s := range run.Subjects {
 		if s.Name == "TPC-B" {
-			yardstick = median(s.Rounds)
+			yardstick = s.Rounds
 		}
 	}
 	for _, s := range run.Subjects {
@@ -81,11 +81,11 @@ func median(rounds []result.Round) float64 {
 	return (rates[(len(rates)-1)/2] + rates[len(rates)/2]) / 2
 }
 
-func line(out io.Writer, s result.Subject, g group, yardstick float64) {
+func line(out io.Writer, s result.Subject, g group, yardstick []result.Round) {
 	times := "-"
 	rate := median(g.rounds)
-	if yardstick > 0 && g.rounds[0].Latency == nil {
-		times = fmt.Sprintf("%.2f", rate/yardstick)
+	if by := result.RateRatio(result.Pointers(g.rounds), result.Pointers(yardstick)); by > 0 && g.rounds[0].Latency == nil {
+		times = fmt.Sprintf("%.2f", by)
 	}
 	p50, p99, p999, most := "-", "-", "-", "-"
 	if all := together(g.rounds); all != nil {

@@ -28,8 +28,8 @@ type document struct {
 	Policy   template.HTMLAttr // of security: the one style sheet by its hash, nothing else
 	Style    template.CSS
 	Title    string
-	Summary  string // when and where
-	Version  string // of the program that made the page
+	Summary  string   // when and where
+	Version  string   // of the program that made the page
 	Warnings []string // of runs that are not what they were meant to be
 	Glance   []glance
 	Figures  []runFigures

@@ -30,14 +30,6 @@ func rates(rounds []*result.Round) (p Point) {
 	return p
 }
 
-func pointers(rounds []result.Round) []*result.Round {
-	all := make([]*result.Round, len(rounds))
-	for i := range rounds {
-		all[i] = &rounds[i]
-	}
-	return all
-}
-
 // throughput are bars of the drains, and of what the machine could do beside them.
 func (g *gathered) throughput() []Chart {
 	c := Chart{ID: "throughput", Title: "Throughput", X: Axis{Label: "a second"},
@@ -67,27 +59,13 @@ func beside(m measured, c result.Repeated) string {
 	return ""
 }
 
-// timesTPCB is the median of the rounds' ratios when each round has its own TPC-B, else the ratio of the medians; 0 without one.
+// timesTPCB is 0 where the run has no TPC-B.
 func timesTPCB(m measured, c result.Repeated) float64 {
 	i := slices.IndexFunc(m.run.Subjects, func(s result.Subject) bool { return isTPCB(&s) })
 	if i < 0 || m.of.Kind == "store" {
 		return 0
 	}
-	to := pointers(m.run.Subjects[i].Rounds)
-	by := rates(to).Y
-	if by == 0 {
-		return 0
-	}
-	if len(to) != len(c.Rounds) {
-		return rates(c.Rounds).Y / by
-	}
-	var ratios []*result.Round
-	for j := range to {
-		if to[j].Rate > 0 {
-			ratios = append(ratios, &result.Round{Rate: c.Rounds[j].Rate / to[j].Rate})
-		}
-	}
-	return rates(ratios).Y
+	return result.RateRatio(c.Rounds, result.Pointers(m.run.Subjects[i].Rounds))
 }
 
 func isTPCB(s *result.Subject) bool {
@@ -160,14 +138,16 @@ func hasSeconds(r *result.Round) bool { return len(r.Seconds) > 1 }
 
 func (g *gathered) answered(scenario string) Chart {
 	c := Chart{ID: "answers-" + scenario, Title: "Answers in each second, " + scenario, X: Axis{Label: "s"}, Y: Axis{Label: "answers/s"},
-		Note: "The round with the median rate of each."}
+		Note: "Of the round with the median rate of each, its whole seconds."}
 	for _, m := range g.of(scenario) {
 		r := typical(m.of, hasSeconds)
 		if r == nil {
 			continue
 		}
+		// The last second is rarely a whole one.
+		whole := slices.DeleteFunc(slices.Clone(r.Seconds), func(s result.Second) bool { return time.Duration(s.Second+1)*time.Second > r.Duration })
 		s := Series{Name: m.name}
-		for _, part := range parts(r.Seconds) {
+		for _, part := range parts(whole) {
 			total := int64(0)
 			for _, second := range part {
 				total += second.Answered
@@ -176,6 +156,7 @@ func (g *gathered) answered(scenario string) Chart {
 		}
 		c.Series = append(c.Series, s)
 	}
+	c.drop()
 	return c
 }
 

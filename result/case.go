@@ -62,3 +62,12 @@ func (s *Subject) Cases() []Repeated {
 	slices.SortStableFunc(all, func(a, b Repeated) int { return a.Case.Compare(b.Case) })
 	return all
 }
+
+// Pointers are the rounds themselves, not copies.
+func Pointers(rounds []Round) []*Round {
+	all := make([]*Round, len(rounds))
+	for i := range rounds {
+		all[i] = &rounds[i]
+	}
+	return all
+}

@@ -2,6 +2,7 @@ package result
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,37 @@ func Percentile(sorted []time.Duration, q float64) time.Duration {
 	}
 	rank := int(math.Ceil(q / 100 * float64(len(sorted))))
 	return sorted[min(max(rank, 1), len(sorted))-1]
+}
+
+// RateRatio is how many times faster some rounds were than others of the same run: the median of the ratios of each round to
+// the other's round of its turn, so that a noisy minute falls on both; the ratio of the medians where they are not as many. 0 when one
+// side has no rate.
+func RateRatio(of, to []*Round) float64 {
+	if len(of) != len(to) {
+		if by := medianRate(to); by > 0 {
+			return medianRate(of) / by
+		}
+		return 0
+	}
+	ratios := make([]*Round, 0, len(of))
+	for i := range of {
+		if to[i].Rate > 0 {
+			ratios = append(ratios, &Round{Rate: of[i].Rate / to[i].Rate})
+		}
+	}
+	return medianRate(ratios)
+}
+
+func medianRate(rounds []*Round) float64 {
+	rates := make([]float64, len(rounds))
+	for i, r := range rounds {
+		rates[i] = r.Rate
+	}
+	slices.Sort(rates)
+	if len(rates) == 0 {
+		return 0
+	}
+	return (rates[(len(rates)-1)/2] + rates[len(rates)/2]) / 2
 }
 
 // Number writes a figure for people: three significant digits, whole thousands with commas: 0.0123, 4.57, 26.3, 1,340, 61,126.

@@ -31,3 +31,29 @@ func TestPercentilesAreOfTheNearestRank(t *testing.T) {
 		t.Errorf("of nothing it is %d", got)
 	}
 }
+
+func TestRatiosOfRatesAreTakenRoundByRound(t *testing.T) {
+	t.Parallel()
+	rounds := func(rates ...float64) []*Round {
+		var all []*Round
+		for _, rate := range rates {
+			all = append(all, &Round{Rate: rate})
+		}
+		return all
+	}
+	for _, c := range []struct {
+		of, to []*Round
+		want   float64
+	}{
+		{rounds(10, 40, 30), rounds(5, 10, 10), 3},
+		{rounds(10, 40), rounds(5, 10), 3},
+		{rounds(10, 20, 30), rounds(5), 4},
+		{rounds(10), nil, 0},
+		{nil, rounds(10), 0},
+		{rounds(10), rounds(0), 0},
+	} {
+		if got := RateRatio(c.of, c.to); got != c.want {
+			t.Errorf("%v, not %v", got, c.want)
+		}
+	}
+}
