@@ -69,21 +69,9 @@ func groups(rounds []result.Round) []group {
 	return all
 }
 
-func median(rounds []result.Round) float64 {
-	rates := make([]float64, len(rounds))
-	for i, r := range rounds {
-		rates[i] = r.Rate
-	}
-	slices.Sort(rates)
-	if len(rates) == 0 {
-		return 0
-	}
-	return (rates[(len(rates)-1)/2] + rates[len(rates)/2]) / 2
-}
-
 func line(out io.Writer, s result.Subject, g group, yardstick []result.Round) {
 	times := "-"
-	rate := median(g.rounds)
+	rate := result.MedianRate(result.Pointers(g.rounds))
 	if by := result.RateRatio(result.Pointers(g.rounds), result.Pointers(yardstick)); by > 0 && g.rounds[0].Latency == nil {
 		times = fmt.Sprintf("%.2f", by)
 	}

@@ -22,8 +22,8 @@ func Percentile(sorted []time.Duration, q float64) time.Duration {
 // side has no rate.
 func RateRatio(of, to []*Round) float64 {
 	if len(of) != len(to) {
-		if by := medianRate(to); by > 0 {
-			return medianRate(of) / by
+		if by := MedianRate(to); by > 0 {
+			return MedianRate(of) / by
 		}
 		return 0
 	}
@@ -33,10 +33,11 @@ func RateRatio(of, to []*Round) float64 {
 			ratios = append(ratios, &Round{Rate: of[i].Rate / to[i].Rate})
 		}
 	}
-	return medianRate(ratios)
+	return MedianRate(ratios)
 }
 
-func medianRate(rounds []*Round) float64 {
+// MedianRate is that of the rounds; 0 of none.
+func MedianRate(rounds []*Round) float64 {
 	rates := make([]float64, len(rounds))
 	for i, r := range rounds {
 		rates[i] = r.Rate
