@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
 BIN := bin
 IMAGES := command-handler synchronizer open-bank
 COMMANDS := $(IMAGES) latency-benchmark
@@ -36,6 +37,22 @@ test: tools ## all tests, with the race detector; starts its own servers
 soak: tools ## random faults for MINUTES=n (default 10): handlers killed, networks cut, servers gone; as root a full disk too; SEED=n repeats a run's schedules
 	CGO_ENABLED=1 go test -count 1 -v -tags soak$$([ $$(id -u) != 0 ] || echo ,disk) -timeout $$(( $(or $(MINUTES),10) + 25 ))m ./fault -args -minutes $(or $(MINUTES),10) -worlds 4 $(if $(SEED),-seed $(SEED))
 
+# Each in turn, for its share of MINUTES; what they find stays in testdata and runs with all tests from then on.
+FUZZ := schemas/FuzzDecode schemas/FuzzLearn handler/FuzzRecord deadletter/FuzzLetter
+
+.PHONY: fuzz
+fuzz: tools ## random records and schemas for MINUTES=n of CPU (default 10)
+	for target in $(FUZZ); do \
+	  CGO_ENABLED=1 nice go test -run '^$$' -fuzz "^$${target#*/}\$$" -fuzztime $$(( $(or $(MINUTES),10) * 60 / $(words $(FUZZ)) ))s -parallel 1 ./$${target%/*} || exit 1; \
+	done
+
+# What it takes is measured on Apache Kafka, and told; a handler with more than 64 MiB is a failure.
+.PHONY: memory
+memory: tools ## 1,000,000 hostile records, a backlog of 2,000,000 commands, Postgres away for a minute: RECORDS=n (30 min; Java and Maven)
+	$(call install,java,openjdk-17-jre-headless)
+	$(call install,mvn,maven)
+	CGO_ENABLED=1 go test -tags memory -count 1 -timeout 3h -v -run Memory ./security -args -records $(or $(RECORDS),1000000)
+
 .PHONY: test-stores
 test-stores: tools ## have keytool and openssl read what `make certs` writes; needs both
 	go test -tags foreign -count 1 -run 'Java|JKS' ./certs
@@ -60,6 +77,18 @@ lint: tools .tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## gofmt, vet, golangc
 	@mkdir -p .tools
 	GOBIN=$(CURDIR)/.tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
 	mv .tools/golangci-lint $@
+
+# Kept out of go.mod, as above.
+.tools/govulncheck-%:
+	@mkdir -p .tools
+	GOBIN=$(CURDIR)/.tools go install golang.org/x/vuln/cmd/govulncheck@$*
+	mv .tools/govulncheck $@
+
+.PHONY: vulncheck
+vulncheck: tools .tools/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities in what the commands call; asks vuln.go.dev, or GOVULNDB
+	@.tools/govulncheck-$(GOVULNCHECK_VERSION) $(if $(GOVULNDB),-db $(GOVULNDB)) ./... || { status=$$?; \
+	  [ $$status = 3 ] && echo "govulncheck found what is above: upgrade those" >&2 || \
+	  echo "nothing was checked: the database of vulnerabilities could not be reached; name a mirror of it by GOVULNDB=URL" >&2; exit $$status; }
 
 .PHONY: bench
 bench: tools ## what the store does in a second, beside pgbench and the bare writes (5 min); the codecs' allocations

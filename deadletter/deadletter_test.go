@@ -84,3 +84,27 @@ func TestALetterThatLooksLikeAMarkIsNone(t *testing.T) {
 		t.Errorf("it passes for a mark of %d", offset)
 	}
 }
+
+// FuzzLetter reads records that anybody may have written to a dead letter topic.
+func FuzzLetter(f *testing.F) {
+	f.Add("transfers", "dead-letter-reason", "why", "dead-letter-offset", "7", []byte("value"))
+	f.Add("t.dead-letter", "dead-letter-topic", "t", "dead-letter-partition", "-1", []byte(nil))
+	f.Add("t.dead-letter", "dead-letter-replayed", "9999999999999999999", "", "\xff", []byte(nil))
+	f.Add("t.dead-letter", "dead-letter-value-length", "-5", "dead-letter-timestamp", "1e9", []byte{0})
+	f.Fuzz(func(t *testing.T, topic, name, text, other, more string, value []byte) {
+		r := &kgo.Record{Topic: topic, Value: value, Headers: []kgo.RecordHeader{
+			{Key: name, Value: []byte(text)}, {Key: other, Value: []byte(more)}, {Key: name, Value: []byte(more)}, {Key: other, Value: []byte(text)},
+		}}
+		l := deadletter.Parse(r)
+		if l.Topic != "" && (l.Partition < 0 || l.Offset < 0) {
+			t.Fatalf("%+v", l)
+		}
+		again, err := deadletter.Again(r)
+		if err == nil && (deadletter.TopicOf(again.Topic) != topic || l.Cut) {
+			t.Fatalf("%+v is sent to %s again", l, again.Topic)
+		}
+		if _, marked := deadletter.Marked(deadletter.Mark(r)); !marked {
+			t.Fatal("a mark is not taken for one")
+		}
+	})
+}

@@ -76,11 +76,18 @@ func (p *producer) append(o *output, from int, message any, headers []kafka.Head
 	return nil
 }
 
-// traceHeaders appends to to the headers of a command that its answers and events carry on. (A dead letter carries all of them.)
+// maxTrace is the longest header that answers and events carry on, in bytes: a traceparent has 55. With a longer one, or with many, an
+// answer could be larger than the brokers take, and be in the way of all others.
+const maxTrace = 256
+
+// traceHeaders appends to to the headers of a command that its answers and events carry on, each once. (A dead letter carries all of them.)
 func traceHeaders(of, to []kafka.Header) []kafka.Header {
-	for _, h := range of {
-		if h.Key == "traceparent" || h.Key == "correlation-id" {
-			to = append(to, h)
+	for _, name := range []string{"traceparent", "correlation-id"} {
+		for _, h := range of {
+			if h.Key == name && len(h.Value) <= maxTrace {
+				to = append(to, h)
+				break
+			}
 		}
 	}
 	return to

@@ -48,7 +48,7 @@ func ProducerSettings(k Kafka, clientID, transactionalID string, logs chan kafka
 		"partitioner":                  "murmur2_random", // as the JVM clients: one key stays on one partition, whoever writes
 		"message.max.bytes":            maxRecord,
 		"batch.size":                   128 << 10, // a topic that takes less than a full batch would refuse it for ever
-		"queue.buffering.max.kbytes":   65536,
+		"queue.buffering.max.kbytes":   16384,     // what does not fit waits: it is outside of Go's heap
 		"queue.buffering.max.messages": 100000,
 		"go.events.channel.size":       10000,
 		"go.produce.channel.size":      0,

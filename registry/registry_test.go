@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -92,6 +93,33 @@ func TestARegistryOverMutualTLS(t *testing.T) { //nolint:tparallel // the subtes
 			}
 		}
 	})
+}
+
+// A registry that can't be trusted is not asked; the log says why.
+func TestARegistryWhoseCertificateDoesNotFit(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		certificate func(*x509.Certificate)
+		says        string
+	}{
+		"for another host": {func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"registry.example"} }, "127.0.0.1"},
+		"expired":          {func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "expired"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ca := newAuthority(t)
+			server := httptest.NewUnstartedServer(fake().Handler())
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issueAs(t, "schema-registry", c.certificate)}}
+			server.Config.ErrorLog = stdlog.New(io.Discard, "", 0)
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			ctx, lines := untilAway(t)
+			_, err := open(t, registry.Config{URLs: []string{server.URL}, TLS: &tls.Config{RootCAs: ca.pool()}, Logger: lines.logger()}).SchemaByID(ctx, 7)
+			if text := strings.Join(lines.lines(), ""); !errors.Is(err, context.Canceled) || !strings.Contains(text, "certificate") || !strings.Contains(text, c.says) {
+				t.Errorf("got %v, the log: %q", err, lines.lines())
+			}
+		})
+	}
 }
 
 func TestABaseURLWithAPath(t *testing.T) {

@@ -146,11 +146,19 @@ func (a *authority) sign(t *testing.T, template *x509.Certificate) tls.Certifica
 
 func (a *authority) issue(t *testing.T, name string) tls.Certificate {
 	t.Helper()
-	return a.sign(t, &x509.Certificate{
+	return a.issueAs(t, name, func(*x509.Certificate) {})
+}
+
+// issueAs is for a certificate that differs.
+func (a *authority) issueAs(t *testing.T, name string, differ func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
+	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
+	}
+	differ(template)
+	return a.sign(t, template)
 }
 
 func (a *authority) pool() *x509.CertPool {

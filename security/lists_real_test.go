@@ -226,3 +226,22 @@ func (a *authorized) letters(env []string) (string, error) {
 	}
 	return a.run("open-bank", env, args...)
 }
+
+// builder is the entry as kadm has it, for a principal that is a certificate's CN.
+func (e entry) builder(cn string) *kadm.ACLBuilder {
+	b := kadm.NewACLs().Operations(e.operation).Allow("User:CN=" + cn).AllowHosts("*")
+	switch e.resource {
+	case "Topic":
+		b.Topics(e.name)
+	case "Group":
+		b.Groups(e.name)
+	case "TransactionalId":
+		b.TransactionalIDs(e.name)
+	case "Cluster":
+		b.Clusters()
+	}
+	if e.pattern == "Prefixed" {
+		return b.ResourcePatternType(kadm.ACLPatternPrefixed)
+	}
+	return b.ResourcePatternType(kadm.ACLPatternLiteral)
+}

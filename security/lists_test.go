@@ -1,5 +1,3 @@
-//go:build realkafka
-
 package security
 
 import (
@@ -7,9 +5,12 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"openbank/topology"
 )
 
 // entry is a line of the table of access control lists, for one operation.
@@ -48,6 +49,41 @@ func lists(t *testing.T) []entry {
 	return all
 }
 
+// The file's form of the handler's list says the same as the table.
+func TestTheTopologyFileHasTheHandlersList(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, file, _ := strings.Cut(string(text), "```yaml\n")
+	file, _, _ = strings.Cut(file, "```")
+	read, err := topology.Load(fstest.MapFS{"topology.yaml": {Data: []byte(file)}}, "topology.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stated := map[string]bool{}
+	for _, a := range read.ACLs {
+		if a.Principal != "User:CN=command-handler" || a.Permission != "allow" {
+			t.Errorf("%+v", a)
+		}
+		if a.Operation != "describe" { // which the others bring with them
+			stated[fmt.Sprint(a.Resource, a.Name, a.Pattern, a.Operation)] = true
+		}
+	}
+	for _, e := range of(lists(t), "command-handler") {
+		resource := strings.ToLower(strings.ReplaceAll(e.resource, "TransactionalId", "transactional_id"))
+		key := fmt.Sprint(resource, e.name, strings.ToLower(e.pattern), strings.ToLower(e.operation.String()))
+		if !stated[key] {
+			t.Errorf("%s is not in the file", e)
+		}
+		delete(stated, key)
+	}
+	for key := range stated {
+		t.Errorf("%s is in the file alone", key)
+	}
+}
+
 // of are the entries of a program.
 func of(all []entry, program string) []entry {
 	var its []entry
@@ -57,23 +93,4 @@ func of(all []entry, program string) []entry {
 		}
 	}
 	return its
-}
-
-// builder is the entry as kadm has it, for a principal that is a certificate's CN.
-func (e entry) builder(cn string) *kadm.ACLBuilder {
-	b := kadm.NewACLs().Operations(e.operation).Allow("User:CN=" + cn).AllowHosts("*")
-	switch e.resource {
-	case "Topic":
-		b.Topics(e.name)
-	case "Group":
-		b.Groups(e.name)
-	case "TransactionalId":
-		b.TransactionalIDs(e.name)
-	case "Cluster":
-		b.Clusters()
-	}
-	if e.pattern == "Prefixed" {
-		return b.ResourcePatternType(kadm.ACLPatternPrefixed)
-	}
-	return b.ResourcePatternType(kadm.ACLPatternLiteral)
 }

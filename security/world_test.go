@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,6 +99,12 @@ func (w *world) environment(identity certs.Files) []string {
 // newEmbedded is a world in this process, but for Postgres.
 func newEmbedded(t *testing.T, config embedded.Config) (*world, *embedded.Bank) {
 	t.Helper()
+	return newEmbeddedAs(t, config, nil)
+}
+
+// newEmbeddedAs is one whose registry wants to know the user.
+func newEmbeddedAs(t *testing.T, config embedded.Config, reader *url.Userinfo) (*world, *embedded.Bank) {
+	t.Helper()
 	around, err := embedded.Start(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +116,12 @@ func newEmbedded(t *testing.T, config embedded.Config) (*world, *embedded.Bank) 
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, brokers: strings.Split(around.Kafka.Addresses(), ","), registry: around.Registry.URL(), database: around.Postgres.URL("")}
+	schemas, err := url.Parse(around.Registry.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemas.User = reader
+	w := &world{t: t, brokers: strings.Split(around.Kafka.Addresses(), ","), registry: schemas.String(), database: around.Postgres.URL("")}
 	w.reach(around.Certificate("command-handler"))
 	return w, around
 }
@@ -121,14 +133,17 @@ type program struct {
 	log string
 }
 
-// start runs one of our programs; it ends with the test.
+// start runs one of our programs, or another build of it by its path; it ends with the test.
 func (w *world) start(name string, env []string, args ...string) *program {
 	w.t.Helper()
-	file, err := os.CreateTemp(w.logs, name+"-*.log")
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(binaries, name)
+	}
+	file, err := os.CreateTemp(w.logs, filepath.Base(name)+"-*.log")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(binaries, name), args...)
+	cmd := exec.Command(name, args...)
 	cmd.Env = env
 	cmd.Dir = w.logs
 	cmd.Stdout, cmd.Stderr = file, file
@@ -141,7 +156,7 @@ func (w *world) start(name string, env []string, args ...string) *program {
 		p.Kill()
 		_ = file.Close()
 		if text := strings.Split(p.text(), "\n"); w.t.Failed() {
-			w.t.Logf("the end of %s:\n%s", filepath.Base(p.log), strings.Join(text[max(0, len(text)-40):], "\n"))
+			w.t.Logf("the end of %s:\n%s", filepath.Base(p.log), strings.Join(text[max(0, len(text)-10):], "\n"))
 		}
 	})
 	return p

@@ -70,6 +70,9 @@ const silence = 75 * time.Second
 // and nothing is said about it, as the reference's URL says nothing and its server has none; and arrays go out binary.
 func settings(url string) (pq.Config, error) {
 	cfg, err := pq.NewConfig(url)
+	if err != nil && strings.HasPrefix(err.Error(), `pq: wrong value for "sslmode"`) {
+		return pq.Config{}, &FatalError{Sentence: "DATABASE_URL has an sslmode that there is not; it can be disable, allow, prefer, require, verify-ca or verify-full"}
+	}
 	// An @ behind the host is the end of a password with a slash in it.
 	if err != nil || !strings.Contains(url, "=") && !strings.Contains(url, "://") || strings.Contains(cfg.Database, "@") {
 		// A URL that cannot be parsed is quoted in the error, password and all.

@@ -92,7 +92,10 @@ func (v *values) configure() (config, error) {
 	}
 	v.configureDelivery(&c.handler, fault)
 
-	c.registry = registry.Config{Username: v.value["schema-registry-username"], Password: v.value["schema-registry-password"], UnknownAfter: duration("unknown-schema-after")}
+	c.registry = registry.Config{
+		Username: v.value["schema-registry-username"], Password: v.value["schema-registry-password"], BearerToken: v.value["schema-registry-bearer-token"],
+		UnknownAfter: duration("unknown-schema-after"),
+	}
 	for _, u := range strings.Split(v.value["schema-registry-url"], ",") {
 		u = strings.TrimSpace(u)
 		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
@@ -102,6 +105,9 @@ func (v *values) configure() (config, error) {
 	}
 	if (v.value["schema-registry-username"] == "") != (v.value["schema-registry-password"] == "") {
 		fault("schema-registry-username", "user and password belong together: set both or none")
+	}
+	if c.registry.BearerToken != "" && c.registry.Username+c.registry.Password != "" {
+		fault("schema-registry-bearer-token", "it stands in for user and password: set it or those")
 	}
 	ca, cert, key := v.value["schema-registry-ca-location"], v.value["schema-registry-cert-location"], v.value["schema-registry-key-location"]
 	if (cert == "") != (key == "") {

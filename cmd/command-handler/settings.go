@@ -42,6 +42,7 @@ var settings = []setting{
 	{"schema-registry-url", "SCHEMA_REGISTRY_URL", "http://localhost:8081", "URLs of the registry, separated by commas", false},
 	{"schema-registry-username", "SCHEMA_REGISTRY_USERNAME", "", "user for basic authentication", false},
 	{"schema-registry-password", "SCHEMA_REGISTRY_PASSWORD", "", "password for basic authentication", true},
+	{"schema-registry-bearer-token", "SCHEMA_REGISTRY_BEARER_TOKEN", "", "token for bearer authentication, in place of user and password", true},
 	{"schema-registry-ca-location", "SCHEMA_REGISTRY_CA_LOCATION", "", "PEM file of the registry's certificate authority, for https; default: the system's", false},
 	{"schema-registry-cert-location", "SCHEMA_REGISTRY_CERT_LOCATION", "", "PEM file of a client certificate for the registry", false},
 	{"schema-registry-key-location", "SCHEMA_REGISTRY_KEY_LOCATION", "", "PEM file of its private key", false},

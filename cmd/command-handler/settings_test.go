@@ -77,6 +77,7 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 		"several faults":                      {args: []string{"--max-batch=0", "--stop-timeout=soon", "--log-format=xml", "--log-level=loud"}, want: []string{"MAX_BATCH", `"0"`, "STOP_TIMEOUT", `"soon"`, "LOG_FORMAT", "LOG_LEVEL", "max-batch"}},
 		"a broker without a port":             {env: []string{"KAFKA_BROKERS=kafka-1:19093,kafka-2"}, want: []string{"KAFKA_BROKERS", `"kafka-2"`, "host:port"}},
 		"a registry that is no URL":           {env: []string{"SCHEMA_REGISTRY_URL=localhost:8081"}, want: []string{"SCHEMA_REGISTRY_URL", "http://localhost:8081"}},
+		"a registry user beside a token":      {env: []string{"SCHEMA_REGISTRY_USERNAME=me", "SCHEMA_REGISTRY_PASSWORD=p", "SCHEMA_REGISTRY_BEARER_TOKEN=t"}, want: []string{"SCHEMA_REGISTRY_BEARER_TOKEN", "set it or those"}},
 		"a registry user without password":    {env: []string{"SCHEMA_REGISTRY_USERNAME=me"}, want: []string{"SCHEMA_REGISTRY_USERNAME", "set both or none"}},
 		"a registry key without certificate":  {env: []string{"SCHEMA_REGISTRY_KEY_LOCATION=/nowhere"}, want: []string{"SCHEMA_REGISTRY_CERT_LOCATION"}},
 		"a poll interval below the least":     {env: []string{"KAFKA_MAX_POLL_INTERVAL=25s"}, want: []string{"KAFKA_MAX_POLL_INTERVAL", "25s", "at least 26s"}},
