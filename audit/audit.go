@@ -189,19 +189,32 @@ func (d *Delivery) command() (Key, bool) {
 	return Key{}, false
 }
 
-// Answer is a record on a feedback topic. Two answers to a command are equal when they differ in Place and Time alone.
-type Answer struct {
-	Place       Place
-	Time        Time // the record's
-	Command     Key
-	Reason      string // "" when confirmed
-	IBAN, Token string // of a confirmed creation
+// Opened is the account that a confirmed creation made.
+type Opened struct {
+	IBAN, Token string
 	Type        bank.AccountType
 }
 
-func (a Answer) content() Answer {
-	a.Place, a.Time = Place{}, 0
-	return a
+// Answer is a record on a feedback topic.
+type Answer struct {
+	Place   Place
+	Time    Time // the record's
+	Command Key
+	Reason  string  // "" when confirmed
+	Opened  *Opened // by a confirmed creation; nil else
+}
+
+// same tells whether two answers to a command differ in Place and Time alone.
+func (a *Answer) same(b *Answer) bool {
+	return a.Command == b.Command && a.Reason == b.Reason && a.Opened.value() == b.Opened.value()
+}
+
+// value is the zero Opened for nil.
+func (o *Opened) value() Opened {
+	if o == nil {
+		return Opened{}
+	}
+	return *o
 }
 
 // Event is a BalanceChanged.
@@ -236,13 +249,12 @@ type Account struct {
 // Outcome is a row of the tables of handled commands.
 type Outcome struct {
 	Command        Key
-	Former         bool   // the origin is a topic of its name that was deleted since
-	HasContent     bool   // false: its texts were unfit, or a predecessor wrote it
-	HasFingerprint bool   // it says what its content was
-	Seq            int64  // order of execution; 0 for rows from before the handler took the database over
-	Reason         string // "" when confirmed
-	IBAN, Token    string // of a confirmed creation
-	Type           bank.AccountType
+	Former         bool    // the origin is a topic of its name that was deleted since
+	HasContent     bool    // false: its texts were unfit, or a predecessor wrote it
+	HasFingerprint bool    // it says what its content was
+	Seq            int64   // order of execution; 0 for rows from before the handler took the database over
+	Reason         string  // "" when confirmed
+	Opened         *Opened // by a confirmed creation; nil else
 
 	From, To bank.Side // of a transfer: the parties' accounts after it, as far as they are known here
 

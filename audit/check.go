@@ -200,8 +200,11 @@ func (c *checker) checkAnswers() {
 			continue
 		}
 		h.answers = append(h.answers, answer)
-		if first, ok := c.opened[answer.IBAN]; answer.IBAN != "" && (!ok || answer.Time < first) {
-			c.opened[answer.IBAN] = answer.Time
+		if answer.Opened == nil {
+			continue
+		}
+		if first, ok := c.opened[answer.Opened.IBAN]; !ok || answer.Time < first {
+			c.opened[answer.Opened.IBAN] = answer.Time
 		}
 	}
 }
@@ -223,7 +226,7 @@ func (c *checker) checkHistory(key Key, h *history) {
 	r.Duplicates += max(0, len(h.deliveries)-1)
 	c.countAnswers(key, h)
 	for _, answer := range h.answers {
-		if answer.content() != h.answers[0].content() {
+		if !answer.same(h.answers[0]) {
 			r.violate(SameAnswer, subject, "answered %s at %s and %s at %s", h.answers[0].text(), h.answers[0].Place, answer.text(), answer.Place)
 		}
 	}
@@ -242,11 +245,12 @@ func (c *checker) checkHistory(key Key, h *history) {
 	if answer.Reason != "" || key.Kind != Creation {
 		return
 	}
-	if len(h.deliveries) > 0 && answer.Type != h.deliveries[0].Creation.Type {
-		r.violate(SameAnswer, subject, "asked for an account of type %s and got %s", h.deliveries[0].Creation.Type, answer.Type)
+	opened := answer.Opened.value()
+	if len(h.deliveries) > 0 && opened.Type != h.deliveries[0].Creation.Type {
+		r.violate(SameAnswer, subject, "asked for an account of type %s and got %s", h.deliveries[0].Creation.Type, opened.Type)
 	}
-	if !bank.ValidIBAN(answer.IBAN) {
-		r.violate(SameAnswer, subject, "the new account's IBAN %q is not valid", answer.IBAN)
+	if !bank.ValidIBAN(opened.IBAN) {
+		r.violate(SameAnswer, subject, "the new account's IBAN %q is not valid", opened.IBAN)
 	}
 }
 
@@ -255,7 +259,7 @@ func (c *checker) checkOutcome(subject about, h *history, answer *Answer) {
 	case o == nil && !c.due(h): // executed after the tables were read
 	case o == nil:
 		c.report.violate(OneOutcome, subject, "answered %s, and the database has no outcome", answer.text())
-	case o.Reason != answer.Reason || o.IBAN != answer.IBAN || o.Token != answer.Token:
+	case o.Reason != answer.Reason || o.Opened.value().IBAN != answer.Opened.value().IBAN || o.Opened.value().Token != answer.Opened.value().Token:
 		c.report.violate(OneOutcome, subject, "answered %s, and the database has another outcome: %s", answer.text(), o.text())
 	}
 }
@@ -322,8 +326,8 @@ func (a *Answer) text() string {
 	if a.Reason != "" {
 		return "no (" + a.Reason + ")"
 	}
-	if a.IBAN != "" {
-		return "yes (" + a.IBAN + ")" // never the token
+	if a.Opened != nil {
+		return "yes (" + a.Opened.IBAN + ")" // never the token
 	}
 	return "yes"
 }
@@ -349,8 +353,8 @@ func (o *Outcome) text() string {
 	switch {
 	case o.Reason != "":
 		return "no (" + o.Reason + ")"
-	case o.IBAN != "":
-		return "yes (" + o.IBAN + ")" // never the token
+	case o.Opened != nil:
+		return "yes (" + o.Opened.IBAN + ")" // never the token
 	case o.Command.Kind == Transfer:
 		return fmt.Sprintf("yes (debtor %s, creditor %s)", sideText(o.From), sideText(o.To))
 	}

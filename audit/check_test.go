@@ -101,7 +101,7 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		"an answer of the other kind":                {func(e *Evidence) { e.Answers[2].Command.Kind = Creation }, Asked},
 		"a duplicate with another answer":            {func(e *Evidence) { e.Answers[len(e.Answers)-1].Reason = "no" }, SameAnswer},
 		"a login with another token":                 {func(e *Evidence) { e.Answers = append(e.Answers, otherToken(e.Answers[0])) }, SameAnswer},
-		"an account of another type":                 {func(e *Evidence) { e.Answers[0].Type = bank.Auto }, SameAnswer},
+		"an account of another type":                 {func(e *Evidence) { e.Answers[0].Opened.Type = bank.Auto }, SameAnswer},
 		"an answer that the database doesn't have":   {func(e *Evidence) { e.Outcomes = slices.Delete(e.Outcomes, 3, 4) }, OneOutcome},
 		"a database that says otherwise":             {func(e *Evidence) { e.Outcomes[3].Reason = "no" }, OneOutcome},
 		"an outcome of nobody's command": {func(e *Evidence) {
@@ -121,7 +121,7 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		"a row with another amount":                     {func(e *Evidence) { e.Outcomes[3].Amount++ }, OneOutcome},
 		"a row with another creditor":                   {func(e *Evidence) { e.Outcomes[3].Creditor = "x" }, OneOutcome},
 		"two rows of a command":                         {func(e *Evidence) { e.Outcomes = append(e.Outcomes, again(e.Outcomes[3])) }, OneOutcome},
-		"an account whose number is none":               {func(e *Evidence) { e.Answers[0].IBAN, e.Outcomes[0].IBAN = "NL1", "NL1" }, SameAnswer},
+		"an account whose number is none":               {func(e *Evidence) { e.Answers[0].Opened.IBAN, e.Outcomes[0].Opened.IBAN = "NL1", "NL1" }, SameAnswer},
 		"an account of another type in its row":         {func(e *Evidence) { e.Accounts[1].Type = bank.Auto }, ReplayAgrees},
 		"a dead letter of no record":                    {func(e *Evidence) { e.Letters[1].Source.Offset = 99 }, DeadLettered},
 		"a dead letter that doesn't say whence":         {func(e *Evidence) { e.Letters[1].Source = Place{} }, DeadLettered},
@@ -146,7 +146,7 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		"another order of execution":                    {func(e *Evidence) { e.Outcomes[2], e.Outcomes[3] = e.Outcomes[3], e.Outcomes[2] }, EventsReplayed},
 		"a balance recorded that was another":           {func(e *Evidence) { e.Outcomes[3].To.Balance++ }, ReplayAgrees},
 		"an account that was opened and is gone":        {func(e *Evidence) { e.Accounts = e.Accounts[:2] }, ReplayAgrees},
-		"an account opened a second time":               {func(e *Evidence) { e.Outcomes[1].IBAN = e.Outcomes[0].IBAN }, ReplayAgrees},
+		"an account opened a second time":               {func(e *Evidence) { e.Outcomes[1].Opened.IBAN = e.Outcomes[0].Opened.IBAN }, ReplayAgrees},
 		"an event that no transfer explains":            {func(e *Evidence) { e.Events = append(e.Events, nextVersion(e.Events[1])) }, EventsReplayed},
 		"an event with another counterparty":            {func(e *Evidence) { e.Events[1].Event.FromTo = "x" }, EventsReplayed},
 		"an event with another description":             {func(e *Evidence) { e.Events[1].Event.Description = "x" }, EventsReplayed},
@@ -180,7 +180,9 @@ func again(o Outcome) Outcome {
 }
 
 func otherToken(a Answer) Answer {
-	a.Token = "x"
+	opened := *a.Opened
+	opened.Token = "x"
+	a.Opened = &opened
 	return a
 }
 

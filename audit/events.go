@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"openbank/bank"
@@ -14,44 +15,30 @@ type eventKey struct {
 
 // events are the different ones that have a version, as indexes into the evidence: it holds millions of them.
 type events struct {
-	at        map[eventKey]int32
-	byAccount map[string][]int32
-	explained []bool            // by the transfer that the replay came to
-	lacking   map[eventKey]bool // those that may have been deleted
+	byAccount map[string][]int32 // by version, once indexed
+	explained []bool             // by the transfer that the replay came to
+	lacking   map[eventKey]bool  // those that may have been deleted
 }
 
 // indexEvents looks at the events by themselves.
 func (c *checker) indexEvents() {
-	c.events = events{at: map[eventKey]int32{}, byAccount: map[string][]int32{}, explained: make([]bool, len(c.evidence.Events)), lacking: map[eventKey]bool{}}
-	latest := map[string]int64{}
+	c.events = events{byAccount: map[string][]int32{}, explained: make([]bool, len(c.evidence.Events)), lacking: map[eventKey]bool{}}
 	old := c.oldEvents()
 	for i := range c.evidence.Events {
 		e := &c.evidence.Events[i]
-		if !e.HasVersion {
-			if old.has(e.Event) || c.mayBeOld(e) {
-				c.report.Old++
-			} else {
-				c.report.violate(Versioned, about{place: e.Place}, "the header account-version is missing or no number")
-			}
-			continue
-		}
-		key := eventKey{e.Event.IBAN, e.Event.Version}
-		first, again := c.events.at[key]
 		switch {
-		case !again:
-			c.events.at[key] = int32(i)
-			c.events.byAccount[key.iban] = append(c.events.byAccount[key.iban], int32(i))
-			if key.version < latest[key.iban] {
-				c.report.OutOfOrder++
-			}
-			latest[key.iban] = max(latest[key.iban], key.version)
-		case c.evidence.Events[first].Event != e.Event:
-			c.report.violate(Chained, about{iban: key.iban, version: key.version}, "version %d is at %s and, with other content, at %s", key.version, c.evidence.Events[first].Place, e.Place)
+		case e.HasVersion:
+			c.events.byAccount[e.Event.IBAN] = append(c.events.byAccount[e.Event.IBAN], int32(i))
+		case old.has(e.Event) || c.mayBeOld(e):
+			c.report.Old++
 		default:
-			c.repeat(1, about{iban: key.iban, version: key.version}, "an event")
+			c.report.violate(Versioned, about{place: e.Place}, "the header account-version is missing or no number")
 		}
 	}
-	c.report.Events = len(c.events.at)
+	for _, iban := range slices.Sorted(maps.Keys(c.events.byAccount)) {
+		c.events.byAccount[iban] = c.inOrder(iban, c.events.byAccount[iban])
+		c.report.Events += len(c.events.byAccount[iban])
+	}
 	for iban, indexes := range c.events.byAccount {
 		if _, ok := c.accounts[iban]; ok || c.openedLater(iban) {
 			continue
@@ -59,6 +46,51 @@ func (c *checker) indexEvents() {
 		e := &c.evidence.Events[indexes[0]]
 		c.report.violate(Chained, about{iban: iban, version: e.Event.Version}, "it has events, the first at %s, and is no account", e.Place)
 	}
+}
+
+// inOrder brings an account's events, which are in the order of arrival, into the order of their versions, and leaves out what came again.
+func (c *checker) inOrder(iban string, indexes []int32) []int32 {
+	version := func(i int32) int64 { return c.evidence.Events[i].Event.Version }
+	arrived := slices.Clone(indexes)
+	slices.SortStableFunc(indexes, func(a, b int32) int { return cmp.Compare(version(a), version(b)) })
+	different := indexes[:0]
+	again := map[int32]bool{}
+	for _, i := range indexes {
+		if len(different) == 0 || version(different[len(different)-1]) != version(i) {
+			different = append(different, i)
+			continue
+		}
+		again[i] = true
+		first, e := &c.evidence.Events[different[len(different)-1]], &c.evidence.Events[i]
+		if first.Event != e.Event {
+			c.report.violate(Chained, about{iban: iban, version: version(i)}, "version %d is at %s and, with other content, at %s", version(i), first.Place, e.Place)
+		} else {
+			c.repeat(1, about{iban: iban, version: version(i)}, "an event")
+		}
+	}
+	latest := int64(0)
+	for _, i := range arrived {
+		if again[i] {
+			continue
+		}
+		if version(i) < latest {
+			c.report.OutOfOrder++
+		}
+		latest = max(latest, version(i))
+	}
+	return different
+}
+
+// find is the event that brought an account to a version.
+func (c *checker) find(key eventKey) (index int32, ok bool) {
+	indexes := c.events.byAccount[key.iban]
+	at, ok := slices.BinarySearchFunc(indexes, key.version, func(i int32, version int64) int {
+		return cmp.Compare(c.evidence.Events[i].Event.Version, version)
+	})
+	if !ok {
+		return 0, false
+	}
+	return indexes[at], true
 }
 
 // mayBeOld tells whether an event without version may be that of a predecessor's command whose record is deleted.
@@ -73,7 +105,7 @@ func (c *checker) openedLater(iban string) bool {
 		return false
 	}
 	for i := range c.evidence.Answers { // of a bank at work, and few accounts of it
-		if a := &c.evidence.Answers[i]; a.IBAN == iban {
+		if a := &c.evidence.Answers[i]; a.Opened != nil && a.Opened.IBAN == iban {
 			h := c.histories[a.Command]
 			return h != nil && h.outcome == nil && !c.due(h)
 		}
@@ -104,11 +136,7 @@ func (c *checker) checkChains() {
 	under := c.under()
 	for i := range c.evidence.Accounts {
 		account := &c.evidence.Accounts[i]
-		indexes := c.events.byAccount[account.IBAN]
-		slices.SortFunc(indexes, func(a, b int32) int {
-			return cmp.Compare(c.evidence.Events[a].Event.Version, c.evidence.Events[b].Event.Version)
-		})
-		c.checkChain(account, indexes, under[account.IBAN])
+		c.checkChain(account, c.events.byAccount[account.IBAN], under[account.IBAN])
 	}
 	for iban, indexes := range c.events.byAccount {
 		if account := c.accounts[iban]; account != nil {
@@ -181,7 +209,7 @@ func (c *checker) explain(expected []bank.BalanceChanged, o *Outcome, sent *Deli
 	for _, event := range expected {
 		key := eventKey{event.IBAN, event.Version}
 		subject := about{key: o.Command, iban: event.IBAN, version: event.Version}
-		i, ok := c.events.at[key]
+		i, ok := c.find(key)
 		switch {
 		case !ok && c.eventMayLack(sent):
 			c.events.lacking[key] = true

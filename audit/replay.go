@@ -96,9 +96,10 @@ func (c *checker) flow(amount int64, result bank.TransferOutcome) {
 // openings is every account that no replayed creation opens, as it was when the handler took over.
 func (c *checker) openings() bank.Accounts {
 	created := map[string]bool{}
-	for _, outcome := range c.evidence.Outcomes {
-		if outcome.Seq > 0 && outcome.IBAN != "" {
-			created[outcome.IBAN] = true
+	for i := range c.evidence.Outcomes {
+		outcome := &c.evidence.Outcomes[i]
+		if outcome.Seq > 0 && outcome.Opened != nil {
+			created[outcome.Opened.IBAN] = true
 		}
 	}
 	accounts := bank.Accounts{}
@@ -117,12 +118,13 @@ func (c *checker) replayCreation(accounts bank.Accounts, sent *Delivery, outcome
 	if outcome.Reason != "" {
 		return // no free IBAN was drawn: chance, which is not replayed
 	}
-	command := &bank.ConfirmAccountCreation{ID: outcome.Command.ID, Type: outcome.Type}
+	opened := outcome.Opened.value()
+	command := &bank.ConfirmAccountCreation{ID: outcome.Command.ID, Type: opened.Type}
 	if sent != nil {
 		command = sent.Creation
 	}
-	if result := accounts.Create(command, []string{outcome.IBAN}, outcome.Token); result.Reason != "" {
-		c.report.violate(ReplayAgrees, about{key: outcome.Command}, "it opened %s, which was an account already", outcome.IBAN)
+	if result := accounts.Create(command, []string{opened.IBAN}, opened.Token); result.Reason != "" {
+		c.report.violate(ReplayAgrees, about{key: outcome.Command}, "it opened %s, which was an account already", opened.IBAN)
 	}
 }
 

@@ -60,10 +60,10 @@ func (s *story) open() string {
 	s.accounts.Create(command, []string{iban}, token)
 	s.opened = append(s.opened, iban)
 	key := Key{Creation, command.ID}
-	s.answer(s.topics.AccountCreationFeedback, Answer{Command: key, IBAN: iban, Token: token, Type: bank.Manual})
+	s.answer(s.topics.AccountCreationFeedback, Answer{Command: key, Opened: &Opened{iban, token, bank.Manual}})
 	s.seq++
 	s.evidence.Outcomes = append(s.evidence.Outcomes, Outcome{
-		Command: key, Seq: s.seq, IBAN: iban, Token: token, Type: bank.Manual, Origin: s.lastSent(),
+		Command: key, Seq: s.seq, Opened: &Opened{iban, token, bank.Manual}, Origin: s.lastSent(),
 	})
 	return iban
 }

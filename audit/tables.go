@@ -115,14 +115,14 @@ func (t *tables) readOutcomes(ctx context.Context, tx *sql.Tx, names store.Table
 
 func (t *tables) outcome(rows *sql.Rows) (o Outcome, err error) {
 	var isCreation bool
-	var id, kind, topicID string
+	var id, iban, token, kind, topicID string
 	var fromBalance, fromVersion, toBalance, toVersion, fingerprint sql.NullInt64
 	var from, to sql.NullString
-	if err := rows.Scan(&isCreation, &id, &o.Seq, &o.Reason, &o.IBAN, &o.Token, &kind, &fromBalance, &fromVersion, &toBalance, &toVersion,
+	if err := rows.Scan(&isCreation, &id, &o.Seq, &o.Reason, &iban, &token, &kind, &fromBalance, &fromVersion, &toBalance, &toVersion,
 		&from, &to, &o.Text, &o.Amount, &fingerprint, &o.Origin.Topic, &topicID, &o.Origin.Partition, &o.Origin.Offset); err != nil {
 		return o, err
 	}
-	for _, text := range []*string{&o.Reason, &o.IBAN, &o.Token, &from.String, &to.String, &o.Text, &kind, &o.Origin.Topic} {
+	for _, text := range []*string{&o.Reason, &from.String, &to.String, &o.Text, &o.Origin.Topic} {
 		*text = t.same.of(*text)
 	}
 	o.From = bank.Side{Known: fromVersion.Valid, Balance: fromBalance.Int64, Version: fromVersion.Int64}
@@ -138,7 +138,10 @@ func (t *tables) outcome(rows *sql.Rows) (o Outcome, err error) {
 		}
 		t.e.Scope.Former[o.Origin.Topic] = true
 	}
-	o.Command.Kind, o.Type = Transfer, bank.AccountType(kind)
+	o.Command.Kind = Transfer
+	if iban != "" {
+		o.Opened = t.same.opened(iban, token, bank.AccountType(kind))
+	}
 	if isCreation {
 		o.Command.Kind = Creation
 	}
@@ -151,6 +154,11 @@ const noTopicID = "00000000-0000-0000-0000-000000000000"
 
 // sameText keeps one copy of texts that come often: IBANs, tokens, reasons.
 type sameText map[string]string
+
+// opened is what a creation made.
+func (s sameText) opened(iban, token string, kind bank.AccountType) *Opened {
+	return &Opened{IBAN: s.of(iban), Token: s.of(token), Type: bank.AccountType(s.of(string(kind)))}
+}
 
 // mostKept bounds how many different texts are looked for; descriptions may all differ.
 const mostKept = 1 << 20

@@ -79,7 +79,7 @@ func TestTablesAreReadInEitherLayoutWithWhatAPredecessorLeft(t *testing.T) {
 				if o.Command.Kind == Transfer && o.HasContent != (o.Reason == "") || o.HasContent && (o.Amount != 10 || o.Debtor != bank.Cash || o.Creditor != bank.CompanyIBAN || !o.HasFingerprint) {
 					t.Errorf("%s: %+v", l.Name, o)
 				}
-				o = Outcome{Command: o.Command, Seq: o.Seq, Reason: o.Reason, IBAN: o.IBAN, Token: o.Token, From: o.From, To: o.To}
+				o = Outcome{Command: o.Command, Seq: o.Seq, Reason: o.Reason, Opened: o.Opened, From: o.From, To: o.To}
 				if o != want[i] {
 					t.Errorf("%s: got %+v, want %+v", l.Name, o, want[i])
 				}

@@ -318,13 +318,13 @@ func (r *reader) takeOutput(place Place, record *kgo.Record, message any) bool {
 	e := r.evidence
 	answer := func(topic string, a Answer) bool {
 		a.Place, a.Time = place, TimeOf(record.Timestamp)
-		a.Reason, a.IBAN, a.Token = r.same.of(a.Reason), r.same.of(a.IBAN), r.same.of(a.Token)
+		a.Reason = r.same.of(a.Reason)
 		e.Answers = append(e.Answers, a)
 		return record.Topic == topic
 	}
 	switch m := message.(type) {
 	case *bank.AccountCreationConfirmed:
-		return answer(r.topics.AccountCreationFeedback, Answer{Command: Key{Creation, m.ID}, IBAN: m.IBAN, Token: m.Token, Type: m.Type})
+		return answer(r.topics.AccountCreationFeedback, Answer{Command: Key{Creation, m.ID}, Opened: r.same.opened(m.IBAN, m.Token, m.Type)})
 	case *bank.AccountCreationFailed:
 		return answer(r.topics.AccountCreationFeedback, Answer{Command: Key{Creation, m.ID}, Reason: m.Reason})
 	case *bank.MoneyTransferConfirmed:

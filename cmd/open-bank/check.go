@@ -63,7 +63,7 @@ func (c *checkCommand) Run(s *session) (err error) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, c.Timeout, fmt.Errorf("the check took longer than %s (--timeout)", c.Timeout))
 	defer cancel()
 	// The evidence is all of the memory, and lives as long as the check: room for as much garbage would double it for nothing.
-	defer debug.SetGCPercent(debug.SetGCPercent(20))
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	report, err := c.audit(ctx, s)
 	switch {
 	case err != nil && s.ctx.Err() != nil:
