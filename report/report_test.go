@@ -173,8 +173,11 @@ func inside(t *testing.T, name, viewBox, drawn string) {
 
 func TestPNGs(t *testing.T) {
 	t.Parallel()
-	charts := Charts(synthetic())
+	charts := Charts(synthetic()[1:3])
 	for i := range charts {
+		if charts[i].ID != "latency-p99" && charts[i].ID != "throughput" { // lines with references, and bars
+			continue
+		}
 		var b bytes.Buffer
 		if err := charts[i].PNG(&b); err != nil {
 			t.Fatal(err)
@@ -184,7 +187,7 @@ func TestPNGs(t *testing.T) {
 			t.Fatal(err)
 		}
 		colours := map[string]bool{}
-		for y := 0; y < img.Bounds().Dy(); y += 3 {
+		for y := 0; y < img.Bounds().Dy(); y += 7 {
 			for x := 0; x < img.Bounds().Dx(); x += 3 {
 				r, g, b, _ := img.At(x, y).RGBA()
 				colours[fmt.Sprint(r>>12, g>>12, b>>12)] = true

@@ -3,19 +3,21 @@ package report
 import (
 	"math"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"openbank/result"
 )
 
 // synthetic are runs of all scenarios, as the benchmark would leave them: shapes and sizes are those of real runs, the figures are made up.
-func synthetic() []Input {
+// They are made once, for all tests to read.
+var synthetic = sync.OnceValue(func() []Input {
 	r := newRand()
 	return []Input{
 		{"2026-11-25-latency", latencyRun(r)}, {"2026-11-25-ramp", rampRun(r)}, {"2026-11-25-drain", drainRun(r)},
 		{"2026-11-25-grow", growRun(r)}, {"2026-11-25-hot", hotRun(r)}, {"2026-11-25-handlers", handlersRun(r)}, {"2026-11-25-soak", soakRun(r)},
 	}
-}
+})
 
 func newRun(scenario string, configuration map[string]string, subjects ...result.Subject) *result.Run {
 	at := time.Date(2026, 11, 25, 18, 0, 0, 0, time.UTC)
@@ -71,7 +73,7 @@ func latencyRun(r *rand.Rand) *result.Run {
 		for range 3 {
 			for _, load := range []float64{100, 500, 1000, 5000} {
 				l := result.NewLatency()
-				fill(r, l, int(load)*10, of.median+time.Duration(load)*time.Microsecond)
+				fill(r, l, int(load)*2, of.median+time.Duration(load)*time.Microsecond)
 				s.Rounds = append(s.Rounds, result.Round{Load: load, Duration: 10 * time.Second, Commands: int64(load) * 10, Answered: int64(load) * 10, Rate: load, Latency: l,
 					Usage: append(use(r, result.Own, 10, load*30e-6, 20<<20), use(r, "postgres", 10, load*40e-6, 90<<20)...)})
 			}
@@ -99,7 +101,7 @@ func rampRun(r *rand.Rand) *result.Run {
 			round.TimedOut++
 		}
 		round.Commands, round.Answered = int64(len(round.Samples)), int64(len(round.Samples))-5
-		round.Usage = use(r, result.Own, int(at.Seconds()), 0.02, 19<<20)
+		round.Usage = use(r, result.Own, int(at.Seconds())/2, 0.02, 19<<20)
 		s.Rounds = append(s.Rounds, round)
 	}
 	return newRun("ramp", map[string]string{"step": "50", "per-step": "60"}, s)
@@ -170,13 +172,13 @@ func handlersRun(r *rand.Rand) *result.Run {
 
 func soakRun(r *rand.Rand) *result.Run {
 	s := handler("exactly-once")
-	round := result.Round{Load: 1000, Duration: time.Hour, Commands: 3_600_000, Answered: 3_600_000, Rate: 1000, Latency: result.NewLatency()}
-	fill(r, round.Latency, 50_000, 8*time.Millisecond)
-	for i := range 3600 {
+	round := result.Round{Load: 1000, Duration: 10 * time.Minute, Commands: 600_000, Answered: 600_000, Rate: 1000, Latency: result.NewLatency()}
+	fill(r, round.Latency, 10_000, 8*time.Millisecond)
+	for i := range 600 {
 		p50 := time.Duration((7 + 2*r.Float64()) * 1e6)
 		round.Seconds = append(round.Seconds, result.Second{Second: i, Answered: 1000, P50: p50, P99: p50 * 3, Max: p50 * time.Duration(4+r.IntN(9))})
 	}
-	round.Usage = append(use(r, result.Own, 3600, 0.04, 23<<20), use(r, "postgres", 3600, 0.09, 260<<20)...)
+	round.Usage = append(use(r, result.Own, 600, 0.04, 23<<20), use(r, "postgres", 600, 0.09, 260<<20)...)
 	s.Rounds = []result.Round{round}
-	return newRun("soak", map[string]string{"rate": "1000", "duration": "1h"}, s)
+	return newRun("soak", map[string]string{"rate": "1000", "duration": "10m"}, s)
 }
