@@ -56,7 +56,7 @@ type Bar struct {
 }
 
 // wear gives every line and bar the style that its name has in all pictures. A name with a suffix (a load, a percentile) that has
-// none of its own gets the next free one.
+// none of its own, and a second line of the same name, gets the next free one.
 func (c *Chart) wear(inks map[string]int) {
 	taken := map[int]bool{}
 	reference := 0
@@ -67,8 +67,8 @@ func (c *Chart) wear(inks map[string]int) {
 			reference++
 			continue
 		}
-		ink, known := inks[s.Name]
-		for !known && taken[ink] {
+		ink := inks[s.Name]
+		for taken[ink] {
 			ink++
 		}
 		taken[ink] = true

@@ -151,6 +151,9 @@ func (g *gathered) percentiles() []Chart {
 			if load > 0 {
 				name += " at " + result.Number(load) + "/s"
 			}
+			if slices.ContainsFunc(curves, func(c curveOf) bool { return c.name == name }) {
+				name += ", " + m.run.Scenario
+			}
 			curves = append(curves, curveOf{name, load, loads[load]})
 		}
 	}

@@ -42,12 +42,18 @@ var referenceLooks = []look{
 	{"#767676", "#9a9a9a", []float64{10, 3, 2, 3}, none},
 }
 
+// lookOf has dashes and markers in turn, and colours too, which move on by one after each turn.
 func lookOf(ink int, reference bool) look {
 	if reference {
 		return referenceLooks[ink%len(referenceLooks)]
 	}
-	return measuredLooks[ink%len(measuredLooks)]
+	l, coloured := measuredLooks[ink%len(measuredLooks)], measuredLooks[colour(ink)]
+	l.light, l.dark = coloured.light, coloured.dark
+	return l
 }
+
+// colour is which of the colours a line has.
+func colour(ink int) int { return (ink + ink/len(measuredLooks)) % len(measuredLooks) }
 
 // The other colours of a picture.
 type shade struct{ ground, text, muted, grid string }

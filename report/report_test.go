@@ -249,6 +249,21 @@ func TestNoTwoLinesLookAlikeWithoutColour(t *testing.T) {
 	}
 }
 
+func TestEveryLineOfAPictureIsToldApart(t *testing.T) {
+	t.Parallel()
+	charts := Charts(synthetic())
+	for i := range charts {
+		names, looks := map[string]bool{}, map[string]bool{}
+		for _, s := range charts[i].Series {
+			worn := fmt.Sprintf("%+v", lookOf(s.ink, s.Reference))
+			if names[s.Name] || looks[worn] {
+				t.Errorf("%s has two lines that are called %s or look like it", charts[i].ID, s.Name)
+			}
+			names[s.Name], looks[worn] = true, true
+		}
+	}
+}
+
 func TestTheTableBesideAPictureHasItsNumbers(t *testing.T) {
 	t.Parallel()
 	c := Chart{X: Axis{Label: "load"}, Y: Axis{Label: "ms"}, Series: []Series{

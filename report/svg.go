@@ -48,7 +48,7 @@ func (p pen) class() string {
 	case p.reference:
 		return fmt.Sprintf("r%d", p.ink%len(referenceLooks))
 	default:
-		return fmt.Sprintf("s%d", p.ink%len(measuredLooks))
+		return fmt.Sprintf("s%d", colour(p.ink))
 	}
 }
 
@@ -77,14 +77,14 @@ func (s *svg) line(points []spot, p pen) {
 }
 
 func (s *svg) box(x, y, width, height float64, p pen) {
-	fmt.Fprintf(s, "<rect class=\"f%d\" x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\"/>\n", p.ink%len(measuredLooks), units(x), units(y), units(width), units(height))
+	fmt.Fprintf(s, "<rect class=\"f%d\" x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\"/>\n", colour(p.ink), units(x), units(y), units(width), units(height))
 }
 
 func (s *svg) mark(at spot, m marker, p pen) {
 	if m == none {
 		return
 	}
-	class := fmt.Sprintf("f%d", p.ink%len(measuredLooks))
+	class := fmt.Sprintf("f%d", colour(p.ink))
 	if p.reference {
 		class = fmt.Sprintf("g%d", p.ink%len(referenceLooks))
 	}

@@ -15,7 +15,12 @@ func (g *gathered) usageByLoad() []Chart {
 		Note: "Of the handler's own process, as medians of the rounds. The published figures are percentages of 9 CPUs, converted."}
 	memory := Chart{ID: "memory-by-load", Title: "Memory of the handler by load", X: cpu.X, Y: Axis{Label: "MiB", Log: true},
 		Note: "The resident set of the handler's own process, the most that was seen."}
+	both := len(g.of("ramp")) > 0 && len(g.of("latency")) > 0
 	for _, m := range g.of("ramp", "latency") {
+		name := m.name
+		if both {
+			name += ", " + m.run.Scenario
+		}
 		cores, peaks := map[float64][]float64{}, map[float64][]float64{}
 		for i := range m.of.Rounds {
 			for _, u := range usedByLoad(m.run.Scenario, &m.of.Rounds[i]) {
@@ -25,8 +30,8 @@ func (g *gathered) usageByLoad() []Chart {
 				peaks[u.load] = append(peaks[u.load], u.peak)
 			}
 		}
-		cpu.ofLoads(m.name, cores, middle)
-		memory.ofLoads(m.name, peaks, slices.Max[[]float64])
+		cpu.ofLoads(name, cores, middle)
+		memory.ofLoads(name, peaks, slices.Max[[]float64])
 	}
 	var charts []Chart
 	for _, c := range []struct {
