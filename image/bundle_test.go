@@ -69,7 +69,7 @@ func (b *bundle) startServers(config realkafka.Config) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := b.cluster.Stop(); err != nil {
+		if err := b.cluster.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -77,7 +77,7 @@ func (b *bundle) startServers(config realkafka.Config) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := b.schemas.Stop(); err != nil {
+		if err := b.schemas.Close(); err != nil {
 			t.Error(err)
 		}
 	})

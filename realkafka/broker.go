@@ -16,11 +16,12 @@ import (
 // broker is one broker of a cluster.
 type broker struct {
 	server
-	port int
+	port int // its own
+	told int // what clients are told
 }
 
 // settings that all versions share.
-func (c *Cluster) settings(id, port int) map[string]string {
+func (c *Cluster) settings(id int) map[string]string {
 	replicas, inSync := "1", "1"
 	if c.config.Brokers == 3 {
 		replicas, inSync = "3", "2"
@@ -38,7 +39,6 @@ func (c *Cluster) settings(id, port int) map[string]string {
 		"transaction.state.log.num.partitions": "8",
 		"group.initial.rebalance.delay.ms":     "0",
 		"auto.create.topics.enable":            "false",
-		"advertised.listeners":                 fmt.Sprintf("SSL://%s:%d", Host, port),
 		"ssl.keystore.type":                    "PKCS12",
 		"ssl.keystore.location":                files.KeyStore,
 		"ssl.keystore.password":                files.Password,
@@ -56,13 +56,21 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	if c.config.Version == Old {
 		return c.prepareOld(ctx)
 	}
-	ports, err := freePorts(2 * c.config.Brokers)
+	ports, err := freePorts(3 * c.config.Brokers)
 	if err != nil {
 		return err
 	}
+	ports, controllers, internal := ports[:c.config.Brokers], ports[c.config.Brokers:2*c.config.Brokers], ports[2*c.config.Brokers:]
+	if len(c.config.Ports) > 0 {
+		ports = c.config.Ports
+	}
+	told := ports
+	if len(c.config.Advertised) > 0 {
+		told = c.config.Advertised
+	}
 	voters := make([]string, c.config.Brokers)
 	for i := range voters {
-		voters[i] = fmt.Sprintf("%d@%s:%d", i+1, Host, ports[c.config.Brokers+i])
+		voters[i] = fmt.Sprintf("%d@%s:%d", i+1, Host, controllers[i])
 	}
 	id := make([]byte, 16)
 	if _, err := rand.Read(id); err != nil {
@@ -70,15 +78,16 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	}
 	cluster := base64.RawURLEncoding.EncodeToString(id)
 	for i := range c.config.Brokers {
-		settings := c.settings(i+1, ports[i])
+		settings := c.settings(i + 1)
 		maps.Copy(settings, map[string]string{
 			"node.id":                        strconv.Itoa(i + 1),
 			"process.roles":                  "broker,controller",
 			"controller.quorum.voters":       strings.Join(voters, ","),
 			"controller.listener.names":      "CONTROLLER",
-			"listeners":                      fmt.Sprintf("SSL://%s:%d,CONTROLLER://%s:%d", Host, ports[i], Host, ports[c.config.Brokers+i]),
-			"inter.broker.listener.name":     "SSL",
-			"listener.security.protocol.map": "SSL:SSL,CONTROLLER:SSL",
+			"listeners":                      fmt.Sprintf("SSL://%[1]s:%[2]d,INTERNAL://%[1]s:%[3]d,CONTROLLER://%[1]s:%[4]d", Host, ports[i], internal[i], controllers[i]),
+			"advertised.listeners":           fmt.Sprintf("SSL://%[1]s:%[2]d,INTERNAL://%[1]s:%[3]d", Host, told[i], internal[i]),
+			"inter.broker.listener.name":     "INTERNAL",
+			"listener.security.protocol.map": "SSL:SSL,INTERNAL:SSL,CONTROLLER:SSL",
 			// Share groups are not used, but their topic's defaults are for three brokers.
 			"share.coordinator.state.topic.replication.factor": settings["offsets.topic.replication.factor"],
 			"share.coordinator.state.topic.min.isr":            settings["min.insync.replicas"],
@@ -90,11 +99,12 @@ func (c *Cluster) prepare(ctx context.Context) error {
 			settings["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 			settings["super.users"] = "User:CN=" + Host + ";User:CN=" + Admin
 		}
-		path, err := c.addBroker(i+1, ports[i], settings)
+		path, err := c.addBroker(i+1, ports[i], told[i], settings)
 		if err != nil {
 			return err
 		}
-		if err := c.java.run(ctx, c.jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", path); err != nil {
+		// A word by itself that begins with a dash, as one id in 64 does, would be taken for a flag.
+		if err := c.java.run(ctx, c.jars, "kafka.tools.StorageTool", "format", "--cluster-id="+cluster, "-c", path); err != nil {
 			return fmt.Errorf("formatting broker %d: %w", i+1, err)
 		}
 	}
@@ -126,15 +136,17 @@ func (c *Cluster) prepareOld(ctx context.Context) error {
 	}
 	c.zookeeper = zookeeper.process
 	for i := range c.config.Brokers {
-		settings := c.settings(i+1, ports[i])
+		settings := c.settings(i + 1)
+		address := fmt.Sprintf("SSL://%s:%d", Host, ports[i])
 		maps.Copy(settings, map[string]string{
 			"broker.id":                       strconv.Itoa(i + 1),
-			"listeners":                       fmt.Sprintf("SSL://%s:%d", Host, ports[i]),
+			"listeners":                       address,
+			"advertised.listeners":            address,
 			"security.inter.broker.protocol":  "SSL",
 			"zookeeper.connect":               "127.0.0.1:" + strconv.Itoa(zookeeperPort),
 			"zookeeper.connection.timeout.ms": "60000", // ZooKeeper may still be starting
 		})
-		if _, err := c.addBroker(i+1, ports[i], settings); err != nil {
+		if _, err := c.addBroker(i+1, ports[i], ports[i], settings); err != nil {
 			return err
 		}
 	}
@@ -142,14 +154,17 @@ func (c *Cluster) prepareOld(ctx context.Context) error {
 }
 
 // addBroker writes the settings of a broker and returns where.
-func (c *Cluster) addBroker(id, port int, settings map[string]string) (string, error) {
+func (c *Cluster) addBroker(id, port, told int, settings map[string]string) (string, error) {
 	name := "broker-" + strconv.Itoa(id)
 	path, err := c.writeSettings(name, settings)
 	if err != nil {
 		return "", err
 	}
-	b := &broker{server: server{java: c.java, name: name, log: filepath.Join(c.dir, name+".log")}, port: port}
+	b := &broker{server: server{java: c.java, name: name, log: filepath.Join(c.dir, name+".log")}, port: port, told: told}
 	b.args = []string{"-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-cp", filepath.Join(c.jars, "*"), "kafka.Kafka", path}
+	if c.config.Brief {
+		b.args = append([]string{quickStart}, b.args...)
+	}
 	c.brokers = append(c.brokers, b)
 	return path, nil
 }

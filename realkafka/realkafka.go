@@ -2,7 +2,8 @@
 // 2019 with its ZooKeeper, and a schema registry that really checks compatibility. It is for tests.
 //
 //	Maven ── artefacts ──▶ cache ──▶ java ── Cluster   1 or 3 brokers on localhost, mutual TLS, brokers known by CN alone if wanted
-//	        (SHA-256)                     └─ Registry  Apicurio with Confluent's API
+//	        (SHA-256)                     ├─ Registry  Apicurio with Confluent's API
+//	                                      └─ Bank      both, and a Postgres
 //
 // It needs Java 17 or newer and, the first time, Maven, which keeps to the mirrors in its own settings. Servers are children
 // of this process and end with it; each takes 250 to 400 MB. Whatever is missing is an error that says how to get it.
@@ -24,6 +25,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"openbank/certs"
 	"openbank/embedded"
@@ -65,7 +67,14 @@ type Config struct {
 	// Authorize refuses whatever no access control list allows, to all but Admin and the brokers themselves. Admin must be one
 	// of Clients. Current alone knows it here.
 	Authorize bool
-	// Dir gets data, logs and certificates. Default: a temporary directory that goes at Stop.
+	// Brief is for brokers that live for a minute: they start in half the time and do less in a second.
+	Brief bool
+	// Ports on Host, one for each broker of the current version. Default: free ones.
+	Ports []int
+	// Advertised are the ports on Host that clients are told, for proxies that stand before the brokers, one for each; they
+	// reach each other past them. Default: their own.
+	Advertised []int
+	// Dir gets data, logs and certificates. Default: a temporary directory that goes at Close.
 	Dir string
 }
 
@@ -80,8 +89,8 @@ type Cluster struct {
 	zookeeper *process.Process
 	brokers   []*broker
 
-	stop sync.Once
-	err  error
+	close sync.Once
+	err   error
 }
 
 // Start fetches what is not in the cache yet, starts the brokers and returns when all of them are there. ctx bounds the
@@ -96,12 +105,17 @@ func Start(ctx context.Context, config Config) (_ *Cluster, err error) {
 	if config.Brokers != 1 && config.Brokers != 3 {
 		return nil, fmt.Errorf("starting Kafka: %d brokers: choose 1 or 3", config.Brokers)
 	}
+	for _, ports := range [][]int{config.Ports, config.Advertised} {
+		if len(ports) > 0 && (len(ports) != config.Brokers || config.Version == Old) {
+			return nil, fmt.Errorf("starting Kafka %s: the ports %v for %d brokers: give each of them one, and those of 2019 none", config.Version, ports, config.Brokers)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
 	c := &Cluster{config: config, dir: config.Dir}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("starting Kafka %s: %w", config.Version, err), c.Stop())
+			err = errors.Join(fmt.Errorf("starting Kafka %s: %w", config.Version, err), c.Close())
 		}
 	}()
 	if c.java, err = findJava(); err != nil {
@@ -130,11 +144,11 @@ func Start(ctx context.Context, config Config) (_ *Cluster, err error) {
 	return c, c.awaitBrokers(ctx)
 }
 
-// Addresses are the brokers', host:port.
+// Addresses are the brokers' as clients are told them, host:port.
 func (c *Cluster) Addresses() []string {
 	addresses := make([]string, len(c.brokers))
 	for i, b := range c.brokers {
-		addresses[i] = Host + ":" + strconv.Itoa(b.port)
+		addresses[i] = Host + ":" + strconv.Itoa(b.told)
 	}
 	return addresses
 }
@@ -181,25 +195,52 @@ func (c *Cluster) Restart(ctx context.Context, i int) error {
 	return c.awaitBrokers(ctx)
 }
 
-// Stop stops all servers, in order when that takes no more than 20 seconds, and removes a temporary directory. Further calls
-// return what the first one did.
-func (c *Cluster) Stop() error {
-	c.stop.Do(func() {
+// Stop kills all brokers, which is all that others can notice of an end.
+func (c *Cluster) Stop(context.Context) error {
+	for i := range c.brokers {
+		c.Kill(i)
+	}
+	return nil
+}
+
+// Start starts the brokers again after Stop, on the ports and with the data that they had, and returns when all are there.
+func (c *Cluster) Start(ctx context.Context) error {
+	starts, ctx := errgroup.WithContext(ctx) // a broker is not there before a majority is
+	for i := range c.brokers {
+		starts.Go(func() error { return c.Restart(ctx, i) })
+	}
+	return starts.Wait()
+}
+
+// Close stops all servers and removes a temporary directory; in a directory that stays they stop in order, when that takes no more
+// than 20 seconds. Further calls return what the first one did.
+func (c *Cluster) Close() error {
+	c.close.Do(func() {
 		var running []*process.Process
 		for _, b := range c.brokers {
 			if b.process != nil {
 				running = append(running, b.process)
 			}
 		}
-		stopAll(running)
+		stop := killAll // nobody misses what they have
+		if c.config.Dir != "" {
+			stop = stopAll
+		}
+		stop(running)
 		if c.zookeeper != nil {
-			stopAll([]*process.Process{c.zookeeper})
+			stop([]*process.Process{c.zookeeper})
 		}
 		if c.config.Dir == "" && c.dir != "" {
 			c.err = os.RemoveAll(c.dir)
 		}
 	})
 	return c.err
+}
+
+func killAll(running []*process.Process) {
+	for _, p := range running {
+		p.Kill()
+	}
 }
 
 func stopAll(running []*process.Process) {
@@ -219,9 +260,9 @@ func stopAll(running []*process.Process) {
 
 // awaitBrokers waits until all brokers say that all of them are there.
 func (c *Cluster) awaitBrokers(ctx context.Context) error {
-	for i, address := range c.Addresses() {
-		err := c.brokers[i].await(ctx, func() error {
-			client, err := c.Client(kgo.SeedBrokers(address), kgo.RequestRetries(0))
+	for i, b := range c.brokers {
+		err := b.await(ctx, func() error {
+			client, err := c.Client(kgo.SeedBrokers(Host+":"+strconv.Itoa(b.port)), kgo.RequestRetries(0))
 			if err != nil {
 				return err
 			}

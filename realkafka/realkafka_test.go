@@ -68,7 +68,7 @@ func TestTheRegistryAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := registry.Stop(); err != nil {
+	if err := registry.Close(); err != nil {
 		t.Error(err)
 	}
 }
@@ -77,12 +77,13 @@ const topic = "confirm_money_transfer"
 
 func start(t *testing.T, config Config) *Cluster {
 	t.Helper()
+	config.Brief = true
 	cluster, err := Start(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
+		if err := cluster.Close(); err != nil {
 			t.Error(err)
 		}
 	})

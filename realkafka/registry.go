@@ -5,20 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
-
-	"openbank/process"
 )
 
 // Registry is a running Apicurio with Confluent's API, over plain HTTP, its schemas in memory.
 type Registry struct {
 	server
-	url string
-	dir string
+	gate *gate
+	dir  string
 }
+
+const registryPath = "/apis/ccompat/v7"
 
 // StartRegistry fetches what is not in the cache yet, starts a registry and returns when it answers. ctx bounds the start
 // alone.
@@ -28,7 +29,7 @@ func StartRegistry(ctx context.Context) (_ *Registry, err error) {
 	r := &Registry{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("starting the registry: %w", err), r.Stop())
+			err = errors.Join(fmt.Errorf("starting the registry: %w", err), r.Close())
 		}
 	}()
 	if r.java, err = findJava(); err != nil {
@@ -46,33 +47,49 @@ func StartRegistry(ctx context.Context) (_ *Registry, err error) {
 		return nil, err
 	}
 	r.name, r.log = "the registry", filepath.Join(r.dir, "registry.log")
-	r.url = fmt.Sprintf("http://%s:%d/apis/ccompat/v7", Host, ports[0])
+	address := net.JoinHostPort(Host, strconv.Itoa(ports[0]))
+	if r.gate, err = newGate(address); err != nil {
+		return nil, err
+	}
 	r.args = []string{
-		"-Xmx256m", "-XX:+UseSerialGC", "-Dquarkus.http.host=" + Host, "-Dquarkus.http.port=" + strconv.Itoa(ports[0]),
+		"-Xmx256m", "-XX:+UseSerialGC", quickStart, "-Dquarkus.http.host=" + Host, "-Dquarkus.http.port=" + strconv.Itoa(ports[0]),
 		"-Dregistry.rest.artifact.deletion.enabled=true",
 		"-jar", filepath.Join(home, apicurioJar),
 	}
 	if err := r.start(ctx); err != nil {
 		return nil, err
 	}
-	return r, r.await(ctx, func() error { return answers(ctx, r.url+"/subjects") })
+	if err := r.await(ctx, func() error { return answers(ctx, "http://"+address+registryPath+"/subjects") }); err != nil {
+		return nil, err
+	}
+	return r, r.Start(ctx)
 }
 
 // URL is what SCHEMA_REGISTRY_URL has to be. It has a path.
-func (r *Registry) URL() string { return r.url }
+func (r *Registry) URL() string { return "http://" + r.gate.address + registryPath }
 
 // PID is the registry's process id.
 func (r *Registry) PID() int { return r.process.PID() }
 
-// Stop stops the registry and removes what it left.
-func (r *Registry) Stop() error {
+// Stop breaks off every connection and takes no more. What the registry has is in its memory, so it goes on behind that.
+func (r *Registry) Stop(context.Context) error { return r.gate.stop() }
+
+// Start takes connections again, after Stop, on the same port.
+func (r *Registry) Start(ctx context.Context) error { return r.gate.start(ctx) }
+
+// Close stops the registry and removes what it left.
+func (r *Registry) Close() error {
+	var err error
+	if r.gate != nil {
+		err = r.gate.stop()
+	}
 	if r.process != nil {
-		stopAll([]*process.Process{r.process})
+		r.process.Kill()
 	}
 	if r.dir == "" {
-		return nil
+		return err
 	}
-	return os.RemoveAll(r.dir)
+	return errors.Join(err, os.RemoveAll(r.dir))
 }
 
 func answers(ctx context.Context, url string) error {

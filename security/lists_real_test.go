@@ -11,7 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"openbank/embedded"
 	"openbank/realkafka"
 )
 
@@ -37,27 +36,18 @@ func newAuthorized(t *testing.T) *authorized {
 			clients = append(clients, name)
 		}
 	}
-	var err error
-	if a.cluster, err = realkafka.Start(t.Context(), realkafka.Config{Clients: clients, Authorize: true}); err != nil {
+	bank, err := realkafka.StartBank(t.Context(), realkafka.BankConfig{Kafka: realkafka.Config{Clients: clients, Authorize: true, Brief: true}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := a.cluster.Stop(); err != nil {
+		if err := bank.Stop(context.Background()); err != nil { // t's context is done
 			t.Error(err)
 		}
 	})
-	schemas, err := embedded.StartRegistry(t.Context(), embedded.RegistryConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = schemas.Close(context.Background()) })
-	postgres, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = postgres.Close(context.Background()) })
-	a.brokers, a.registry, a.database = a.cluster.Addresses(), schemas.URL(), postgres.URL("")
-	a.reach(a.cluster.Certificates().Files(realkafka.Admin))
+	a.cluster = bank.Kafka
+	a.brokers, a.registry, a.database = bank.Kafka.Addresses(), bank.Registry.URL(), bank.Postgres.URL("")
+	a.reach(bank.Certificate(realkafka.Admin))
 	a.admin = kadm.NewClient(a.client)
 	return a
 }

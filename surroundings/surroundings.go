@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 
 	"openbank/connect"
 	"openbank/embedded"
@@ -37,8 +36,7 @@ type Surroundings struct {
 	Versions map[string]string
 
 	environment []string
-	cluster     *realkafka.Cluster
-	registry    *realkafka.Registry
+	real        *realkafka.Bank
 }
 
 // Embedded starts Kafka, registry and Postgres with their state in dir, a temporary directory when it is "", and makes topics
@@ -59,30 +57,11 @@ func Embedded(ctx context.Context, dir string, logger *slog.Logger) (*Surroundin
 // them in temporary directories. It needs Java, and the first time Maven.
 func Real(ctx context.Context, logger *slog.Logger) (*Surroundings, error) {
 	s := &Surroundings{Versions: map[string]string{"kafka": "Apache Kafka " + string(realkafka.Current) + ", 1 broker, mutual TLS", "registry": "Apicurio 2.6.13, Confluent's API"}}
-	starts, starting := errgroup.WithContext(ctx)
-	starts.Go(func() (err error) {
-		s.cluster, err = realkafka.Start(starting, realkafka.Config{})
-		return err
-	})
-	starts.Go(func() (err error) {
-		s.registry, err = realkafka.StartRegistry(starting)
-		return err
-	})
-	starts.Go(func() (err error) {
-		s.Postgres, err = embedded.StartPostgres(starting, embedded.PostgresConfig{Logger: logger})
-		return err
-	})
-	if err := starts.Wait(); err != nil {
-		return nil, errors.Join(err, s.Stop())
+	var err error
+	if s.real, err = realkafka.StartBank(ctx, realkafka.BankConfig{Postgres: embedded.PostgresConfig{Logger: logger}}); err != nil {
+		return nil, err
 	}
-	files := s.cluster.Certificates().Files("command-handler")
-	s.environment = []string{
-		"KAFKA_BROKERS=" + strings.Join(s.cluster.Addresses(), ","),
-		"SCHEMA_REGISTRY_URL=" + s.registry.URL(),
-		"KAFKA_SSL_CA_LOCATION=" + files.CA, "KAFKA_SSL_CERT_LOCATION=" + files.Cert,
-		"KAFKA_SSL_KEY_LOCATION=" + files.Key, "KAFKA_SSL_KEY_PASSWORD=" + files.Password,
-		"DATABASE_URL=" + s.Postgres.URL(""), "KAFKA_GROUP=command-handler",
-	}
+	s.Postgres, s.environment = s.real.Postgres, s.real.Environment()
 	return s.prepared(ctx, logger)
 }
 
@@ -140,7 +119,7 @@ func (c Connection) MakeTopics(ctx context.Context, logger *slog.Logger) error {
 func (s *Surroundings) PIDs() map[string][]int {
 	pids := map[string][]int{"postgres": {s.Postgres.PID()}}
 	if s.Bank == nil {
-		pids["kafka"], pids["registry"] = s.cluster.PIDs(), []int{s.registry.PID()}
+		pids["kafka"], pids["registry"] = s.real.Kafka.PIDs(), []int{s.real.Registry.PID()}
 	}
 	return pids
 }
@@ -155,15 +134,5 @@ func (s *Surroundings) Stop() error {
 	if s.Bank != nil {
 		return s.Bank.Stop(ctx)
 	}
-	var faults []error
-	if s.registry != nil {
-		faults = append(faults, s.registry.Stop())
-	}
-	if s.cluster != nil {
-		faults = append(faults, s.cluster.Stop())
-	}
-	if s.Postgres != nil {
-		faults = append(faults, s.Postgres.Close(ctx))
-	}
-	return errors.Join(faults...)
+	return s.real.Stop(ctx)
 }

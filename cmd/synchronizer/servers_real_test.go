@@ -34,14 +34,14 @@ func TestMain(m *testing.M) {
 	status := 1
 	err := func() (err error) {
 		ctx := context.Background()
-		if shared.kafka, err = realkafka.Start(ctx, realkafka.Config{Brokers: 3, CNOnly: true, Authorize: true, Clients: []string{realkafka.Admin}}); err != nil {
+		if shared.kafka, err = realkafka.Start(ctx, realkafka.Config{Brokers: 3, CNOnly: true, Authorize: true, Clients: []string{realkafka.Admin}, Brief: true}); err != nil {
 			return err
 		}
-		defer func() { _ = shared.kafka.Stop() }()
+		defer func() { _ = shared.kafka.Close() }()
 		if shared.registry, err = realkafka.StartRegistry(ctx); err != nil {
 			return err
 		}
-		defer func() { _ = shared.registry.Stop() }()
+		defer func() { _ = shared.registry.Close() }()
 		status = m.Run()
 		return nil
 	}()
