@@ -25,8 +25,10 @@ type producer struct {
 	client *kafka.Producer
 	inUse  sync.RWMutex // held to write by whoever replaces or closes client
 	closed bool
-	// drained is closed when all reports of client are read, which is after it was closed.
-	drained chan struct{}
+
+	reports *reports
+	stuck   <-chan error // gets what a call of client returns that was given up on; nil when there is none
+	left    atomic.Int32 // clients that are left behind in such a call
 
 	arena []byte     // keys and values of the publication at hand; librdkafka copies them
 	out   []outgoing // the publication at hand
@@ -91,12 +93,9 @@ func (p *producer) open() error {
 	if err != nil {
 		return err
 	}
-	drained := make(chan struct{})
-	p.client, p.drained = client, drained
-	go func() {
-		defer close(drained)
-		p.deliveries(client.Events())
-	}()
+	r := &reports{link: p.link}
+	r.reading.Go(func() { r.read(client.Events()) })
+	p.client, p.reports = client, r
 	return nil
 }
 
@@ -110,9 +109,10 @@ func (p *producer) close() {
 	p.inUse.Lock()
 	defer p.inUse.Unlock()
 	p.closed = true
-	p.client.Close()
-	<-p.drained
-	p.link.close()
+	p.dismiss(p.client, p.reports, p.stuck)
+	if p.left.Load() == 0 { // one that is left behind still logs; the process is about to end
+		p.link.close()
+	}
 }
 
 // renew replaces a client that had a fatal error. Where no new one can be made, the old one stays, for those who ask over its
@@ -120,13 +120,32 @@ func (p *producer) close() {
 func (p *producer) renew() error {
 	p.inUse.Lock()
 	defer p.inUse.Unlock()
-	old, drained := p.client, p.drained
+	old, reports, stuck := p.client, p.reports, p.stuck
 	if err := p.open(); err != nil {
 		return err
 	}
-	old.Close()
-	<-drained
+	p.stuck = nil
+	p.dismiss(old, reports, stuck)
 	return nil
+}
+
+// dismiss closes a client. One that is stuck in a call can't be closed: it is left behind, and closed when the call has returned.
+func (p *producer) dismiss(client *kafka.Producer, reports *reports, stuck <-chan error) {
+	end := func() {
+		client.Close()
+		reports.reading.Wait()
+	}
+	if stuck == nil {
+		end()
+		return
+	}
+	reports.leave()
+	p.left.Add(1)
+	go func() {
+		<-stuck
+		end()
+		p.left.Add(-1)
+	}()
 }
 
 // admin asks the brokers something over the producer's connections, for at most adminTimeout.
@@ -144,20 +163,6 @@ func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.A
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	return ask(ctx, client)
-}
-
-// deliveries reads the reports of one client until it closes.
-func (p *producer) deliveries(events <-chan kafka.Event) {
-	for event := range events {
-		switch e := event.(type) {
-		case *kafka.Message:
-			o := e.Opaque.(*outgoing)
-			o.err = e.TopicPartition.Error
-			o.flight.done(1)
-		case kafka.Error:
-			p.link.lost(e)
-		}
-	}
 }
 
 // run publishes what the lanes hand over until batches is closed.

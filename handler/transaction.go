@@ -18,6 +18,8 @@ const (
 	transactionTimeout = 20 * time.Second
 	// callTime bounds one call about a transaction, which is then made again.
 	callTime = 5 * time.Second
+	// overtime is what a call may take beyond that before it is given up on.
+	overtime = time.Second
 	// callPause is the pause before that.
 	callPause = 20 * time.Millisecond
 )
@@ -169,7 +171,7 @@ func (p *producer) commit(ctx context.Context, batches []executed) error {
 			return err
 		}
 		crash.Point("before-send-offsets", len(offsets))
-		if err := p.h.insist(ctx, func(ctx context.Context) error { return p.client.SendOffsetsToTransaction(ctx, offsets, member) }); err != nil {
+		if err := p.h.insist(ctx, func(ctx context.Context) error { return p.sendOffsets(ctx, offsets, member) }); err != nil {
 			return fmt.Errorf("sending the offsets of %s: %w", l.topic.name, err)
 		}
 		crash.Point("after-send-offsets", len(offsets))
@@ -180,6 +182,26 @@ func (p *producer) commit(ctx context.Context, batches []executed) error {
 	}
 	crash.Point("after-transaction-commit", len(batches))
 	return nil
+}
+
+// sendOffsets bounds a call that the client does not: when the group's coordinator goes away it can wait for a connection to it until
+// some other broker comes or goes (librdkafka 2.15.1, its issues 5456 and 5511), and hold up every partition of the group meanwhile.
+// The call is given up on then, and with it the client.
+func (p *producer) sendOffsets(ctx context.Context, offsets []kafka.TopicPartition, member *kafka.ConsumerGroupMetadata) error {
+	client, returned := p.client, make(chan error, 1)
+	go func() { returned <- client.SendOffsetsToTransaction(ctx, offsets, member) }()
+	select {
+	case err := <-returned:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-returned: // it has the same limit, and may keep it
+		return err
+	case <-time.After(overtime):
+	}
+	p.stuck = returned
+	return fmt.Errorf("the client does not return from it within %s", callTime+overtime)
 }
 
 // ends are the next offsets after a lane's records in the batches.
@@ -237,6 +259,9 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		why = rebalanced
 	}
 	defer func() { p.h.meter.aborts[why].Inc() }()
+	if p.stuck != nil {
+		return &brokenProducer{cause}
+	}
 	if fatal := p.client.GetFatalError(); fatal != nil {
 		if isFencing(fatal) {
 			why = producerFenced

@@ -1,0 +1,46 @@
+package handler
+
+import (
+	"sync"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// reports are what one Kafka client says of its deliveries.
+type reports struct {
+	link    *link
+	reading sync.WaitGroup
+
+	mu   sync.Mutex
+	left bool
+}
+
+// read takes the reports until the client closes.
+func (r *reports) read(events <-chan kafka.Event) {
+	for event := range events {
+		switch e := event.(type) {
+		case *kafka.Message:
+			r.take(e)
+		case kafka.Error:
+			r.link.lost(e)
+		}
+	}
+}
+
+func (r *reports) take(m *kafka.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.left {
+		return
+	}
+	o := m.Opaque.(*outgoing)
+	o.err = m.TopicPartition.Error
+	o.flight.done(1)
+}
+
+// leave has all further reports ignored: what they are about is sent again, by another client and from the same memory.
+func (r *reports) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left = true
+}
