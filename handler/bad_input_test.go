@@ -230,9 +230,9 @@ func TestARegistryThatDoesNotAnswerStallsOnePartition(t *testing.T) {
 }
 
 // manual is a producer to partitions that records name.
-func (b *bundle) manual() *kgo.Client {
+func (b *bundle) manual(more ...kgo.Opt) *kgo.Client {
 	b.t.Helper()
-	client, err := b.kafka.Client("test", kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	client, err := b.kafka.Client("test", append(more, kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	if err != nil {
 		b.t.Fatal(err)
 	}
