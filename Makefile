@@ -149,14 +149,19 @@ test-images: tools ## the images as they run in Docker, against Apache Kafka of 
 	$(call install,debootstrap,debootstrap)
 	CGO_ENABLED=1 go test -tags docker -count 1 -timeout 40m -v ./image
 
+# Without the race detector, since times are measured. SEED=n repeats a run's fault schedules.
+KAFKA_TEST = CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -v
+
 .PHONY: test-kafka
-test-kafka: tools ## the handler's tests against real Apache Kafkas, of one broker and of three, and a real registry (15 min; Java and Maven)
+test-kafka: tools ## handler, open-bank and fault schedules on real Apache Kafkas, of one broker and of three, and a real registry (15 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
-	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m ./realkafka
-	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 30m -parallel 2 -v ./handler
-	CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -v ./security
-	OPENBANK_TEST_BROKERS=3 CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -run 'Recover|ComeAndGo' -parallel 1 -v ./handler
+	$(KAFKA_TEST) ./realkafka
+	$(KAFKA_TEST) -parallel 2 ./handler
+	$(KAFKA_TEST) ./security
+	OPENBANK_TEST_BROKERS=3 $(KAFKA_TEST) -run 'Recover|ComeAndGo/exactly-once' -parallel 1 ./handler
+	$(KAFKA_TEST) -run 'Check|DeadLetter|Replay' -parallel 2 ./cmd/open-bank
+	$(KAFKA_TEST) -run RandomFaults ./fault -args -worlds 1 -schedules 8 $(if $(SEED),-seed $(SEED))
 
 .PHONY: test-report
 test-report: tools ## the benchmark's report in a headless Chromium: on phones, in the dark, on paper, and what it asks for (1 min)

@@ -196,7 +196,7 @@ func (r *run) makeAnew(ctx context.Context) (*audit.Report, error) {
 	admin := kadm.NewClient(r.world.client)
 	_, err = admin.DeleteTopic(ctx, r.topics.ConfirmMoneyTransfer)
 	if err == nil {
-		_, err = admin.CreateTopic(ctx, partitions, 1, nil, r.topics.ConfirmMoneyTransfer)
+		_, err = admin.CreateTopic(ctx, partitions, brokerCount, nil, r.topics.ConfirmMoneyTransfer)
 	}
 	if err != nil {
 		return nil, err

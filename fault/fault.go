@@ -7,5 +7,7 @@
 //	                                  ├─ load: transfers, logins, duplicates, garbage
 //	                                  └─ audit ─▶ no violation, or the logs are kept and the seed is printed
 //
+// Brokers and registry are the embedded ones; with the tag realkafka three brokers of Apache Kafka and a real registry.
+//
 // The same seed draws the same schedule and the same commands; how the processes interleave is up to the machine.
 package fault

@@ -153,7 +153,7 @@ func (l *load) burst(ctx context.Context, n int) error {
 			return err
 		}
 		if l.random.IntN(50) == 0 {
-			r.Timestamp = time.Now().Add(time.Duration(l.random.Int64N(int64(20*24*time.Hour))) - 10*24*time.Hour)
+			r.Timestamp = time.Now().Add(min(time.Duration(l.random.Int64N(int64(20*24*time.Hour)))-10*24*time.Hour, clockAhead))
 		}
 		l.send(ctx, r)
 	}

@@ -3,6 +3,7 @@ package fault
 import (
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,8 +40,12 @@ func newProxy(t *testing.T) *proxy {
 	return &proxy{listener: listener, pairs: map[*pair]struct{}{}}
 }
 
-func (p *proxy) port() int       { return p.listener.Addr().(*net.TCPAddr).Port }
-func (p *proxy) address() string { return p.listener.Addr().String() }
+func (p *proxy) port() int { return p.listener.Addr().(*net.TCPAddr).Port }
+
+// before is the URL of the server behind it with the proxy's address in place of the server's.
+func (p *proxy) before(server string) string {
+	return strings.Replace(server, p.target, p.listener.Addr().String(), 1)
+}
 
 func (p *proxy) aim(t *testing.T, target string) {
 	p.target = target

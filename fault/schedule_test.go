@@ -47,6 +47,9 @@ func (f fault) String() string {
 	return fmt.Sprintf("+%s %s: %s for %s", f.after, f.where, f.what, f.long)
 }
 
+// broker is the one that a fault of one broker is about.
+func (f fault) broker() int { return int(f.long/time.Millisecond) % brokerCount }
+
 // point is a crash point, and up to which passage one dies there: some are passed once a batch, others once a record.
 type point struct {
 	name     string
@@ -96,7 +99,7 @@ const (
 
 // What can be done there besides what networks do.
 const (
-	restart = "restart" // Postgres: immediate stop, and recovery
+	restart = "restart" // Postgres: immediate stop, and recovery; brokers: the embedded ones all at once, of real ones one
 	storm   = "join and leave"
 	poison  = "poison"
 )

@@ -21,7 +21,7 @@ import (
 // world is a bank's surroundings behind proxies. Many schedules run in it, one after the other, each with topics, a group and
 // a database of its own.
 type world struct {
-	bank     *embedded.Bank
+	bank     *servers
 	brokers  []*proxy
 	registry *proxy
 	postgres *proxy
@@ -52,7 +52,7 @@ func newWorld(t *testing.T, server embedded.PostgresConfig) *world {
 		config.Kafka.Advertised = append(config.Kafka.Advertised, p.port())
 	}
 	var err error
-	if w.bank, err = embedded.Start(t.Context(), config); err != nil {
+	if w.bank, err = startServers(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -127,18 +127,7 @@ const partitions = 3
 
 // environment is how a handler reaches the bank through the proxies.
 func (w *world) environment(database string) []string {
-	return append(w.bank.Environment(),
-		"SCHEMA_REGISTRY_URL=http://"+w.registry.address(),
-		"DATABASE_URL="+strings.Replace(w.bank.Postgres.URL(database), hostOf(w.bank.Postgres.URL(database)), w.postgres.address(), 1),
-	)
-}
-
-func hostOf(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return u.Host
+	return append(w.bank.Environment(), "SCHEMA_REGISTRY_URL="+w.registry.before(w.bank.Registry.URL()), "DATABASE_URL="+w.postgres.before(w.bank.Postgres.URL(database)))
 }
 
 // make makes a fault and waits until it is over. Join and leave, and poison, are the run's.
@@ -158,16 +147,12 @@ func (w *world) make(ctx context.Context, f fault) error {
 			while()
 			return w.bank.Postgres.Start(context.WithoutCancel(ctx))
 		}
-		if err := w.bank.Kafka.Stop(ctx); err != nil {
-			return err
-		}
-		while()
-		return w.bank.Kafka.Start(context.WithoutCancel(ctx))
+		return w.restartBrokers(ctx, f, while)
 	}
 	network := networkFaults[f.what]
 	switch f.where {
 	case oneBroker:
-		network(w.brokers[int(f.long)%brokerCount], while)
+		network(w.brokers[f.broker()], while)
 	case registrar:
 		network(w.registry, while)
 	case postgres:

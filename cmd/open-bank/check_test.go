@@ -19,8 +19,9 @@ import (
 
 // joined is a bank that runs, as a client of it.
 type joined struct {
-	t   *testing.T
-	dir string
+	t           *testing.T
+	dir         string
+	environment []string // what leads the commands there, if dir does not
 	connection
 	*reach
 	db *sql.DB
@@ -33,15 +34,12 @@ func join(t *testing.T, args ...string) *joined {
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // Postgres' user has to pass it
 		t.Fatal(err)
 	}
-	openBank(t, dir, args...)
-	variables, err := readBankFile(filepath.Join(dir, defaultDirectory, bankFileName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	j := &joined{t: t, dir: dir}
+	variables, environment := surround(t, dir, args)
+	j := &joined{t: t, dir: dir, environment: environment}
 	if _, err := (connect.Program{Name: "test"}).Parse(&j.connection, nil, func(name string) string { return variables[name] }, nil, nil); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	if j.reach, err = reachBank(j.Kafka, j.Registry, slog.New(slog.DiscardHandler), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +53,7 @@ func join(t *testing.T, args ...string) *joined {
 
 func (j *joined) do(args ...string) outcome {
 	j.t.Helper()
-	return execute(j.t, j.dir, nil, args...)
+	return execute(j.t, j.dir, j.environment, args...)
 }
 
 // done is do, and wants exit status 0.
