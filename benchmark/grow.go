@@ -55,7 +55,7 @@ func (s *session) grow(ctx context.Context, handled int64) error {
 	b.Progress.Step(fmt.Sprintf("%s: filling the bank up to %s", s.contestant.Name, progress.Counted(handled, "handled command")))
 	s.unfollow()
 	s.stop()
-	err := b.World.withDatabase(ctx, url, func(db *sql.DB) error { return fill(ctx, db, handled) })
+	err := withDatabase(url, func(db *sql.DB) error { return fill(ctx, db, handled) })
 	if err != nil {
 		return fmt.Errorf("filling the bank: %w", err)
 	}

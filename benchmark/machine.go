@@ -36,7 +36,7 @@ func Describe(ctx context.Context, w *World, r *result.Run) {
 	}
 	if url != "" {
 		r.Postgres = map[string]string{}
-		if err := w.withDatabase(ctx, url, func(db *sql.DB) error { return settings(ctx, db, r) }); err != nil {
+		if err := withDatabase(url, func(db *sql.DB) error { return settings(ctx, db, r) }); err != nil {
 			r.Postgres["unknown"] = "the database did not tell"
 		}
 	}

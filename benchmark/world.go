@@ -66,7 +66,7 @@ func (w *World) fresh(ctx context.Context) error {
 	if previous == "" {
 		return nil
 	}
-	if err := w.withDatabase(ctx, w.Own.Postgres.URL("postgres"), func(db *sql.DB) error {
+	if err := withDatabase(w.Own.Postgres.URL("postgres"), func(db *sql.DB) error {
 		_, err := db.ExecContext(ctx, "DROP DATABASE IF EXISTS "+pq.QuoteIdentifier(previous))
 		return err
 	}); err != nil {
@@ -75,7 +75,7 @@ func (w *World) fresh(ctx context.Context) error {
 	return w.freshTopics(ctx)
 }
 
-func (w *World) withDatabase(ctx context.Context, url string, do func(*sql.DB) error) (err error) {
+func withDatabase(url string, do func(*sql.DB) error) (err error) {
 	db, err := sql.Open("postgres", url)
 	if err != nil {
 		return err
@@ -261,7 +261,7 @@ func (w *World) checkpoint(ctx context.Context) error {
 	if w.Own == nil {
 		return nil
 	}
-	return w.withDatabase(ctx, w.DatabaseURL(), func(db *sql.DB) error {
+	return withDatabase(w.DatabaseURL(), func(db *sql.DB) error {
 		_, err := db.ExecContext(ctx, `CHECKPOINT`)
 		return err
 	})

@@ -61,9 +61,8 @@ func (t *Timed) record(n int, at time.Time) bool {
 	if at.After(t.Last) {
 		t.Last = at
 	}
-	since := t.start
 	if t.rate > 0 {
-		since = t.due(i)
+		since := t.due(i)
 		took := min(max(int64(at.Sub(since)), int64(time.Microsecond)), int64(time.Hour))
 		_ = t.Latency.RecordValue(took) // in its range
 		_ = t.recent.RecordValue(took)

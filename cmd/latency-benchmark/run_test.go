@@ -59,13 +59,13 @@ type outcome struct {
 }
 
 // measure runs a scenario and reads what it left. signal, when it is set, is called with the running command.
-func measure(t *testing.T, signal func(*exec.Cmd, *bytes.Buffer), args ...string) outcome {
+func measure(t *testing.T, signal func(*exec.Cmd), args ...string) outcome {
 	t.Helper()
 	return measureOn(t, nil, signal, args...)
 }
 
 // measureOn is measure with variables that lead to a bank.
-func measureOn(t *testing.T, bank []string, signal func(*exec.Cmd, *bytes.Buffer), args ...string) outcome {
+func measureOn(t *testing.T, bank []string, signal func(*exec.Cmd), args ...string) outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -82,7 +82,7 @@ func measureOn(t *testing.T, bank []string, signal func(*exec.Cmd, *bytes.Buffer
 		t.Fatal(err)
 	}
 	if signal != nil {
-		signal(cmd, &stderr)
+		signal(cmd)
 	}
 	_ = cmd.Wait() // the status is looked at below
 	o := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), logs: logs}
@@ -250,7 +250,7 @@ func TestALateGeneratorIsTold(t *testing.T) {
 
 func TestAnInterruptLeavesAMarkedResultAndNoChildren(t *testing.T) {
 	t.Parallel()
-	got := measure(t, func(cmd *exec.Cmd, stderr *bytes.Buffer) {
+	got := measure(t, func(cmd *exec.Cmd) {
 		log := filepath.Join(filepath.Dir(argument(cmd.Args, "--out")), "logs", "well.log")
 		await(t, "half of the commands are answered", func() bool {
 			text, err := os.ReadFile(log)
