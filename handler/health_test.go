@@ -78,6 +78,32 @@ func (b *bundle) metrics(h *handler) map[string]float64 {
 	return values
 }
 
+// asksFor finds the metrics in queries, and what stands in the braces behind them.
+var asksFor = regexp.MustCompile(`\b((?:openbank|process|go)_[a-z_]+)\b(?:\{([^}]*)\})?`)
+
+// exposes says whether one of the metrics has a name and fits the matchers for equality of its own labels.
+func exposes(metrics map[string]float64, name, matchers string) bool {
+	for m := range metrics {
+		if m != name && !strings.HasPrefix(m, name+"{") {
+			continue
+		}
+		fits := true
+		for _, matcher := range regexp.MustCompile(`(\w+)(=~|!=|=)"[^"]*"`).FindAllStringSubmatch(matchers, -1) {
+			switch label := matcher[1]; {
+			case label == "job" || label == "instance": // Prometheus' own
+			case matcher[2] == "=":
+				fits = fits && strings.Contains(m, strings.Replace(matcher[0], "!", "", 1))
+			default:
+				fits = fits && strings.Contains(m, label+`="`)
+			}
+		}
+		if fits {
+			return true
+		}
+	}
+	return false
+}
+
 // What is away is named for as long as it is, with nothing to do as well, and a handler that waits is not one to start again.
 func TestAHandlerIsNotReadyWhileADependencyIsAway(t *testing.T) {
 	t.Parallel()
@@ -211,6 +237,24 @@ func TestTheMetricsAddUpToWhatWasSent(t *testing.T) {
 	}
 	if got["openbank_transactions_total"] < 1 || got["process_resident_memory_bytes"] < 1<<20 || got["go_goroutines"] < 1 {
 		t.Errorf("%v transactions, %v bytes resident, %v goroutines", got["openbank_transactions_total"], got["process_resident_memory_bytes"], got["go_goroutines"])
+	}
+
+	// What dashboard and alerts ask for is there, with the labels and values that they name.
+	asked := 0
+	for _, file := range []string{"../docs/grafana/openbank.json", "../docs/prometheus/alerts.yml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range asksFor.FindAllStringSubmatch(strings.ReplaceAll(string(text), `\"`, `"`), -1) {
+			asked++
+			if !exposes(got, found[1], found[2]) {
+				t.Errorf("%s asks for %s, which is not there", file, found[0])
+			}
+		}
+	}
+	if asked < 50 {
+		t.Errorf("only %d questions were found", asked)
 	}
 
 	env := b.bank.Environment()
