@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"regexp"
@@ -138,11 +139,15 @@ func (l *link) lost(err kafka.Error) {
 	l.goes()
 }
 
-// silent takes a question that no broker answered.
-func (l *link) silent() {
+// unanswered takes a question that failed for a reason of the brokers', or that none answered.
+func (l *link) unanswered(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.goes()
+	if errors.Is(err, context.DeadlineExceeded) || isKafka(err, kafka.ErrTimedOut, kafka.ErrTimedOutQueue, kafka.ErrTransport, kafka.ErrAllBrokersDown, kafka.ErrResolve, kafka.ErrSsl) {
+		l.goes()
+		return
+	}
+	l.condition.Fails(err.Error())
 }
 
 func (l *link) goes() {
@@ -155,15 +160,18 @@ func (l *link) goes() {
 	}
 }
 
+// answered takes the answer to a question that shows that all is well.
+func (l *link) answered() {
+	l.ok()
+	l.condition.Holds()
+}
+
 // ok takes a sign of life.
 func (l *link) ok() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.away {
 		l.away, l.reason = false, ""
-		if l.condition != nil {
-			l.condition.Holds()
-		}
 		l.log.Info("connected to Kafka again")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"strconv"
@@ -78,6 +79,24 @@ func (b *bundle) metrics(h *handler) map[string]float64 {
 	return values
 }
 
+// caughtUp wants a lag of 0 on all partitions of both topics, which the handler has.
+func (b *bundle) caughtUp(h *handler) func() error {
+	return func() error {
+		partitions := 0
+		for name, v := range b.metrics(h) {
+			if strings.HasPrefix(name, "openbank_lag_records") {
+				if partitions++; v != 0 {
+					return fmt.Errorf("%s is %v", name, v)
+				}
+			}
+		}
+		if partitions != 10 {
+			return fmt.Errorf("%d partitions have a lag", partitions)
+		}
+		return nil
+	}
+}
+
 // asksFor finds the metrics in queries, and what stands in the braces behind them.
 var asksFor = regexp.MustCompile(`\b((?:openbank|process|go)_[a-z_]+)\b(?:\{([^}]*)\})?`)
 
@@ -108,7 +127,13 @@ func exposes(metrics map[string]float64, name, matchers string) bool {
 func TestAHandlerIsNotReadyWhileADependencyIsAway(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	h := b.start(serving)
+	database, err := url.Parse(value(b.bank.Environment(), "DATABASE_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	database.User = url.UserPassword(database.User.Username(), "secret-of-the-database")
+	h := b.start(serving, "DATABASE_URL="+database.String(), "SCHEMA_REGISTRY_USERNAME=reader", "SCHEMA_REGISTRY_PASSWORD=secret-of-the-registry")
+	secrets := []string{"secret-of", value(b.bank.Environment(), "KAFKA_SSL_KEY_PASSWORD")}
 	b.eventually("topics are named", reasonableTimeout, b.is(h, "/readyz", http.StatusServiceUnavailable, "kafka: looking for the topics: topics are missing"))
 	b.synchronize()
 	b.eventually("it is ready", reasonableTimeout, b.is(h, "/readyz", http.StatusOK, "ready"))
@@ -127,6 +152,14 @@ func TestAHandlerIsNotReadyWhileADependencyIsAway(t *testing.T) {
 		b.eventually(name+" is named", reasonableTimeout, b.is(h, "/readyz", http.StatusServiceUnavailable, "\n"+name+": "))
 		if err := b.is(h, "/livez", http.StatusOK, "live")(); err != nil {
 			t.Errorf("without %s: %v", name, err)
+		}
+		for _, path := range []string{"/readyz", "/livez", "/metrics"} {
+			_, body, err := b.get(h, path)
+			for _, secret := range secrets {
+				if err != nil || secret == "" || strings.Contains(body, secret) {
+					t.Errorf("without %s, %s shows %q, %v:\n%s", name, path, secret, err, body)
+				}
+			}
 		}
 		metrics := b.metrics(h)
 		if metrics["openbank_ready"] != 0 || metrics[`openbank_unmet_conditions{dependency="`+name+`"}`] < 1 {
@@ -215,20 +248,7 @@ func TestTheMetricsAddUpToWhatWasSent(t *testing.T) {
 		}
 		return nil
 	})
-	b.eventually("nothing is left to handle", reasonableTimeout, func() error {
-		got, partitions := b.metrics(h), 0
-		for name, v := range got {
-			if strings.HasPrefix(name, "openbank_lag_records") {
-				if partitions++; v != 0 {
-					return fmt.Errorf("%s is %v", name, v)
-				}
-			}
-		}
-		if partitions != 10 {
-			return fmt.Errorf("%d partitions have a lag", partitions)
-		}
-		return nil
-	})
+	b.eventually("nothing is left to handle", reasonableTimeout, b.caughtUp(h))
 	got := b.metrics(h)
 	for _, stage := range []string{"queue", "execute", "publish"} {
 		if n := got[`openbank_stage_seconds_count{topic="confirm_money_transfer",stage="`+stage+`"}`]; n < 1 || n != got[`openbank_batch_records_count{topic="confirm_money_transfer"}`] {

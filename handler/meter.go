@@ -140,6 +140,7 @@ func newMeter(set *metric.Set) *meter {
 			}
 		}
 	}
+	set.Gauge("openbank_exactly_once") // 0 until that is settled
 	for cause := range causes {
 		m.aborts[cause] = set.Counter("openbank_transaction_aborts_total", causeNames[cause])
 	}

@@ -5,6 +5,7 @@ package handler_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -45,6 +46,13 @@ func TestTheBrokersOf2019AreEnough(t *testing.T) {
 		b.eventually("it says what is promised here", reasonableTimeout, h.says("delivery is at-least-once: the brokers are older"))
 	}
 	f.stop()
+	h := b.start(serving)
+	b.eventually("nothing is left to handle", reasonableTimeout, b.caughtUp(h))
+	b.eventually("it is ready", reasonableTimeout, b.is(h, "/readyz", http.StatusOK, "ready"))
+	if v, there := b.metrics(h)["openbank_exactly_once"]; !there || v != 0 {
+		t.Errorf("openbank_exactly_once is %v (there: %v)", v, there)
+	}
+	b.stop(h)
 	b.ends("what can't be promised", b.start("DELIVERY=exactly-once"), "older than Kafka 2.5")
 	var ids string
 	if err := b.connected(b.bank.Postgres.URL("")).QueryRowContext(t.Context(), `SELECT string_agg(DISTINCT CAST(topic_id AS text), ' ') FROM progress`).Scan(&ids); err != nil {

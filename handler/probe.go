@@ -23,11 +23,10 @@ func (l *lane) probe() {
 			return
 		case err != nil:
 			wait = min(probeAgain, l.h.cfg.ProbeInterval)
-			l.link.silent()
-			l.log.Debug("asking for the ends of the partitions", "error", err)
+			l.link.unanswered(fmt.Errorf("asking for the ends of the partitions of %s: %w", l.topic.name, err))
 		default:
 			wait = l.h.cfg.ProbeInterval
-			l.link.ok()
+			l.link.answered()
 		}
 	}
 }

@@ -26,7 +26,7 @@ var Families = []Family{
 	{"openbank_build_info", gauge, []string{"version", "go_version"}, "Always 1; the labels tell what runs.", nil},
 	{"openbank_ready", gauge, nil, "1 when /readyz answers 200, 0 when something keeps the handler from its work.", nil},
 	{"openbank_unmet_conditions", gauge, []string{"dependency"}, "How many conditions keep the handler from its work; /readyz says which and why.", nil},
-	{"openbank_exactly_once", gauge, nil, "1 when answers and offsets are published in Kafka transactions, 0 when at least once.", nil},
+	{"openbank_exactly_once", gauge, nil, "1 when answers and offsets are published in Kafka transactions, 0 when delivery is at least once, or not settled yet.", nil},
 
 	{"openbank_commands_total", counter, []string{"kind", "outcome", "reason", "disposition"}, "Commands whose answer was published. Disposition: executed now, unfinished (executed before a crash, published now) or duplicate (answered again).", nil},
 	{"openbank_dead_letters_total", counter, []string{"topic", "reason"}, "Records of a command topic that became dead letters.", nil},
