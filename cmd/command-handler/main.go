@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	cfg.handler.Metrics, cfg.registry.Metrics, cfg.store.Metrics = metrics, metrics, metrics
 	starting := board.Condition(health.Itself)
 	starting.Fails("it is starting, and looks for Postgres")
-	served, err := serve(cfg.httpAddress, s.source["http-address"] == "default", board, metrics, log)
+	served, err := serve(ctx, cfg.httpAddress, s.source["http-address"] == "default", board, metrics, log)
 	if err != nil {
 		return err
 	}

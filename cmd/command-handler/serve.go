@@ -44,12 +44,12 @@ type server struct {
 }
 
 // serve listens at an address, if there is one. An address that nobody chose and that is taken is gone without.
-func serve(address string, unchosen bool, board *health.Board, metrics *metric.Set, log *slog.Logger) (*server, error) {
+func serve(ctx context.Context, address string, unchosen bool, board *health.Board, metrics *metric.Set, log *slog.Logger) (*server, error) {
 	if address == "" {
 		return nil, nil
 	}
 	observe(board, metrics)
-	listener, err := net.Listen("tcp", address)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE) && unchosen:
 		log.Warn("health and metrics are not served: another program has the default address; HTTP_ADDRESS names another one, or off", "address", address)

@@ -18,7 +18,7 @@ import (
 func healthOf(t *testing.T, board *health.Board) string {
 	t.Helper()
 	var log bytes.Buffer
-	s, err := serve("127.0.0.1:0", false, board, metric.New(), slog.New(slog.NewTextHandler(&log, nil)))
+	s, err := serve(t.Context(), "127.0.0.1:0", false, board, metric.New(), slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestAnAddressThatIsTaken(t *testing.T) {
 	t.Run("is gone without when it is the default", func(t *testing.T) {
 		t.Parallel()
 		var log bytes.Buffer
-		s, err := serve(taken, true, health.New(), metric.New(), slog.New(slog.NewTextHandler(&log, nil)))
+		s, err := serve(t.Context(), taken, true, health.New(), metric.New(), slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil || s != nil || !strings.Contains(log.String(), "HTTP_ADDRESS") {
 			t.Errorf("server %v, error %v, log %s", s, err, log.String())
 		}
