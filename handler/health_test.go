@@ -131,9 +131,9 @@ func TestAHandlerIsNotReadyWhileADependencyIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	database.User = url.UserPassword(database.User.Username(), "secret-of-the-database")
-	h := b.start(serving, "DATABASE_URL="+database.String(), "SCHEMA_REGISTRY_USERNAME=reader", "SCHEMA_REGISTRY_PASSWORD=secret-of-the-registry")
-	secrets := []string{"secret-of", value(b.bank.Environment(), "KAFKA_SSL_KEY_PASSWORD")}
+	password, _ := database.User.Password()
+	h := b.start(serving, "SCHEMA_REGISTRY_USERNAME=reader", "SCHEMA_REGISTRY_PASSWORD=secret-of-the-registry")
+	secrets := []string{password, "secret-of-the-registry", value(b.bank.Environment(), "KAFKA_SSL_KEY_PASSWORD")}
 	b.eventually("topics are named", reasonableTimeout, b.is(h, "/readyz", http.StatusServiceUnavailable, "kafka: looking for the topics: topics are missing"))
 	b.synchronize()
 	b.eventually("it is ready", reasonableTimeout, b.is(h, "/readyz", http.StatusOK, "ready"))
