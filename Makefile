@@ -153,7 +153,7 @@ test-images: tools ## the images as they run in Docker, against Apache Kafka of 
 KAFKA_TEST = CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -v
 
 .PHONY: test-kafka
-test-kafka: tools ## handler, open-bank and fault schedules on real Apache Kafkas, of one broker and of three, and a real registry (15 min; Java and Maven)
+test-kafka: tools ## handler, open-bank and fault schedules on real Apache Kafkas, of one broker and of three, and a real registry (Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	$(KAFKA_TEST) ./realkafka
