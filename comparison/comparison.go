@@ -98,7 +98,7 @@ func Compare(a, b *result.Run, o Options) (*Comparison, error) {
 		return nil, fmt.Errorf("the tolerance is %g, and must be from 0 to less than 1 (100%%)", o.Tolerance)
 	}
 	if a.Scenario != b.Scenario {
-		return nil, fmt.Errorf("A is a run of the scenario %q and B of %q: only runs of one scenario compare", a.Scenario, b.Scenario)
+		return nil, fmt.Errorf("the scenarios differ, A of %q and B of %q: only runs of one scenario compare", a.Scenario, b.Scenario)
 	}
 	for _, name := range o.Metrics {
 		if !slices.Contains(MetricNames(), name) {
@@ -122,16 +122,16 @@ func Compare(a, b *result.Run, o Options) (*Comparison, error) {
 	for _, p := range pairs {
 		before, err := figuresOf(a, p[0], o)
 		if err != nil {
-			return nil, fmt.Errorf("A: %w", err)
+			return nil, fmt.Errorf("in A: %w", err)
 		}
 		after, err := figuresOf(b, p[1], o)
 		if err != nil {
-			return nil, fmt.Errorf("B: %w", err)
+			return nil, fmt.Errorf("in B: %w", err)
 		}
 		c.add(p, before, after, o.SubjectA == "" && (p[0].Kind == "floor" || p[0].Kind == "store"))
 	}
 	if len(c.Rows) == 0 {
-		return nil, errors.New("A and B have no figure in common: compare runs of the same loads and subjects")
+		return nil, errors.New("the runs have no figure in common: compare runs of the same loads and subjects")
 	}
 	return c, nil
 }
@@ -215,7 +215,7 @@ func pair(a, b *result.Run, o Options) (pairs [][2]*result.Subject, missing []st
 		}
 	}
 	if len(pairs) == 0 {
-		return nil, nil, fmt.Errorf("A and B have no subject in common: A has %s, B has %s; name one of each", subjects(a), subjects(b))
+		return nil, nil, fmt.Errorf("the runs have no subject in common: A has %s, B has %s; name one of each", subjects(a), subjects(b))
 	}
 	return pairs, missing, nil
 }

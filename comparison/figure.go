@@ -180,7 +180,7 @@ func ramp(s *result.Subject) []figure {
 	if slices.Min(far.values) == 0 {
 		figures = nil
 	}
-	for _, load := range spread(inAll(steps), stepsCompared) {
+	for _, load := range spread(inAll(steps)) {
 		k := result.Case{Load: load}
 		byMean, byMedian, byTail := figure{k, mean, nil}, figure{k, p50, nil}, figure{k, p99, nil}
 		for _, at := range steps {
@@ -211,7 +211,8 @@ func inAll(steps []map[float64][]time.Duration) []float64 {
 	return loads
 }
 
-func spread(loads []float64, n int) []float64 {
+func spread(loads []float64) []float64 {
+	const n = stepsCompared
 	if len(loads) <= n {
 		return loads
 	}

@@ -57,14 +57,14 @@ func (s *svg) line(points []spot, p pen) {
 		return
 	}
 	class, dash := p.class(), ""
-	switch p.stroke {
-	case curve:
+	if p.stroke == extent {
+		class = "range " + class
+	}
+	if p.stroke == curve {
 		class = "line " + class
 		if d := lookOf(p.ink, p.reference).dash; d != nil {
 			dash = ` stroke-dasharray="` + strings.Trim(strings.ReplaceAll(fmt.Sprint(d), "  ", " "), "[]") + `"`
 		}
-	case extent:
-		class = "range " + class
 	}
 	fmt.Fprintf(s, `<path class="%s"%s d="M`, class, dash)
 	for i, at := range points {

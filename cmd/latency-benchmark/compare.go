@@ -12,7 +12,7 @@ import (
 )
 
 // errWorse is how a comparison ends that found B worse.
-var errWorse = errors.New("B is worse")
+var errWorse = errors.New("worse")
 
 type compareCommand struct {
 	A string `arg:"" name:"A.json" help:"Result of latency-benchmark run."`

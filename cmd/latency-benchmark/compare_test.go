@@ -45,7 +45,7 @@ func TestCompareEndsByWhatItFound(t *testing.T) {
 	}{
 		"the same":               {[]string{fast, fast}, 0, "same"},
 		"better":                 {[]string{slow, fast}, 0, "better (higher)"},
-		"worse":                  {[]string{fast, slow}, 2, "B is worse than A by more than 5%: ours rate"},
+		"worse":                  {[]string{fast, slow}, 2, "worse than A by more than 5%: ours rate"},
 		"worse, and tolerated":   {[]string{fast, slow, "--tolerance", "30%"}, 0, "same"},
 		"a tolerance as a share": {[]string{fast, slow, "--tolerance=0.3"}, 0, "same"},
 		"too few rounds to say":  {[]string{fast, few}, 0, "at least 4 on each side"},

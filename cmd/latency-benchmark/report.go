@@ -83,7 +83,7 @@ func (c *reportCommand) chosen(charts []report.Chart) ([]report.Chart, error) {
 
 // write makes a file, and the directory that it lies in.
 func write(path string, content func(io.Writer) error) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // for others to read
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	f, err := os.Create(path)
