@@ -23,8 +23,8 @@ const (
 	// leaveWait bounds the wait for a rebalance that takes our partitions when we leave.
 	leaveWait = 2 * time.Second
 	// queueBytes is the queue's high-water mark in bytes, and with it about what a batch may have, of which several are in memory.
-	// 4,000 ordinary commands have 3.5 MB, as record.size counts.
-	queueBytes = 4 << 20
+	// 1,000 ordinary commands have 0.9 MB, as record.size counts.
+	queueBytes = 2 << 20
 )
 
 // lane is the way of one command topic up to the producer: a consumer, a queue and a Postgres connection.

@@ -166,7 +166,7 @@ func (h *hostile) record(i int) *kgo.Record {
 			r.Value = noise(maxRecord - 200)
 		}
 	case 7:
-		r.Value = append(command, noise(1+random.IntN(100))...)
+		r.Value = slices.Concat(command, noise(1+random.IntN(100)))
 	case 8:
 		r.Key, r.Value = noise(random.IntN(2000)), noise(10)
 	case 9:

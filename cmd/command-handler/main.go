@@ -116,7 +116,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 }
 
 // memoryLimit is what the Go heap is kept to unless GOMEMLIMIT says otherwise, in bytes; librdkafka's buffers come on top.
-const memoryLimit = 32 << 20
+const memoryLimit = 24 << 20
 
 func (c config) logger(w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.logLevel}
