@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"openbank/registry"
 )
 
 // PartialError tells what an Apply that failed had done by then; running it again does the rest.
@@ -82,6 +84,10 @@ func (r *run) stage(ctx context.Context, changes []Change) {
 			r.requestAll(ctx, kind, chunk)
 		}
 		r.settle(ctx, kind)
+		return
+	}
+	if possible[0].Kind == KindSchema && possible[0].Action == Delete {
+		r.deleteSubjects(ctx, possible)
 		return
 	}
 	for _, change := range possible {
@@ -188,9 +194,6 @@ func (r *run) one(ctx context.Context, change *Change) error {
 	case KindCompatibility:
 		return explainRegistry(r.setLevel(ctx, change.Name, change.Fields[0].To))
 	case KindSchema:
-		if change.Action == Delete {
-			return explainRegistry(r.deleteSubject(ctx, change.Name))
-		}
 		return explainRegistry(r.registerSchema(ctx, *change.Schema, change.Before == ""))
 	case KindReplicas:
 		return r.reassign(ctx, r.plan, change.topic)
@@ -218,14 +221,44 @@ func (r *run) registerSchema(ctx context.Context, schema Schema, isNew bool) err
 	if level != "" {
 		_ = r.setLevel(ctx, schema.Subject, level) // see above
 	}
-	if _, err := r.register(ctx, schema.Subject, q); err != nil || level == "" {
-		return err
+	if _, err := r.register(ctx, schema.Subject, q); err != nil {
+		// Of two who make a subject at once, one may be told that it is there: so it is, if the other made the same.
+		if _, notThere := r.find(ctx, schema.Subject, q); notThere != nil {
+			return err
+		}
+	}
+	if level == "" {
+		return nil
 	}
 	found, err := r.level(ctx, schema.Subject)
 	if err == nil && found != level {
 		err = r.setLevel(ctx, schema.Subject, level)
 	}
 	return err
+}
+
+// deleteSubjects goes round as long as that gets it further: a registry refuses to delete what another subject refers to.
+func (r *run) deleteSubjects(ctx context.Context, changes []*Change) {
+	for {
+		var refused []*Change
+		var faults []error
+		for _, change := range changes {
+			err := r.deleteSubject(ctx, change.Name)
+			var why *registry.Error
+			if errors.As(err, &why) && why.Code == codeReferred {
+				refused, faults = append(refused, change), append(faults, err)
+				continue
+			}
+			r.note(change, explainRegistry(err))
+		}
+		if len(refused) == 0 || len(refused) == len(changes) {
+			for i, change := range refused {
+				r.note(change, faults[i])
+			}
+			return
+		}
+		changes = refused
+	}
 }
 
 func (r *run) deleteTopic(ctx context.Context, name string) error {

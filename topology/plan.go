@@ -75,7 +75,8 @@ type Change struct {
 	// ACL is the entry to create or delete.
 	ACL *ACL `json:"acl,omitempty"`
 
-	topic *Topic
+	topic   *Topic
+	refused bool // Blocked is the registry's verdict of incompatibility
 }
 
 // Field is one value that changes. From is empty where there was none.

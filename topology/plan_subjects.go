@@ -151,6 +151,13 @@ func (b *book) compare(ctx context.Context, schema Schema, global string) (verdi
 		levelChanges = global // it may hold for this subject
 	}
 	change, note, err := b.compareText(ctx, schema, levelChanges)
+	if change != nil && change.Blocked != "" && change.refused && schema.Compatibility == "NONE" {
+		// A registry that says no is without the level: Apicurio says NONE of a subject that has none of its own.
+		change.Blocked = ""
+		v.changes = append(v.changes, Change{
+			Kind: KindCompatibility, Action: Update, Name: schema.Subject, Fields: []Field{{Name: "compatibility", To: "NONE"}},
+		})
+	}
 	if change != nil {
 		v.changes = append(v.changes, *change)
 	}
@@ -219,7 +226,7 @@ func (b *book) judge(ctx context.Context, change *Change, q question, newLevel s
 		return nil
 	}
 	level, err := b.target.level(ctx, change.Name)
-	if err == nil && level == "" {
+	if err == nil && (level == "" || level == "NONE") { // NONE is what Apicurio says of a subject without a level
 		level, err = b.target.level(ctx, "")
 	}
 	if err != nil {
@@ -231,7 +238,7 @@ func (b *book) judge(ctx context.Context, change *Change, q question, newLevel s
 	}
 	switch newLevel {
 	case "", level:
-		change.Blocked = text
+		change.Blocked, change.refused = text, true
 	case "NONE": // nothing is asked for any more
 	default:
 		change.Warnings = append(change.Warnings, text+"; the level becomes "+newLevel+" before it is registered")

@@ -35,8 +35,9 @@ type question struct {
 }
 
 const (
-	codeNoLevel = 40408 // the subject has no compatibility level of its own
-	writeTries  = 3     // each of our writes may be made twice without harm
+	codeNoLevel  = 40408 // the subject has no compatibility level of its own
+	codeReferred = 42206 // another schema refers to the subject
+	writeTries   = 3     // each of our writes may be made twice without harm
 
 	listedAtOnce = 1_000 // what Confluent's registry gives at most
 	worthListing = 50    // from so many subjects on, one request for all of them is tried

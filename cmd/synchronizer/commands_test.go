@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sr"
 )
 
 // conversation runs the command as if somebody sat there.
@@ -219,4 +220,17 @@ func TestBrokersWithoutAnAuthorizerAreANote(t *testing.T) {
 	s.run(t, "apply", "--topology", file).check(t, 0, "Note: 2 ACLs of the topology can't be made: ", "no authorizer", "1 created")
 	s.run(t, "plan", "--topology", file).check(t, 0)
 	s.run(t, "export", "--dir", filepath.Join(t.TempDir(), "exported")).check(t, 0, "0 ACLs")
+}
+
+func TestSubjectsThatReferToEachOtherAreDeletedInAnyOrder(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	s.register(t, "a", sr.Schema{Schema: addressV1})
+	s.register(t, "b", sr.Schema{Schema: paymentV1, References: []sr.SchemaReference{{Name: "shop.Address", Subject: "a", Version: 1}}})
+	s.register(t, "kept-by-nobody", sr.Schema{Schema: orderV1})
+	file := write(t, "subjects: [{file: Heartbeat, subject: beat}]", nil)
+	s.run(t, "apply", "--yes", "--allow-delete", "subjects", "--topology", file).check(t, 0, "1 created, 0 changed, 3 deleted")
+	if got := s.subjects(t); len(got) != 1 {
+		t.Errorf("subjects: %q", got)
+	}
 }

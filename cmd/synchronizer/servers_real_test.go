@@ -23,11 +23,11 @@ const onRealServers = true
 
 type parts struct{}
 
-// shared are the servers that all tests use, one after the other.
+// shared are the brokers that all tests use, one after the other. A registry is made for each: what another schema refers to can't be
+// deleted from this one any more.
 var shared struct {
 	sync.Mutex
-	kafka    *realkafka.Cluster
-	registry *realkafka.Registry
+	kafka *realkafka.Cluster
 }
 
 func TestMain(m *testing.M) {
@@ -38,10 +38,6 @@ func TestMain(m *testing.M) {
 			return err
 		}
 		defer func() { _ = shared.kafka.Close() }()
-		if shared.registry, err = realkafka.StartRegistry(ctx); err != nil {
-			return err
-		}
-		defer func() { _ = shared.registry.Close() }()
 		status = m.Run()
 		return nil
 	}()
@@ -56,6 +52,11 @@ func startServers(t *testing.T) *servers {
 	t.Helper()
 	shared.Lock()
 	t.Cleanup(shared.Unlock)
+	registry, err := realkafka.StartRegistry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = registry.Close() }) // with its process
 	files := shared.kafka.Certificates().Files(realkafka.Admin)
 	tls, err := certs.ClientTLS(files)
 	if err != nil {
@@ -63,7 +64,7 @@ func startServers(t *testing.T) *servers {
 	}
 	s := &servers{
 		environment: map[string]string{
-			"KAFKA_BROKERS": strings.Join(shared.kafka.Addresses(), ","), "SCHEMA_REGISTRY_URL": shared.registry.URL(),
+			"KAFKA_BROKERS": strings.Join(shared.kafka.Addresses(), ","), "SCHEMA_REGISTRY_URL": registry.URL(),
 			"KAFKA_SSL_CA_LOCATION": files.CA, "KAFKA_SSL_CERT_LOCATION": files.Cert,
 			"KAFKA_SSL_KEY_LOCATION": files.Key, "KAFKA_SSL_KEY_PASSWORD": files.Password,
 		},
@@ -94,18 +95,5 @@ func (s *servers) empty(t *testing.T) {
 	if _, err := admin.DeleteACLs(ctx, everything); err != nil {
 		t.Fatal(err)
 	}
-	registry := s.registry(t)
-	for { // those that others refer to go last
-		subjects, err := registry.Subjects(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(subjects) == 0 {
-			break
-		}
-		for _, subject := range subjects {
-			_, _ = registry.DeleteSubject(ctx, subject, sr.SoftDelete)
-		}
-	}
-	registry.SetCompatibility(ctx, sr.SetCompatibility{Level: sr.CompatBackward})
+	s.registry(t).SetCompatibility(ctx, sr.SetCompatibility{Level: sr.CompatBackward})
 }
