@@ -153,12 +153,13 @@ test-images: tools ## the images as they run in Docker, against Apache Kafka of 
 KAFKA_TEST = CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -v
 
 .PHONY: test-kafka
-test-kafka: tools ## handler, open-bank and fault schedules on real Apache Kafkas, of one broker and of three, and a real registry (Java and Maven)
+test-kafka: tools ## handler, synchronizer, open-bank and fault schedules on real Apache Kafkas, of one broker and of three, and a real registry (Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	$(KAFKA_TEST) ./realkafka
 	$(KAFKA_TEST) -parallel 2 ./handler
 	$(KAFKA_TEST) ./security
+	$(KAFKA_TEST) ./cmd/synchronizer
 	OPENBANK_TEST_BROKERS=3 $(KAFKA_TEST) -run 'Recover|ComeAndGo/exactly-once' -parallel 1 ./handler
 	$(KAFKA_TEST) -run 'Check|DeadLetter|Replay' -parallel 2 ./cmd/open-bank
 	$(KAFKA_TEST) -run RandomFaults ./fault -args -worlds 1 -schedules 8 $(if $(SEED),-seed $(SEED))

@@ -221,7 +221,7 @@ func (r *run) registerSchema(ctx context.Context, schema Schema, isNew bool) err
 	if level != "" {
 		_ = r.setLevel(ctx, schema.Subject, level) // see above
 	}
-	if _, err := r.register(ctx, schema.Subject, q); err != nil {
+	if err := r.register(ctx, schema.Subject, q); err != nil {
 		// Of two who make a subject at once, one may be told that it is there: so it is, if the other made the same.
 		if _, notThere := r.find(ctx, schema.Subject, q); notThere != nil {
 			return err
@@ -245,7 +245,7 @@ func (r *run) deleteSubjects(ctx context.Context, changes []*Change) {
 		for _, change := range changes {
 			err := r.deleteSubject(ctx, change.Name)
 			var why *registry.Error
-			if errors.As(err, &why) && why.Code == codeReferred {
+			if errors.As(err, &why) && !registry.Transient(err) && !refusesUs(why) {
 				refused, faults = append(refused, change), append(faults, err)
 				continue
 			}

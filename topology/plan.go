@@ -2,7 +2,7 @@ package topology
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -209,11 +209,11 @@ func (t *Target) PlanWith(ctx context.Context, want *Topology, options Options) 
 func (options Options) check(want *Topology) error {
 	switch {
 	case options.DeleteTopics && len(want.Topics) == 0:
-		return fmt.Errorf("the topology lists no topics, so that all of the cluster's would be deleted: list those that are to stay")
+		return errors.New("the topology lists no topics, so that all of the cluster's would be deleted: list those that are to stay")
 	case options.DeleteSubjects && len(want.schemas()) == 0:
-		return fmt.Errorf("the topology lists no schemas, so that all of the registry's subjects would be deleted: list those that are to stay")
+		return errors.New("the topology lists no schemas, so that all of the registry's subjects would be deleted: list those that are to stay")
 	case options.DeleteACLs && !want.ManagesACLs:
-		return fmt.Errorf("the topology has no acls, so that all of the cluster's would be deleted: list those that are to stay")
+		return errors.New("the topology has no acls, so that all of the cluster's would be deleted: list those that are to stay")
 	}
 	return nil
 }

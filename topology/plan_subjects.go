@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -203,7 +204,7 @@ func (b *book) compareText(ctx context.Context, schema Schema, newLevel string) 
 		return nil, fmt.Sprintf("subject %s has gone on to version %d; the topology's schema is version %d, and stays that", schema.Subject, found.Version, older.Version), nil
 	case !errors.Is(err, registry.ErrUnknownSchema) && !errors.Is(err, registry.ErrUnknownSubject):
 		var refused *registry.Error
-		if !errors.As(err, &refused) || registry.Transient(err) || refused.Status == 401 || refused.Status == 403 {
+		if !errors.As(err, &refused) || registry.Transient(err) || refusesUs(refused) {
 			return nil, "", err
 		}
 		change.Blocked = "the registry refuses the schema: " + refused.Message
@@ -212,12 +213,17 @@ func (b *book) compareText(ctx context.Context, schema Schema, newLevel string) 
 	return change, "", b.judge(ctx, change, q, newLevel)
 }
 
+// refusesUs says that it is us whom the registry refuses, and not the schema.
+func refusesUs(refused *registry.Error) bool {
+	return refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden
+}
+
 // judge asks the registry whether a new version is compatible.
 func (b *book) judge(ctx context.Context, change *Change, q question, newLevel string) error {
 	yes, reasons, err := b.target.compatible(ctx, change.Name, q)
 	var refused *registry.Error
 	switch {
-	case errors.As(err, &refused) && !registry.Transient(err) && refused.Status != 401 && refused.Status != 403:
+	case errors.As(err, &refused) && !registry.Transient(err) && !refusesUs(refused):
 		change.Blocked = "the registry refuses the schema: " + refused.Message
 		return nil
 	case err != nil:
@@ -272,9 +278,9 @@ func explainRegistry(err error) error {
 	switch {
 	case registry.IsCertificateFault(err):
 		return fmt.Errorf("%w: the registry's certificate is not one that SCHEMA_REGISTRY_CA_LOCATION (or the system's authorities) vouches for, or is another host's", err)
-	case errors.As(err, &refused) && refused.Status == 401:
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return fmt.Errorf("%w: the registry wants SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_BEARER_TOKEN, and others than these", err)
-	case errors.As(err, &refused) && refused.Status == 403:
+	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
 		return fmt.Errorf("%w: the registry knows this user, who may not do this", err)
 	}
 	return err

@@ -58,7 +58,7 @@ func replicasOf(found kadm.TopicDetail) map[int32][]int32 {
 	return replicas
 }
 
-// wrong says whether a partition with so many replicas needs others. A capped number is never lowered: a broker that is away
+// wrongReplicas says whether a partition with so many replicas needs others. A capped number is never lowered: a broker that is away
 // for a moment must not cost a replica.
 func (p *Plan) wrongReplicas(topic *Topic, there int) bool {
 	want := int(topic.Replicas.of(len(p.brokers)))
@@ -171,7 +171,7 @@ func (p *Plan) nextBroker(taken []int32, load map[int32]int, racks map[int32]str
 const (
 	reassignmentPoll  = 250 * time.Millisecond
 	progressInterval  = 10 * time.Second
-	settlingTolerance = 20 // polls in which metadata may lag behind a reassignment that has ended
+	settlingTolerance = 40 // polls in which metadata may lag behind a reassignment that has ended
 )
 
 // reassign moves a topic's replicas to where they must be, and waits until they are.

@@ -35,9 +35,8 @@ type question struct {
 }
 
 const (
-	codeNoLevel  = 40408 // the subject has no compatibility level of its own
-	codeReferred = 42206 // another schema refers to the subject
-	writeTries   = 3     // each of our writes may be made twice without harm
+	codeNoLevel = 40408 // the subject has no compatibility level of its own
+	writeTries  = 3     // each of our writes may be made twice without harm
 
 	listedAtOnce = 1_000 // what Confluent's registry gives at most
 	worthListing = 50    // from so many subjects on, one request for all of them is tried
@@ -150,14 +149,9 @@ func (t *Target) compatible(ctx context.Context, subject string, schema question
 	return *answer.Yes, reasons, nil
 }
 
-func (t *Target) register(ctx context.Context, subject string, schema question) (id int, err error) {
-	var answer struct {
-		ID int `json:"id"`
-	}
-	err = t.Registry.Ask(ctx, registry.Question{
-		Method: http.MethodPost, Path: []string{"subjects", subject, "versions"}, Body: schema, Tries: writeTries,
-	}, &answer)
-	return answer.ID, err
+func (t *Target) register(ctx context.Context, subject string, schema question) error {
+	path := []string{"subjects", subject, "versions"}
+	return t.Registry.Ask(ctx, registry.Question{Method: http.MethodPost, Path: path, Body: schema, Tries: writeTries}, nil)
 }
 
 // deleteSubject is a soft deletion: the ids of its schemas stay readable, and the registry can be told to bring it back.

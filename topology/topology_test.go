@@ -1,6 +1,8 @@
 package topology
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -81,5 +83,49 @@ func TestSchemasAreTheSameWhenTheyMeanTheSame(t *testing.T) {
 	}
 	if sameSchema("{", "{") {
 		t.Error("what can't be read is the same")
+	}
+}
+
+// What stands commented in the embedded topology is what docs/security.md says that the handler needs, and can be read.
+func TestTheACLsThatTheDefaultProposesAreThoseOfTheSecurityPage(t *testing.T) {
+	t.Parallel()
+	before, commented, found := strings.Cut(string(embedded), "# acls:\n")
+	if !found {
+		t.Fatal("there are none")
+	}
+	text := before + "acls:\n" + regexp.MustCompile(`(?m)^# `).ReplaceAllString(commented, "")
+	topology, err := parse([]byte(text), "topology.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := map[ACL]bool{}
+	for _, acl := range topology.ACLs {
+		has[acl] = true
+	}
+	page, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := map[string]string{"Topic": "topic", "Group": "group", "TransactionalId": "transactional_id"}
+	programs := map[string]string{"command-handler": "User:CN=command-handler", "open-bank account, transfer": "User:CN=open-bank", "open-bank check": "User:CN=open-bank"}
+	rows := 0
+	for _, row := range strings.Split(string(page), "\n") {
+		cells := strings.Split(row, " | ")
+		if len(cells) < 6 || programs[strings.TrimPrefix(cells[0], "| ")] == "" {
+			continue
+		}
+		rows++
+		for _, operation := range strings.Split(cells[4], ", ") {
+			want := ACL{
+				Principal: programs[strings.TrimPrefix(cells[0], "| ")], Host: "*", Resource: words[cells[1]], Name: strings.Trim(cells[2], "`"),
+				Pattern: strings.ToLower(cells[3]), Operation: strings.ToLower(operation), Permission: "allow",
+			}
+			if !has[want] {
+				t.Errorf("not among them: %v", want)
+			}
+		}
+	}
+	if rows < 15 {
+		t.Errorf("%d rows of the page were read", rows)
 	}
 }

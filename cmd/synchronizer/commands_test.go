@@ -127,6 +127,15 @@ func TestLintSaysWhereAndEndsWithItsStatus(t *testing.T) {
 	synchronize(t, nobody, "plan", "--topology", bad).check(t, 1, "topology.yaml:2:20: partition: there is no such key in a topic: did you mean partitions?", "1 fault")
 }
 
+func TestTheDefaultCanBeTakenForAFileOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	got := synchronize(t, func(string) string { return "" }, "default")
+	got.check(t, 0)
+	s := startServers(t)
+	s.run(t, "apply").check(t, 0)
+	s.run(t, "plan", "--topology", write(t, got.stdout, nil)).check(t, 0, "all 16 topics and subjects")
+}
+
 func TestTheJSONSchemaIsPrinted(t *testing.T) {
 	t.Parallel()
 	got := synchronize(t, func(string) string { return "" }, "schema")
@@ -142,7 +151,7 @@ func TestBashCompletesCommandsFlagsAndValues(t *testing.T) {
 	script := synchronize(t, func(string) string { return "" }, "completion", "bash")
 	script.check(t, 0)
 	for line, want := range map[string]string{
-		"synchronizer ":                            "plan apply export lint schema completion --help --version",
+		"synchronizer ":                            "plan apply export lint schema default completion --help --version",
 		"synchronizer pl":                          "plan",
 		"synchronizer apply --cre":                 "--create-only",
 		"synchronizer plan --allow-delete t":       "topics",

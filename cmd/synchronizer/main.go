@@ -72,6 +72,7 @@ type commands struct {
 	Export     exportCommand     `cmd:"" help:"Write the topology of what is there, with its schemas beside it, so that a plan of it is empty."`
 	Lint       lintCommand       `cmd:"" help:"Check a topology without a cluster. Exit status: 0 nothing found, 2 findings, 1 error."`
 	Schema     schemaCommand     `cmd:"" help:"Print the JSON Schema of topology.yaml, for editors."`
+	Default    defaultCommand    `cmd:"" help:"Print the topology that is taken without --topology, the open-bank stack's."`
 	Completion completionCommand `cmd:"" help:"Print the completion script of a shell."`
 	Version    kong.VersionFlag  `help:"Print the version."`
 }
@@ -94,6 +95,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, c conso
 		return cli.Lint.run(c)
 	case "schema":
 		return cli.Schema.run(c)
+	case "default":
+		return cli.Default.run(c)
 	default:
 		return cli.Completion.run(parsed.Model, c)
 	}

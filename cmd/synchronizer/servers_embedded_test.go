@@ -112,3 +112,12 @@ func incompatible(registry *srfake.Registry, subject string, schema sr.Schema) s
 	}
 	return ""
 }
+
+// seed has the registry know schemas, by subject, without being asked one by one.
+func (s *servers) seed(schemas map[string]string) {
+	id := 0
+	for subject, schema := range schemas {
+		id++
+		s.embedded.registry.SeedSchema(subject, 1, id, sr.Schema{Schema: schema})
+	}
+}
