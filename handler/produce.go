@@ -142,7 +142,7 @@ func (p *producer) dismiss(client *kafka.Producer, reports *reports, stuck <-cha
 	reports.leave()
 	p.left.Add(1)
 	go func() {
-		<-stuck
+		<-stuck //nolint:errcheck // it was of a transaction that is begun anew
 		end()
 		p.left.Add(-1)
 	}()

@@ -25,11 +25,12 @@ func newScale(values []float64, a Axis, count int, from, to float64) scale {
 	if low > high {
 		low, high = 1, 10
 	}
-	if a.Tens {
+	switch {
+	case a.Tens:
 		s.logarithmic(low, high, 0)
-	} else if log {
+	case log:
 		s.logarithmic(low, high, count)
-	} else {
+	default:
 		s.linear(math.Min(0, low), high, count)
 	}
 	return s

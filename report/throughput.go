@@ -80,7 +80,7 @@ func (g *gathered) series() []Chart {
 		Note: "Medians of the rounds, from the least to the most of them."}
 	hot := Chart{ID: "hot", Title: "Throughput with a hot account", Y: rate, X: Axis{Label: "transfers on one account", Format: func(v float64) string { return fmt.Sprintf("%g%%", math.Round(100*v)) }},
 		Note: grow.Note}
-	handlers := Chart{ID: "handlers", Title: "Throughput by the number of handlers", Y: rate, X: Axis{Label: "handlers", Format: func(v float64) string { return result.Number(v) }},
+	handlers := Chart{ID: "handlers", Title: "Throughput by the number of handlers", Y: rate, X: Axis{Label: "handlers", Format: result.Number},
 		Note: grow.Note}
 	for _, m := range g.subjects {
 		byHandled, byHot, byHandlers := map[float64][]*result.Round{}, map[float64][]*result.Round{}, map[float64][]*result.Round{}

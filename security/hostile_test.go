@@ -26,7 +26,7 @@ import (
 	"openbank/schemas"
 )
 
-// A few are enough to have each kind of record, of any size, on each partition; `make hostile` sends a million.
+// A few are enough to have each kind of record, of any size, on each partition; `make memory` sends a million.
 func TestHostileRecordsBecomeDeadLetters(t *testing.T) {
 	t.Parallel()
 	w, around := newEmbedded(t, embedded.Config{})

@@ -204,7 +204,7 @@ func (p *program) stop() {
 }
 
 // eventually waits until condition holds.
-func eventually(t *testing.T, what string, within time.Duration, condition func() error) {
+func eventually(t *testing.T, what string, within time.Duration, condition func() error) { //nolint:unparam // the tests of memory wait longer
 	t.Helper()
 	deadline := time.Now().Add(within)
 	for {

@@ -136,7 +136,7 @@ func (d *decoder) value(node ast.Node, into reflect.Value, path, what string, ta
 		return
 	}
 	if into.CanAddr() && into.Addr().Type().Implements(textUnmarshaler) {
-		d.text(node, into, path)
+		d.text(node, into)
 		return
 	}
 	switch into.Kind() {
@@ -155,7 +155,7 @@ func lastOf(path string) string {
 	return strings.TrimPrefix(path[strings.LastIndexByte(path, '.')+1:], ".")
 }
 
-func (d *decoder) text(node ast.Node, into reflect.Value, path string) {
+func (d *decoder) text(node ast.Node, into reflect.Value) {
 	text, ok := scalarText(node)
 	if ok && into.Addr().Interface().(interface{ UnmarshalText(text []byte) error }).UnmarshalText([]byte(text)) == nil {
 		return

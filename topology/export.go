@@ -169,7 +169,7 @@ func (e *exporter) exportSubjects(ctx context.Context) error {
 	}
 	for i, subject := range subjects {
 		level := subjectLevels[i]
-		if level == global && level == "NONE" {
+		if level == "NONE" && global == level {
 			level = "" // Apicurio says NONE of a subject without a level
 		}
 		e.exportSubject(subject, versions[i], level)

@@ -87,21 +87,21 @@ func (p *Plan) subjectMatter() string {
 var marks = map[Action]struct{ sign, style string }{Create: {"+", green}, Update: {"~", yellow}, Delete: {"-", red}}
 
 // change writes one change. Those of one topic or subject that follow each other share a heading.
-func (out *printer) change(change Change, last string) string {
+func (p *printer) change(change Change, last string) string {
 	mark := marks[change.Action]
 	if change.Blocked != "" {
 		mark.sign, mark.style = "!", red
 	}
 	heading := mark.sign + " " + change.heading()
 	if heading != last {
-		out.line(mark.style+bold, "%s", heading)
+		p.line(mark.style+bold, "%s", heading)
 	}
 	width := 0
 	for _, field := range change.Fields {
 		width = max(width, len(field.Name))
 	}
 	for _, field := range change.Fields {
-		out.line(mark.style, "    %-*s  %s", width, field.Name, field.arrow(change.Action))
+		p.line(mark.style, "    %-*s  %s", width, field.Name, field.arrow(change.Action))
 	}
 	if change.Before != "" && change.Schema != nil {
 		for _, line := range schemaDiff(change.Before, change.Schema.Text) {
@@ -112,14 +112,14 @@ func (out *printer) change(change Change, last string) string {
 			case '-':
 				style = red
 			}
-			out.line(style, "      %s", line)
+			p.line(style, "      %s", line)
 		}
 	}
 	for _, warning := range change.Warnings {
-		out.line(yellow, "    warning: %s", warning)
+		p.line(yellow, "    warning: %s", warning)
 	}
 	if change.Blocked != "" {
-		out.line(red, "    not possible: %s", change.Blocked)
+		p.line(red, "    not possible: %s", change.Blocked)
 	}
 	return heading
 }

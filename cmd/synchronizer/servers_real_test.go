@@ -21,7 +21,7 @@ import (
 
 const onRealServers = true
 
-type parts struct{}
+type parts struct{} //nolint:unused // the embedded ones have some
 
 // shared are the brokers that all tests use, one after the other. A registry is made for each: what another schema refers to can't be
 // deleted from this one any more.

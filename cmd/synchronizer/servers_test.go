@@ -20,7 +20,7 @@ import (
 type servers struct {
 	environment map[string]string
 	options     []kgo.Opt
-	parts       // what only embedded or only real ones have
+	parts       //nolint:unused // what only embedded or only real ones have
 }
 
 func (s *servers) getenv(name string) string { return s.environment[name] }
