@@ -18,11 +18,13 @@ func ConsumerSettings(k Kafka, clientID, group string, exactlyOnce bool, logs ch
 		"enable.auto.offset.store":      false,        // stored once published
 		"enable.auto.commit":            !exactlyOnce, // commits what is stored, for partitions that are ours only
 		"auto.commit.interval.ms":       100,
-		// Small prefetch: memory outside of Go's heap. With small queues the back-off of 1 s would stall the fetcher.
-		"queued.min.messages":        10000,
-		"queued.max.messages.kbytes": 4096,
-		"fetch.max.bytes":            4 << 20,
-		"max.partition.fetch.bytes":  1 << 20,
+		// Small prefetch: memory outside of Go's heap, some 400 bytes for each record that waits there besides its own. A larger record is
+		// fetched all the same. With small queues the back-off of 1 s would stall the fetcher.
+		"queued.min.messages":        1000,
+		"queued.max.messages.kbytes": 512,
+		"message.max.bytes":          256 << 10, // of what it sends; fetch.max.bytes can't be less
+		"fetch.max.bytes":            256 << 10,
+		"max.partition.fetch.bytes":  64 << 10,
 		"fetch.queue.backoff.ms":     5,
 		"fetch.error.backoff.ms":     50,
 	})

@@ -68,7 +68,7 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 	log := h.log.With("topic", t.name)
 	l := &lane{
 		h: h, log: log, suffix: suffix, topic: t, link: newLink(log, h.cfg.Kafka),
-		queue:   newQueue(2*h.cfg.MaxBatch, queueBytes),
+		queue:   newQueue(h.cfg.MaxBatch, queueBytes),
 		letters: newLetters(h, t),
 		control: make(chan func(), 64), drained: make(chan struct{}, 1),
 		epochs: map[int32]*epoch{}, working: map[*epoch]struct{}{},

@@ -19,15 +19,16 @@ type executed struct {
 }
 
 // execute takes all that waits, executes it in one Postgres transaction and hands it to the producer, until the queue is
-// closed. While one batch is in Postgres the next gathers and the one before is published.
-func (l *lane) execute(ctx context.Context, out chan<- executed) {
+// closed. While one batch is in Postgres the next gathers, and under load the one before is published.
+func (l *lane) execute(ctx context.Context, out *handover) {
 	idle := time.NewTicker(idleTick)
 	defer idle.Stop()
 	stage := l.h.cfg.Health.Stage("executing commands of " + l.topic.name)
 	defer stage.Rests()
+	busy := func() <-chan struct{} { return out.busy(l) }
 	for {
 		stage.Moves()
-		records, open := l.queue.take(l.h.cfg.MaxBatch, idle.C)
+		records, open := l.queue.take(idle.C, busy)
 		if !open {
 			return
 		}
@@ -56,9 +57,7 @@ func (l *lane) execute(ctx context.Context, out chan<- executed) {
 		}
 		done := l.meter.now()
 		l.meter.execute.Update((done - begun).Seconds())
-		select {
-		case out <- executed{lane: l, records: records, at: done}:
-		case <-ctx.Done():
+		if !out.put(ctx, executed{lane: l, records: records, at: done}) {
 			return
 		}
 	}

@@ -36,7 +36,23 @@ func StartHalfway(ctx context.Context, cfg Config, s *store.Store, r *registry.C
 	w := &Halfway{h: h, batches: make(chan executed, 100)}
 	stopPolling := make(chan struct{})
 	var stages sync.WaitGroup
-	stages.Go(func() { l.execute(work, w.batches) })
+	out := newHandover(h.cfg.MaxBatch)
+	stages.Go(func() {
+		defer out.close()
+		l.execute(work, out)
+	})
+	stages.Go(func() {
+		for {
+			all, open := out.take()
+			if !open {
+				return
+			}
+			for _, b := range all {
+				w.batches <- b
+			}
+			out.done()
+		}
+	})
 	stages.Go(func() { l.consume(work, stopPolling) })
 	w.stop = func() {
 		l.stopTaking()

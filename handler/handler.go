@@ -56,7 +56,7 @@ type Config struct {
 	// MaxPollInterval is after how long without a sign of progress the group gives a handler's partitions to another one.
 	// At least MinPollInterval. Default 60 s.
 	MaxPollInterval time.Duration
-	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 4,000.
+	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 1,000.
 	MaxBatch int
 	// RefreshSchemas is the time between two looks at the latest schema of each subject we write. Default 3 min.
 	RefreshSchemas time.Duration
@@ -110,7 +110,7 @@ func (c Config) withDefaults() Config {
 		c.MaxPollInterval = time.Minute
 	}
 	if c.MaxBatch == 0 {
-		c.MaxBatch = 4000
+		c.MaxBatch = 1000
 	}
 	if c.RefreshSchemas == 0 {
 		c.RefreshSchemas = 3 * time.Minute
@@ -271,7 +271,7 @@ func (h *Handler) work(ctx, work context.Context) error {
 	var polling, executing, producing, refreshing sync.WaitGroup
 	producer := h.cfg.Health.Stage("publishing")
 	stopPolling := make(chan struct{})
-	batches := make(chan executed, len(h.lanes))
+	batches := newHandover(h.cfg.MaxBatch)
 
 	producing.Go(func() { h.producer.run(work, batches, producer) })
 	refresh, stopRefresh := context.WithCancel(work)
@@ -291,7 +291,7 @@ func (h *Handler) work(ctx, work context.Context) error {
 	stop := h.beginStop()
 	finished := stop.finish(work, func() {
 		executing.Wait()
-		close(batches)
+		batches.close()
 		producing.Wait()
 	}, func() {
 		stopRefresh()

@@ -166,28 +166,20 @@ func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.A
 }
 
 // run publishes what the lanes hand over until batches is closed.
-func (p *producer) run(ctx context.Context, batches <-chan executed, stage *health.Stage) {
+func (p *producer) run(ctx context.Context, batches *handover, stage *health.Stage) {
 	defer stage.Rests()
-	for first := range batches {
-		stage.Moves()
-		waiting := []executed{first}
-	more:
-		for {
-			select {
-			case b, open := <-batches:
-				if !open {
-					break more
-				}
-				waiting = append(waiting, b)
-			default:
-				break more
-			}
+	for {
+		waiting, open := batches.take()
+		if !open {
+			return
 		}
+		stage.Moves()
 		publish := p.publish
 		if p.h.exactlyOnce {
 			publish = p.publishOnce
 		}
 		refused, err := publish(ctx, waiting)
+		batches.done()
 		if err != nil {
 			p.h.fail(err)
 			return

@@ -51,14 +51,15 @@ func (r *record) offset() int64 { return int64(r.message.TopicPartition.Offset) 
 func (r *record) size() int { return len(r.message.Key) + 2*len(r.message.Value) + 512 }
 
 // queue holds what was consumed and waits for the next batch. It never makes a batch wait for company: whoever takes
-// gets all there is, so an idle system answers one command at once and a loaded one grows its batches by itself.
+// gets all there is, so an idle system answers one command at once and a loaded one grows its batches by itself. What could not be
+// published yet waits here, where it makes one batch, instead of behind Postgres, where it would be many.
 type queue struct {
 	mu      sync.Mutex
 	waiting []record
 	bytes   int
 	closed  bool
 
-	limit      int           // records, the high-water mark
+	limit      int           // records: the high-water mark, and the most that one take gets
 	limitBytes int           // bytes, the same
 	ready      chan struct{} // something waits, or the queue was closed
 	room       chan struct{} // something was taken
@@ -84,7 +85,9 @@ func (q *queue) put(r record) bool {
 	}
 	q.waiting = append(q.waiting, r)
 	q.bytes += r.size()
-	signal(q.ready)
+	if n := len(q.waiting); n == 1 || n >= q.limit || q.bytes >= q.limitBytes {
+		signal(q.ready)
+	}
 	return true
 }
 
@@ -128,34 +131,47 @@ func (q *queue) hasRoom(d time.Duration) bool {
 	}
 }
 
-// take takes the records that wait, at most limit. It waits for the first one until idle fires, and returns false for ever
-// once the queue is closed.
-func (q *queue) take(limit int, idle <-chan time.Time) ([]record, bool) {
+// take takes the records that wait, at most as many as the queue is meant to hold. While busy gives a channel, it waits
+// for that one to close, or until the queue is full. It returns none when idle fires meanwhile, and false for ever once the queue is closed.
+func (q *queue) take(idle <-chan time.Time, busy func() <-chan struct{}) ([]record, bool) {
 	for {
+		var until <-chan struct{}
 		q.mu.Lock()
 		if q.closed {
 			q.mu.Unlock()
 			return nil, false
 		}
-		if n := min(len(q.waiting), limit); n > 0 {
-			batch := append([]record(nil), q.waiting[:n]...)
-			for i := range q.waiting[:n] {
-				q.bytes -= q.waiting[i].size()
+		if n := min(len(q.waiting), q.limit); n > 0 {
+			if n < q.limit && q.bytes < q.limitBytes {
+				until = busy()
 			}
-			left := copy(q.waiting, q.waiting[n:])
-			clear(q.waiting[left:])
-			q.waiting = q.waiting[:left]
-			q.mu.Unlock()
-			signal(q.room)
-			return batch, true
+			if until == nil {
+				batch := q.first(n)
+				q.mu.Unlock()
+				signal(q.room)
+				return batch, true
+			}
 		}
 		q.mu.Unlock()
 		select {
 		case <-q.ready:
+		case <-until:
 		case <-idle:
 			return nil, true
 		}
 	}
+}
+
+// first takes the first n records out. The caller holds mu.
+func (q *queue) first(n int) []record {
+	batch := append([]record(nil), q.waiting[:n]...)
+	for i := range batch {
+		q.bytes -= batch[i].size()
+	}
+	left := copy(q.waiting, q.waiting[n:])
+	clear(q.waiting[left:])
+	q.waiting = q.waiting[:left]
+	return batch
 }
 
 // close gives back what waits and lets nothing in from here on.

@@ -1,7 +1,9 @@
 package handler
 
 import (
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -13,16 +15,18 @@ func queued(offset int64, bytes int) record {
 
 func never() <-chan time.Time { return nil }
 
+func free() <-chan struct{} { return nil }
+
 func TestQueue(t *testing.T) {
 	t.Parallel()
 	t.Run("takes all that waits in order, at most the limit", func(t *testing.T) {
 		t.Parallel()
-		q := newQueue(10, 1<<20)
+		q := newQueue(3, 1<<20)
 		for i := range int64(5) {
 			q.put(queued(i, 1))
 		}
-		first, _ := q.take(3, never())
-		rest, _ := q.take(3, never())
+		first, _ := q.take(never(), free)
+		rest, _ := q.take(never(), free)
 		if len(first) != 3 || len(rest) != 2 || first[0].offset() != 0 || rest[1].offset() != 4 {
 			t.Fatalf("took %d and %d records", len(first), len(rest))
 		}
@@ -35,7 +39,7 @@ func TestQueue(t *testing.T) {
 		q := newQueue(10, 1<<20)
 		got := make(chan int)
 		go func() {
-			r, _ := q.take(100, never())
+			r, _ := q.take(never(), free)
 			got <- len(r)
 		}()
 		q.put(queued(0, 1))
@@ -53,11 +57,52 @@ func TestQueue(t *testing.T) {
 			}
 			room := make(chan bool)
 			go func() { room <- q.hasRoom(time.Minute) }()
-			q.take(100, never())
+			q.take(never(), free)
 			if !<-room {
 				t.Error("no room after everything was taken")
 			}
 		}
+	})
+	t.Run("waits while the producer is busy, unless it is full", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(3, 1<<20)
+			var over atomic.Pointer[chan struct{}]
+			begin := func() { c := make(chan struct{}); over.Store(&c) }
+			busy := func() <-chan struct{} {
+				if c := over.Load(); c != nil {
+					return *c
+				}
+				return nil
+			}
+			got := make(chan int, 1)
+			take := func() {
+				go func() {
+					r, _ := q.take(never(), busy)
+					got <- len(r)
+				}()
+			}
+			begin()
+			take()
+			q.put(queued(0, 1))
+			q.put(queued(1, 1))
+			synctest.Wait()
+			if len(got) > 0 {
+				t.Fatalf("took %d records while the producer was busy", <-got)
+			}
+			close(*over.Swap(nil))
+			if n := <-got; n != 2 {
+				t.Errorf("took %d records, want 2", n)
+			}
+			begin()
+			take()
+			for i := range int64(3) {
+				q.put(queued(i, 1))
+			}
+			if n := <-got; n != 3 {
+				t.Errorf("took %d records, want 3", n)
+			}
+		})
 	})
 	t.Run("gives back what waits when it closes and takes nothing more", func(t *testing.T) {
 		t.Parallel()
@@ -69,7 +114,7 @@ func TestQueue(t *testing.T) {
 		if q.put(queued(1, 1)) {
 			t.Error("a closed queue took a record")
 		}
-		if _, open := q.take(1, never()); open {
+		if _, open := q.take(never(), free); open {
 			t.Error("a closed queue is open")
 		}
 	})
@@ -77,7 +122,7 @@ func TestQueue(t *testing.T) {
 		t.Parallel()
 		idle := make(chan time.Time, 1)
 		idle <- time.Time{}
-		if r, open := newQueue(1, 1).take(1, idle); len(r) != 0 || !open {
+		if r, open := newQueue(1, 1).take(idle, free); len(r) != 0 || !open {
 			t.Fatalf("took %d records, open %v", len(r), open)
 		}
 	})

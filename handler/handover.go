@@ -1,0 +1,102 @@
+package handler
+
+import (
+	"context"
+	"sync"
+)
+
+// handover is the way of executed batches to the producer goroutine. Whoever takes gets all that waits, however many batches it
+// is: what was executed while a publication was under way goes out with the next one. A lane waits only when its own batches here
+// hold as many records as one batch may, which bounds memory whatever the backlog, and does not hold up the other lane.
+type handover struct {
+	mu      sync.Mutex
+	waiting []executed
+	records map[*lane]int // of each lane, in waiting
+	leaving map[*lane]int // the same, of what is being published
+	closed  bool
+
+	limit     int           // records of one lane
+	ready     chan struct{} // something waits, or the handover was closed
+	taken     chan struct{} // closed, and made anew, when all was taken
+	published chan struct{} // the same, when a publication is over
+}
+
+func newHandover(limit int) *handover {
+	return &handover{
+		records: map[*lane]int{}, leaving: map[*lane]int{}, limit: limit,
+		ready: make(chan struct{}, 1), taken: make(chan struct{}), published: make(chan struct{}),
+	}
+}
+
+// put hands a batch over, however large, when there is room. It says whether it did before ctx was done.
+func (h *handover) put(ctx context.Context, b executed) bool {
+	for {
+		h.mu.Lock()
+		n := h.records[b.lane]
+		if n == 0 || n+len(b.records) <= h.limit {
+			h.waiting = append(h.waiting, b)
+			h.records[b.lane] = n + len(b.records)
+			h.mu.Unlock()
+			signal(h.ready)
+			return true
+		}
+		taken := h.taken
+		h.mu.Unlock()
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// take waits for batches and takes all there are, in the order in which they came. It returns false once the handover is
+// closed and empty.
+func (h *handover) take() ([]executed, bool) {
+	for {
+		h.mu.Lock()
+		if all := h.waiting; len(all) > 0 {
+			h.waiting = nil
+			h.records, h.leaving = h.leaving, h.records
+			clear(h.records)
+			close(h.taken)
+			h.taken = make(chan struct{})
+			h.mu.Unlock()
+			return all, true
+		}
+		closed := h.closed
+		h.mu.Unlock()
+		if closed {
+			return nil, false
+		}
+		<-h.ready
+	}
+}
+
+// done says that what was taken is published, or about to be.
+func (h *handover) done() {
+	h.mu.Lock()
+	clear(h.leaving)
+	close(h.published)
+	h.published = make(chan struct{})
+	h.mu.Unlock()
+}
+
+// busy gives what closes when the publication that has the lane's latest batch is over; nil when there is none, and when that batch waits for
+// another lane's: then what is executed at once goes along with it.
+func (h *handover) busy(l *lane) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.leaving[l] > 0 || len(h.leaving) == 0 && h.records[l] > 0 {
+		return h.published
+	}
+	return nil
+}
+
+// close lets nothing more in; what waits is still taken.
+func (h *handover) close() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	signal(h.ready)
+}
