@@ -123,12 +123,17 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	}
 	crash.Point("after-begin-transaction", n)
 	f := newFlight(len(open))
-	err := p.produce(ctx, f, open)
+	err := p.sendOffsets(ctx, batches)
+	if err == nil {
+		err = p.produce(ctx, f, open)
+	} else {
+		f.done(int64(len(open)))
+	}
 	if err == nil {
 		err = f.rejected
 	}
 	if err == nil {
-		err = p.commit(ctx, batches)
+		err = p.commit(ctx, len(batches))
 	}
 	if err != nil {
 		return p.abort(ctx, f, sent, refused, err)
@@ -147,8 +152,11 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	return nil
 }
 
-// commit sends the offsets that the batches finish and commits.
-func (p *producer) commit(ctx context.Context, batches []executed) error {
+// sendOffsets sends the offsets that the batches finish. It comes before the records: until the brokers have written the end of the last
+// transaction into every partition, the client asks again about offsets after retry.backoff.ms, and about partitions after 20 ms. Whoever
+// gets one of the partitions meanwhile waits for the end of a transaction that has offsets of it, and if it has them already, we have
+// written nothing that readers of uncommitted records would see.
+func (p *producer) sendOffsets(ctx context.Context, batches []executed) error {
 	for _, l := range p.h.lanes {
 		var offsets []kafka.TopicPartition
 		for e, next := range ends(l, batches) {
@@ -176,11 +184,15 @@ func (p *producer) commit(ctx context.Context, batches []executed) error {
 		}
 		crash.Point("after-send-offsets", len(offsets))
 	}
-	crash.Point("before-transaction-commit", len(batches))
+	return nil
+}
+
+func (p *producer) commit(ctx context.Context, batches int) error {
+	crash.Point("before-transaction-commit", batches)
 	if err := p.h.insist(ctx, p.client.CommitTransaction); err != nil {
 		return fmt.Errorf("committing the transaction: %w", err)
 	}
-	crash.Point("after-transaction-commit", len(batches))
+	crash.Point("after-transaction-commit", batches)
 	return nil
 }
 
