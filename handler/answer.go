@@ -47,32 +47,29 @@ func (p *producer) compose(b executed) error {
 }
 
 func (p *producer) add(o *output, id bank.ID, message any, r *record) error {
-	from := len(p.arena)
+	key := len(p.arena)
 	p.arena, _ = id.AppendText(p.arena) // never fails
-	return p.append(o, from, message, traceHeaders(r.message.Headers, nil))
+	return p.append(o, key, message, -1, r)
 }
 
 func (p *producer) addEvent(event *bank.BalanceChanged, r *record) error {
-	from := len(p.arena)
+	key := len(p.arena)
 	p.arena = append(p.arena, event.IBAN...)
-	version := kafka.Header{Key: "account-version", Value: strconv.AppendInt(nil, event.Version, 10)}
-	return p.append(&p.h.encoders.balanceChanged, from, event, traceHeaders(r.message.Headers, []kafka.Header{version}))
+	return p.append(&p.h.encoders.balanceChanged, key, event, event.Version, r)
 }
 
-// append adds one record whose key stands in the arena from the given place on.
-func (p *producer) append(o *output, from int, message any, headers []kafka.Header) error {
-	middle := len(p.arena)
-	arena, err := o.encoder.Load().Append(p.arena, message)
-	if err != nil {
+// append adds one record whose key stands in the arena from the given place on. A version below zero is none.
+func (p *producer) append(o *output, key int, message any, version int64, r *record) (err error) {
+	out := outgoing{topic: &o.topic, key: key, value: len(p.arena), traces: traceHeaders(r.message.Headers)}
+	if p.arena, err = o.encoder.Load().Append(p.arena, message); err != nil {
 		return fmt.Errorf("encoding %s: %w", schemas.Name(message), err)
 	}
-	p.arena = arena
-	p.out = append(p.out, outgoing{message: kafka.Message{
-		TopicPartition: kafka.TopicPartition{Topic: &o.topic, Partition: kafka.PartitionAny},
-		Key:            arena[from:middle:middle],
-		Value:          arena[middle:len(arena):len(arena)],
-		Headers:        headers,
-	}})
+	out.version = len(p.arena)
+	if version >= 0 {
+		p.arena = strconv.AppendInt(p.arena, version, 10)
+	}
+	out.end = len(p.arena)
+	p.out = append(p.out, out)
 	return nil
 }
 
@@ -80,15 +77,15 @@ func (p *producer) append(o *output, from int, message any, headers []kafka.Head
 // answer could be larger than the brokers take, and be in the way of all others.
 const maxTrace = 256
 
-// traceHeaders appends to to the headers of a command that its answers and events carry on, each once. (A dead letter carries all of them.)
-func traceHeaders(of, to []kafka.Header) []kafka.Header {
+// traceHeaders are those headers of a command that its answers and events carry on, each once. (A dead letter carries all of them.)
+func traceHeaders(of []kafka.Header) (traces []kafka.Header) {
 	for _, name := range []string{"traceparent", "correlation-id"} {
 		for _, h := range of {
 			if h.Key == name && len(h.Value) <= maxTrace {
-				to = append(to, h)
+				traces = append(traces, h)
 				break
 			}
 		}
 	}
-	return to
+	return traces
 }

@@ -110,7 +110,7 @@ func (p *path) take(t *testing.T, value, key []byte, name string, header []byte)
 	r.epoch = p.epoch
 	q := newQueue(10, queueBytes)
 	q.put(r)
-	batch, _ := q.take(10, nil)
+	batch, _ := q.take(nil, free)
 	stored := p.lane.batch(batch)
 	if len(batch) != 1 || q.bytes != 0 || len(stored.Commands) != 1 && r.command != nil || len(stored.Progress) != 1 || stored.Progress[0].ExecutedTo != 43 {
 		t.Fatalf("a batch of %d, %+v", len(batch), stored)
@@ -129,7 +129,7 @@ func (p *path) buried(t *testing.T, r *record) {
 	reason, _ := r.letter()
 	m := deadLetter(p.lane, r, reason)
 	for first := true; ; first = false {
-		if n := size(&m); n > maxLetter {
+		if n := size(m); n > maxLetter {
 			t.Fatalf("a dead letter of %d bytes", n)
 		}
 		read := &kgo.Record{Topic: *m.TopicPartition.Topic, Key: m.Key, Value: m.Value}
@@ -137,17 +137,17 @@ func (p *path) buried(t *testing.T, r *record) {
 			read.Headers = append(read.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 		}
 		l := deadletter.Parse(read)
-		if l.Reason != reason || reason == "" || l.Topic != p.lane.topic.name || l.Partition != 3 || l.Offset != 42 || l.Length != len(r.message.Value) {
+		if l.Reason != reason || reason == "" || l.Topic != p.lane.topic.name || l.Partition != 3 || l.Offset != 42 || l.Length != len(r.value) {
 			t.Fatalf("%+v is read from %+v", l, m)
 		}
-		if !l.Cut && (!bytes.Equal(m.Value, r.message.Value) || !bytes.Equal(m.Key, r.message.Key) || len(l.Headers) != len(r.message.Headers)) {
+		if !l.Cut && (!bytes.Equal(m.Value, r.value) || !bytes.Equal(m.Key, r.key) || len(l.Headers) != len(r.headers)) {
 			t.Fatalf("%+v is not what it was", m)
 		}
 		if _, marked := deadletter.Marked(read); marked {
 			t.Fatal("it is taken for a mark")
 		}
-		if !shorten(&m) {
-			if first && len(r.message.Value) > 1000 {
+		if !shorten(m) {
+			if first && len(r.value) > 1000 {
 				t.Fatal("it can't be shortened")
 			}
 			return
@@ -204,7 +204,7 @@ func (p *path) answered(t *testing.T, r *record) {
 		t.Fatalf("%d records answer %+v", len(p.producer.out), r.outcome)
 	}
 	for i := range p.producer.out {
-		m := &p.producer.out[i].message
+		m := p.producer.assemble(&p.producer.out[i])
 		if n := size(m); n > 16<<10 {
 			t.Fatalf("a record of %d bytes on %s", n, *m.TopicPartition.Topic)
 		}

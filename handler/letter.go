@@ -137,7 +137,7 @@ func lettersOf(batches []executed) []*letter {
 			r := &b.records[i]
 			if reason, ok := r.letter(); ok {
 				all = append(all, &letter{
-					outgoing: outgoing{message: deadLetter(b.lane, r, reason), err: errNoLetters},
+					outgoing: outgoing{letter: deadLetter(b.lane, r, reason), topic: &b.lane.letters.topic, err: errNoLetters},
 					lane:     b.lane, epoch: r.epoch, offset: r.offset(), command: r.command, reason: reason,
 				})
 			}
@@ -180,7 +180,7 @@ func (p *producer) sendLetters(ctx context.Context, batches []executed) (refused
 			if err := p.revive(); err != nil {
 				return err
 			}
-			open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.isTooLarge() || !shorten(&o.message) })
+			open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.isTooLarge() || !shorten(o.letter) })
 		}
 		return nil
 	})
@@ -219,7 +219,7 @@ func (l *letter) taken() {
 const reasonHeader = "dead-letter-reason"
 
 // deadLetter is the dead letter of r: the original key, value and headers, and why and whence.
-func deadLetter(l *lane, r *record, reason string) kafka.Message {
+func deadLetter(l *lane, r *record, reason string) *kafka.Message {
 	m := r.message
 	headers := make([]kafka.Header, len(m.Headers), len(m.Headers)+5)
 	copy(headers, m.Headers)
@@ -229,12 +229,12 @@ func deadLetter(l *lane, r *record, reason string) kafka.Message {
 	add("dead-letter-partition", strconv.Itoa(int(m.TopicPartition.Partition)))
 	add("dead-letter-offset", strconv.FormatInt(r.offset(), 10))
 	add("dead-letter-timestamp", strconv.FormatInt(m.Timestamp.UnixMilli(), 10))
-	letter := kafka.Message{
+	letter := &kafka.Message{
 		TopicPartition: kafka.TopicPartition{Topic: &l.letters.topic, Partition: l.letters.partition(r)},
 		Key:            m.Key, Value: m.Value, Headers: headers,
 	}
-	if size(&letter) > maxLetter {
-		cut(&letter, maxLetter)
+	if size(letter) > maxLetter {
+		cut(letter, maxLetter)
 	}
 	return letter
 }

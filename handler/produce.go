@@ -30,15 +30,23 @@ type producer struct {
 	stuck   <-chan error // gets what a call of client returns that was given up on; nil when there is none
 	left    atomic.Int32 // clients that are left behind in such a call
 
-	arena []byte     // keys and values of the publication at hand; librdkafka copies them
+	arena []byte     // keys, values and versions of the publication at hand; librdkafka copies them
 	out   []outgoing // the publication at hand
+
+	// The message at hand: a publication has thousands.
+	message kafka.Message
+	headers []kafka.Header
 }
 
-// outgoing is one record to publish.
+// outgoing is one record to publish: a dead letter's message, or an answer or event that stands in producer.arena.
 type outgoing struct {
-	message kafka.Message
-	flight  *flight
-	err     error // of the delivery
+	letter *kafka.Message
+	topic  *string
+	// Where its key, its value and its account's version begin, and where that ends. An answer has no version.
+	key, value, version, end int
+	traces                   []kafka.Header
+	flight                   *flight // nil: nobody waits for it by itself
+	err                      error   // of the delivery
 }
 
 // flight counts the deliveries that a publication waits for.
@@ -58,12 +66,15 @@ func (f *flight) reject(err error) {
 
 func newFlight(n int) *flight {
 	f := &flight{landed: make(chan struct{})}
+	if n == 0 {
+		close(f.landed)
+	}
 	f.pending.Store(int64(n))
 	return f
 }
 
 func (f *flight) done(n int64) {
-	if f.pending.Add(-n) == 0 {
+	if n > 0 && f.pending.Add(-n) == 0 {
 		close(f.landed)
 	}
 }
@@ -276,7 +287,7 @@ func (p *producer) send(ctx context.Context) error {
 			return err
 		}
 		first := open[0]
-		return fmt.Errorf("producing to %s (%d records wait): %w", *first.message.TopicPartition.Topic, len(open), first.err)
+		return fmt.Errorf("producing to %s (%d records wait): %w", *first.topic, len(open), first.err)
 	})
 }
 
@@ -292,33 +303,58 @@ func (p *producer) composed() []*outgoing {
 // attempt produces each record once and waits for all reports; the outcome is in outgoing.err.
 func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 	f := newFlight(len(open))
+	for _, o := range open {
+		o.flight, o.err = f, nil
+	}
 	if err := p.produce(ctx, f, open); err != nil {
 		return err
 	}
 	return f.wait(ctx)
 }
 
-// produce hands the records to the client. Error: ctx's cause.
+// produce hands the records to the client, those of the flight with a report to it. Error: ctx's cause.
 func (p *producer) produce(ctx context.Context, f *flight, open []*outgoing) error {
 	for _, o := range open {
-		o.flight, o.err = f, nil
-		o.message.Opaque = o
+		m := p.assemble(o)
 		crash.Point("before-produce", len(open))
-		err := p.client.Produce(&o.message, nil)
-		for isKafka(err, kafka.ErrQueueFull) {
+		err := p.client.Produce(m, nil)
+		for err != nil && isKafka(err, kafka.ErrQueueFull) {
 			if !pause(ctx, 5*time.Millisecond) {
 				return context.Cause(ctx)
 			}
-			err = p.client.Produce(&o.message, nil)
+			err = p.client.Produce(m, nil)
 		}
 		if err != nil {
 			o.err = err
-			f.reject(fmt.Errorf("producing to %s: %w", *o.message.TopicPartition.Topic, err))
-			f.done(1)
+			f.reject(fmt.Errorf("producing to %s: %w", *o.topic, err))
+			if o.flight != nil {
+				o.flight.done(1)
+			}
 		}
 		crash.Point("after-produce", len(open))
 	}
 	return nil
+}
+
+// assemble makes the message of a record. It holds until the next one is made.
+func (p *producer) assemble(o *outgoing) *kafka.Message {
+	m := o.letter
+	if m == nil {
+		p.headers = p.headers[:0]
+		if o.version < o.end {
+			p.headers = append(p.headers, kafka.Header{Key: "account-version", Value: p.arena[o.version:o.end]})
+		}
+		p.headers = append(p.headers, o.traces...)
+		p.message = kafka.Message{
+			TopicPartition: kafka.TopicPartition{Topic: o.topic, Partition: kafka.PartitionAny},
+			Key:            p.arena[o.key:o.value], Value: p.arena[o.value:o.version], Headers: p.headers,
+		}
+		m = &p.message
+	}
+	if o.flight != nil {
+		m.Opaque = o
+	}
+	return m
 }
 
 // revive replaces the client if it has failed for good, and says so.

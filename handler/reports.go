@@ -33,7 +33,10 @@ func (r *reports) take(m *kafka.Message) {
 	if r.left {
 		return
 	}
-	o := m.Opaque.(*outgoing)
+	o, ok := m.Opaque.(*outgoing)
+	if !ok {
+		return // the transaction says whether it was delivered
+	}
 	o.err = m.TopicPartition.Error
 	o.flight.done(1)
 }

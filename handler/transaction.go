@@ -106,6 +106,7 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	if err := p.h.holdsSlot(); err != nil {
 		return err
 	}
+	// Whether answers and events are delivered is said by the transaction. Of a dead letter one has to know why it is not.
 	open := p.composed()
 	var sent []*letter
 	for _, b := range batches {
@@ -122,12 +123,15 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		return &brokenProducer{fmt.Errorf("beginning a transaction: %w", err)}
 	}
 	crash.Point("after-begin-transaction", n)
-	f := newFlight(len(open))
-	err := p.sendOffsets(ctx, batches)
+	f := newFlight(len(sent))
+	for _, l := range sent {
+		l.flight, l.err = f, nil
+	}
+	err := p.finishOffsets(ctx, batches)
 	if err == nil {
 		err = p.produce(ctx, f, open)
 	} else {
-		f.done(int64(len(open)))
+		f.done(int64(len(sent)))
 	}
 	if err == nil {
 		err = f.rejected
@@ -152,11 +156,11 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	return nil
 }
 
-// sendOffsets sends the offsets that the batches finish. It comes before the records: until the brokers have written the end of the last
+// finishOffsets sends the offsets that the batches finish. It comes before the records: until the brokers have written the end of the last
 // transaction into every partition, the client asks again about offsets after retry.backoff.ms, and about partitions after 20 ms. Whoever
 // gets one of the partitions meanwhile waits for the end of a transaction that has offsets of it, and if it has them already, we have
 // written nothing that readers of uncommitted records would see.
-func (p *producer) sendOffsets(ctx context.Context, batches []executed) error {
+func (p *producer) finishOffsets(ctx context.Context, batches []executed) error {
 	for _, l := range p.h.lanes {
 		var offsets []kafka.TopicPartition
 		for e, next := range ends(l, batches) {
@@ -304,7 +308,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	for _, l := range letters {
 		switch {
 		case l.err == nil || isKafka(l.err, kafka.ErrPurgeQueue, kafka.ErrPurgeInflight, kafka.ErrMsgTimedOut, kafka.ErrState):
-		case l.isTooLarge() && shorten(&l.message):
+		case l.isTooLarge() && shorten(l.letter):
 			cause, why = ordinary{cause}, letterRefused
 		default:
 			l.lane.letters.refuse(l.err)
