@@ -52,7 +52,7 @@ func ProducerSettings(k Kafka, clientID, transactionalID string, logs chan kafka
 		"batch.size":                   128 << 10, // a topic that takes less than a full batch would refuse it for ever
 		"queue.buffering.max.kbytes":   16384,     // what does not fit waits: it is outside of Go's heap
 		"queue.buffering.max.messages": 100000,
-		"go.events.channel.size":       10000,
+		"go.events.channel.size":       1000,
 		"go.produce.channel.size":      0,
 		"go.delivery.report.fields":    "none",
 	})

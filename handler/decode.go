@@ -22,7 +22,7 @@ func (e *unknownSchema) Error() string { return fmt.Sprintf("schema %d is not he
 // decode reads a record of a command topic. What can never be read has its reason in the record; the only error is an
 // *unknownSchema.
 func (h *Handler) decode(t topic, m *kafka.Message) (record, error) {
-	r := record{message: m}
+	r := record{key: m.Key, value: m.Value, headers: m.Headers, sent: m.Timestamp.UnixMilli(), offset: int64(m.TopicPartition.Offset)}
 	if m.Value == nil {
 		r.unreadable = "value is null"
 		return r, nil

@@ -25,7 +25,7 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 	defer idle.Stop()
 	stage := l.h.cfg.Health.Stage("executing commands of " + l.topic.name)
 	defer stage.Rests()
-	busy := func() <-chan struct{} { return out.busy(l) }
+	busy := func(n int, full bool) <-chan struct{} { return out.busy(l, n, full) }
 	for {
 		stage.Moves()
 		records, open := l.queue.take(idle.C, busy)
@@ -54,12 +54,13 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 			if records[i].command != nil {
 				records[i].outcome, outcomes = &outcomes[0], outcomes[1:]
 			}
+			if _, buried := records[i].letter(); !buried {
+				records[i].key, records[i].value = nil, nil
+			}
 		}
 		done := l.meter.now()
 		l.meter.execute.Update((done - begun).Seconds())
-		if !out.put(ctx, executed{lane: l, records: records, at: done}) {
-			return
-		}
+		out.put(executed{lane: l, records: records, at: done})
 	}
 }
 
@@ -80,11 +81,11 @@ func (l *lane) batch(records []record) store.Batch {
 	b := store.Batch{Commands: make([]store.Command, 0, len(records))}
 	for i := range records {
 		r := &records[i]
-		r.epoch.executed = r.offset() + 1
+		r.epoch.executed = r.offset + 1
 		l.working[r.epoch] = struct{}{}
 		c := store.Command{
-			Origin:    store.Origin{Topic: l.topic.name, TopicID: l.topic.id, Partition: r.epoch.partition, Offset: r.offset()},
-			Published: r.offset() < r.epoch.published.Load(),
+			Origin:    store.Origin{Topic: l.topic.name, TopicID: l.topic.id, Partition: r.epoch.partition, Offset: r.offset},
+			Published: r.offset < r.epoch.published.Load(),
 		}
 		switch command := r.command.(type) {
 		case *bank.ConfirmAccountCreation:

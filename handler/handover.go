@@ -1,12 +1,9 @@
 package handler
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 // handover is the way of executed batches to the producer goroutine. Whoever takes gets all that waits, however many batches it
-// is: what was executed while a publication was under way goes out with the next one. A lane waits only when its own batches here
+// is: what was executed while a publication was under way goes out with the next one. A lane executes no more while its own batches here
 // hold as many records as one batch may, which bounds memory whatever the backlog, and does not hold up the other lane.
 type handover struct {
 	mu      sync.Mutex
@@ -28,26 +25,13 @@ func newHandover(limit int) *handover {
 	}
 }
 
-// put hands a batch over, however large, when there is room. It says whether it did before ctx was done.
-func (h *handover) put(ctx context.Context, b executed) bool {
-	for {
-		h.mu.Lock()
-		n := h.records[b.lane]
-		if n == 0 || n+len(b.records) <= h.limit {
-			h.waiting = append(h.waiting, b)
-			h.records[b.lane] = n + len(b.records)
-			h.mu.Unlock()
-			signal(h.ready)
-			return true
-		}
-		taken := h.taken
-		h.mu.Unlock()
-		select {
-		case <-taken:
-		case <-ctx.Done():
-			return false
-		}
-	}
+// put hands a batch over, for which busy has said that there is room.
+func (h *handover) put(b executed) {
+	h.mu.Lock()
+	h.waiting = append(h.waiting, b)
+	h.records[b.lane] += len(b.records)
+	h.mu.Unlock()
+	signal(h.ready)
 }
 
 // take waits for batches and takes all there are, in the order in which they came. It returns false once the handover is
@@ -82,12 +66,17 @@ func (h *handover) done() {
 	h.mu.Unlock()
 }
 
-// busy gives what closes when the publication that has the lane's latest batch is over; nil when there is none, and when that batch waits for
-// another lane's: then what is executed at once goes along with it.
-func (h *handover) busy(l *lane) <-chan struct{} {
+// busy gives what closes when it is worth looking again whether the lane should execute n records more; nil when it should now. It should not
+// while there is no room for them. Nor, unless it has a full batch, while its latest batch is being published, or about to be: these records
+// would wait for the end of that anyway, and meet others until then. When its latest batch waits for another lane's publication, they go
+// along with it.
+func (h *handover) busy(l *lane, n int, full bool) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.leaving[l] > 0 || len(h.leaving) == 0 && h.records[l] > 0 {
+	switch waiting := h.records[l]; {
+	case waiting > 0 && waiting+n > h.limit:
+		return h.taken
+	case !full && (h.leaving[l] > 0 || len(h.leaving) == 0 && waiting > 0):
 		return h.published
 	}
 	return nil

@@ -113,7 +113,7 @@ func (d *letters) create(ctx context.Context) error {
 
 // partition is where the dead letter of r goes: the number that r has at its source, where there are as many.
 func (d *letters) partition(r *record) int32 {
-	return r.message.TopicPartition.Partition % max(d.partitions.Load(), 1)
+	return r.epoch.partition % max(d.partitions.Load(), 1)
 }
 
 // errNoLetters says that a dead letter was not tried: the topic is not there.
@@ -138,7 +138,7 @@ func lettersOf(batches []executed) []*letter {
 			if reason, ok := r.letter(); ok {
 				all = append(all, &letter{
 					outgoing: outgoing{letter: deadLetter(b.lane, r, reason), topic: &b.lane.letters.topic, err: errNoLetters},
-					lane:     b.lane, epoch: r.epoch, offset: r.offset(), command: r.command, reason: reason,
+					lane:     b.lane, epoch: r.epoch, offset: r.offset, command: r.command, reason: reason,
 				})
 			}
 		}
@@ -220,18 +220,17 @@ const reasonHeader = "dead-letter-reason"
 
 // deadLetter is the dead letter of r: the original key, value and headers, and why and whence.
 func deadLetter(l *lane, r *record, reason string) *kafka.Message {
-	m := r.message
-	headers := make([]kafka.Header, len(m.Headers), len(m.Headers)+5)
-	copy(headers, m.Headers)
+	headers := make([]kafka.Header, len(r.headers), len(r.headers)+5)
+	copy(headers, r.headers)
 	add := func(key, value string) { headers = append(headers, kafka.Header{Key: key, Value: []byte(value)}) }
 	add(reasonHeader, reason)
 	add("dead-letter-topic", l.topic.name)
-	add("dead-letter-partition", strconv.Itoa(int(m.TopicPartition.Partition)))
-	add("dead-letter-offset", strconv.FormatInt(r.offset(), 10))
-	add("dead-letter-timestamp", strconv.FormatInt(m.Timestamp.UnixMilli(), 10))
+	add("dead-letter-partition", strconv.Itoa(int(r.epoch.partition)))
+	add("dead-letter-offset", strconv.FormatInt(r.offset, 10))
+	add("dead-letter-timestamp", strconv.FormatInt(r.sent, 10))
 	letter := &kafka.Message{
 		TopicPartition: kafka.TopicPartition{Topic: &l.letters.topic, Partition: l.letters.partition(r)},
-		Key:            m.Key, Value: m.Value, Headers: headers,
+		Key:            r.key, Value: r.value, Headers: headers,
 	}
 	if size(letter) > maxLetter {
 		cut(letter, maxLetter)

@@ -197,8 +197,8 @@ func timed(n int64) bool { return n%16 == 0 }
 // finished counts a record whose answer or dead letter is published.
 func (m *laneMeter) finished(r *record, now time.Duration, at time.Time) {
 	m.handling.Update((now - r.polled).Seconds())
-	if sent := r.message.Timestamp; !sent.IsZero() {
-		m.answer.Update(max(at.Sub(sent).Seconds(), 0)) // a clock of the sender's that is ahead of ours
+	if r.sent > 0 {
+		m.answer.Update(max(at.Sub(time.UnixMilli(r.sent)).Seconds(), 0)) // a clock of the sender's that is ahead of ours
 	}
 	if _, buried := r.letter(); buried {
 		m.letters[r.fault()].Inc()

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
-
 	"openbank/bank"
 	"openbank/metric"
 	"openbank/store"
@@ -50,7 +48,7 @@ func TestEveryReasonHasItsClass(t *testing.T) {
 func finishedTransfer(m *meter, reason string) (*laneMeter, *record) {
 	l := m.lane(topic{name: "confirm_money_transfer", partitions: 9}, newQueue(1, 1))
 	return l, &record{
-		message: &kafka.Message{Timestamp: time.Now()},
+		sent:    time.Now().UnixMilli(),
 		command: &bank.ConfirmMoneyTransfer{}, outcome: &store.Outcome{Disposition: store.Executed, Reason: reason},
 	}
 }
@@ -78,6 +76,6 @@ func BenchmarkMeter(b *testing.B) {
 			l.execute.Update((l.now() - r.polled).Seconds())
 			l.publish.Update((l.now() - r.polled).Seconds())
 		}
-		l.finished(r, r.polled+time.Millisecond, r.message.Timestamp)
+		l.finished(r, r.polled+time.Millisecond, time.UnixMilli(r.sent))
 	}
 }

@@ -237,7 +237,7 @@ func dropRefused(refused refusedLetters, records []record) []record {
 	}
 	kept := records[:0]
 	for _, r := range records {
-		if refused.covers(r.epoch, r.offset()) {
+		if refused.covers(r.epoch, r.offset) {
 			r.epoch.done(1)
 		} else {
 			kept = append(kept, r)
@@ -382,7 +382,7 @@ func (p *producer) finish(b executed) []kafka.TopicPartition {
 	for i := range b.records {
 		r := &b.records[i]
 		b.lane.meter.finished(r, now, clock)
-		last[r.epoch] = r.offset() + 1
+		last[r.epoch] = r.offset + 1
 		count[r.epoch]++
 	}
 	var offsets []kafka.TopicPartition

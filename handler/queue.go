@@ -11,9 +11,12 @@ import (
 
 // record is one record of a command topic on its way through the stages.
 type record struct {
-	message *kafka.Message
-	epoch   *epoch
-	polled  time.Duration // when the client gave it to us, by meter.now
+	key, value []byte // nil once it is executed and no dead letter
+	headers    []kafka.Header
+	sent       int64 // when, in milliseconds since 1970; not above 0 when that is not known
+	offset     int64
+	epoch      *epoch
+	polled     time.Duration // when the client gave it to us, by meter.now
 	// command is *bank.ConfirmAccountCreation or *bank.ConfirmMoneyTransfer, nil when the record is unreadable.
 	command any
 	// unreadable is why the record can never be read: it becomes a dead letter.
@@ -45,10 +48,8 @@ func (r *record) fault() int {
 	return refusedByBase
 }
 
-func (r *record) offset() int64 { return int64(r.message.TopicPartition.Offset) }
-
 // size is about what the record holds in memory, in bytes.
-func (r *record) size() int { return len(r.message.Key) + 2*len(r.message.Value) + 512 }
+func (r *record) size() int { return len(r.key) + 2*len(r.value) + 512 }
 
 // queue holds what was consumed and waits for the next batch. It never makes a batch wait for company: whoever takes
 // gets all there is, so an idle system answers one command at once and a loaded one grows its batches by itself. What could not be
@@ -131,9 +132,10 @@ func (q *queue) hasRoom(d time.Duration) bool {
 	}
 }
 
-// take takes the records that wait, at most as many as the queue is meant to hold. While busy gives a channel, it waits
-// for that one to close, or until the queue is full. It returns none when idle fires meanwhile, and false for ever once the queue is closed.
-func (q *queue) take(idle <-chan time.Time, busy func() <-chan struct{}) ([]record, bool) {
+// take takes the records that wait, at most as many as the queue is meant to hold. While busy gives a channel for so many, and for a queue
+// that is full or isn't, it waits for that one to close, or for the queue to fill. It returns none when idle fires meanwhile, and false for
+// ever once the queue is closed.
+func (q *queue) take(idle <-chan time.Time, busy func(n int, full bool) <-chan struct{}) ([]record, bool) {
 	for {
 		var until <-chan struct{}
 		q.mu.Lock()
@@ -142,10 +144,7 @@ func (q *queue) take(idle <-chan time.Time, busy func() <-chan struct{}) ([]reco
 			return nil, false
 		}
 		if n := min(len(q.waiting), q.limit); n > 0 {
-			if n < q.limit && q.bytes < q.limitBytes {
-				until = busy()
-			}
-			if until == nil {
+			if until = busy(n, n == q.limit || q.bytes >= q.limitBytes); until == nil {
 				batch := q.first(n)
 				q.mu.Unlock()
 				signal(q.room)

@@ -5,17 +5,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
 func queued(offset int64, bytes int) record {
-	return record{message: &kafka.Message{Value: make([]byte, bytes), TopicPartition: kafka.TopicPartition{Offset: kafka.Offset(offset)}}}
+	return record{value: make([]byte, bytes), offset: offset}
 }
 
 func never() <-chan time.Time { return nil }
 
-func free() <-chan struct{} { return nil }
+func free(int, bool) <-chan struct{} { return nil }
 
 func TestQueue(t *testing.T) {
 	t.Parallel()
@@ -27,7 +25,7 @@ func TestQueue(t *testing.T) {
 		}
 		first, _ := q.take(never(), free)
 		rest, _ := q.take(never(), free)
-		if len(first) != 3 || len(rest) != 2 || first[0].offset() != 0 || rest[1].offset() != 4 {
+		if len(first) != 3 || len(rest) != 2 || first[0].offset != 0 || rest[1].offset != 4 {
 			t.Fatalf("took %d and %d records", len(first), len(rest))
 		}
 		if q.load() != 0 {
@@ -69,7 +67,10 @@ func TestQueue(t *testing.T) {
 			q := newQueue(3, 1<<20)
 			var over atomic.Pointer[chan struct{}]
 			begin := func() { c := make(chan struct{}); over.Store(&c) }
-			busy := func() <-chan struct{} {
+			busy := func(_ int, full bool) <-chan struct{} {
+				if full {
+					return nil
+				}
 				if c := over.Load(); c != nil {
 					return *c
 				}

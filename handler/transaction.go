@@ -86,7 +86,7 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		batches[i].records = dropStale(batches[i].records)
 		for j := range batches[i].records {
 			r := &batches[i].records[j]
-			if l := letters[place{r.epoch, r.offset()}]; l != nil && !l.lane.letters.ready() {
+			if l := letters[place{r.epoch, r.offset}]; l != nil && !l.lane.letters.ready() {
 				refused.add(l.epoch, l.offset)
 			}
 		}
@@ -111,7 +111,7 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	var sent []*letter
 	for _, b := range batches {
 		for i := range b.records {
-			if l := letters[place{b.records[i].epoch, b.records[i].offset()}]; l != nil {
+			if l := letters[place{b.records[i].epoch, b.records[i].offset}]; l != nil {
 				sent = append(sent, l)
 				open = append(open, &l.outgoing)
 			}
@@ -228,7 +228,7 @@ func ends(l *lane, batches []executed) map[*epoch]int64 {
 			continue
 		}
 		for i := range b.records {
-			next[b.records[i].epoch] = b.records[i].offset() + 1
+			next[b.records[i].epoch] = b.records[i].offset + 1
 		}
 	}
 	return next
@@ -372,7 +372,7 @@ func (p *producer) settled(ctx context.Context, batches []executed) error {
 		published := executed{lane: b.lane}
 		var open []record
 		for _, r := range b.records {
-			if r.offset() < next[r.epoch] {
+			if r.offset < next[r.epoch] {
 				published.records = append(published.records, r)
 			} else {
 				open = append(open, r)

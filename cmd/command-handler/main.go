@@ -73,6 +73,9 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	if _, ok := env("GOMEMLIMIT"); !ok {
 		debug.SetMemoryLimit(memoryLimit)
 	}
+	if _, ok := env("GOGC"); !ok {
+		debug.SetGCPercent(heapGrowth)
+	}
 	log := cfg.logger(stderr)
 	if command != "" {
 		return onDatabase(ctx, command, cfg, log, stdout)
@@ -117,6 +120,10 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 
 // memoryLimit is what the Go heap is kept to unless GOMEMLIMIT says otherwise, in bytes; librdkafka's buffers come on top.
 const memoryLimit = 24 << 20
+
+// heapGrowth is by how many percent of what is in use the Go heap grows between two collections, unless GOGC says otherwise. There is little in
+// use, 2 to 4 MB: half of Go's default saves as much again, for a few percent more CPU under full load.
+const heapGrowth = 50
 
 func (c config) logger(w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.logLevel}
