@@ -41,7 +41,7 @@ func ProducerSettings(k Kafka, clientID, transactionalID string, logs chan kafka
 			"transactional.id":       transactionalID,
 			"transaction.timeout.ms": int(transactionTimeout.Milliseconds()),
 			// The next transaction's first request meets the last one's markers being written, and waits this long.
-			"retry.backoff.ms": 5,
+			"retry.backoff.ms": 1,
 		}
 	}
 	maps.Copy(cfg, guarantee)
