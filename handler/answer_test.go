@@ -86,7 +86,7 @@ func TestComposingAllocatesLittle(t *testing.T) { // not parallel: AllocsPerRun 
 		}
 	}
 	compose()
-	if each := testing.AllocsPerRun(50, compose) / transfers; each > 10 {
+	if each := testing.AllocsPerRun(50, compose) / transfers; each > 14 { // it is 8, and 11 under the race detector, whose pools forget
 		t.Errorf("%.1f allocations a command", each)
 	} else {
 		t.Logf("%.1f allocations a command", each)
