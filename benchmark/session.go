@@ -188,7 +188,7 @@ func (s *session) unfollow() {
 // sample looks at the handler and whatever else takes part.
 func (s *session) sample(start time.Time) *usage.Sampler {
 	b := s.bench
-	targets := []usage.Target{{Name: "benchmark", PIDs: []int{os.Getpid()}}}
+	targets := []usage.Target{{Name: "benchmark", PIDs: []int{os.Getpid()}, Alone: true}} // its children are the others
 	if s.fleet != nil {
 		targets = append(targets, usage.Target{Name: result.Own, PIDs: s.fleet.PIDs()})
 	}

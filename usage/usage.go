@@ -23,6 +23,8 @@ import (
 type Target struct {
 	Name string // as in the result
 	PIDs []int  // processes, each with its children
+	// Alone leaves the children out.
+	Alone bool
 	// Group is the directory of a container's control group (version 2), in place of PIDs.
 	Group string
 }
@@ -138,9 +140,12 @@ func (t Target) Look() (result.Usage, error) {
 		return t.lookAtGroup()
 	}
 	var u result.Usage
-	pids, err := tree(t.PIDs)
-	if err != nil {
-		return u, err
+	pids := t.PIDs
+	if !t.Alone {
+		var err error
+		if pids, err = tree(t.PIDs); err != nil {
+			return u, err
+		}
 	}
 	for _, pid := range pids {
 		one, err := look(pid)

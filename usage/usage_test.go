@@ -42,7 +42,7 @@ func TestAProcessCountsWithItsChildren(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	own, err := look(p.PID())
+	own, err := Target{Name: "shell", PIDs: []int{p.PID()}, Alone: true}.Look()
 	if err != nil {
 		t.Fatal(err)
 	}
