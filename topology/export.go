@@ -150,6 +150,9 @@ func (e *exporter) exportSubjects(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if note := book.cutShort(); note != "" {
+		e.note("%s", note)
+	}
 	versions, subjectLevels := make([]version, len(subjects)), make([]string, len(subjects))
 	asking, ctx := errgroup.WithContext(ctx)
 	asking.SetLimit(askedAtOnce)

@@ -75,8 +75,7 @@ type Change struct {
 	// ACL is the entry to create or delete.
 	ACL *ACL `json:"acl,omitempty"`
 
-	topic   *Topic
-	refused bool // Blocked is the registry's verdict of incompatibility
+	topic *Topic
 }
 
 // Field is one value that changes. From is empty where there was none.

@@ -19,7 +19,7 @@ type book struct {
 	target *Target
 	there  map[string]bool
 	mutex  sync.Mutex
-	latest map[string]version
+	latest map[string]version // version 0: there is none
 }
 
 func (t *Target) openBook(ctx context.Context, interesting int) (*book, error) {
@@ -39,18 +39,27 @@ func (t *Target) openBook(ctx context.Context, interesting int) (*book, error) {
 	return b, nil
 }
 
-func (b *book) latestOf(ctx context.Context, subject string) (version, error) {
-	if !b.there[subject] {
-		return version{}, registry.ErrUnknownSubject
+// cutShort is a note when the registry's list of subjects looks like a part of it.
+func (b *book) cutShort() string {
+	if n := len(b.there); n > 0 && n%listedAtOnce == 0 {
+		return fmt.Sprintf("the registry lists exactly %d subjects and may have more, which are not looked at unless the topology lists them (Apicurio: registry.ccompat.max-subjects)", n)
 	}
+	return ""
+}
+
+func (b *book) latestOf(ctx context.Context, subject string) (version, error) {
 	b.mutex.Lock()
 	v, known := b.latest[subject]
 	b.mutex.Unlock()
+	if known && v.Version == 0 {
+		return v, registry.ErrUnknownSubject
+	}
 	if known {
 		return v, nil
 	}
+	// Not being listed proves nothing: Apicurio lists no more than 1,000 subjects.
 	v, err := b.target.latest(ctx, subject)
-	if err == nil {
+	if err == nil || errors.Is(err, registry.ErrUnknownSubject) {
 		b.mutex.Lock()
 		b.latest[subject] = v
 		b.mutex.Unlock()
@@ -105,6 +114,9 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 		}
 	}
 	plan.unlistedSubjects(book, listed)
+	if note := book.cutShort(); note != "" {
+		plan.Notes = append(plan.Notes, note)
+	}
 	return nil
 }
 
@@ -136,7 +148,11 @@ func (t *Topology) keepsSubject(subject string) bool {
 func (b *book) compare(ctx context.Context, schema Schema, global string) (verdict, error) {
 	var v verdict
 	levelChanges := ""
-	if schema.Compatibility != "" && b.there[schema.Subject] {
+	_, err := b.latestOf(ctx, schema.Subject)
+	if err != nil && !errors.Is(err, registry.ErrUnknownSubject) {
+		return v, err
+	}
+	if schema.Compatibility != "" && err == nil {
 		found, err := b.target.level(ctx, schema.Subject)
 		if err != nil {
 			return v, err
@@ -152,13 +168,6 @@ func (b *book) compare(ctx context.Context, schema Schema, global string) (verdi
 		levelChanges = global // it may hold for this subject
 	}
 	change, note, err := b.compareText(ctx, schema, levelChanges)
-	if change != nil && change.Blocked != "" && change.refused && schema.Compatibility == "NONE" {
-		// A registry that says no is without the level: Apicurio says NONE of a subject that has none of its own.
-		change.Blocked = ""
-		v.changes = append(v.changes, Change{
-			Kind: KindCompatibility, Action: Update, Name: schema.Subject, Fields: []Field{{Name: "compatibility", To: "NONE"}},
-		})
-	}
 	if change != nil {
 		v.changes = append(v.changes, *change)
 	}
@@ -244,7 +253,7 @@ func (b *book) judge(ctx context.Context, change *Change, q question, newLevel s
 	}
 	switch newLevel {
 	case "", level:
-		change.Blocked, change.refused = text, true
+		change.Blocked = text
 	case "NONE": // nothing is asked for any more
 	default:
 		change.Warnings = append(change.Warnings, text+"; the level becomes "+newLevel+" before it is registered")

@@ -236,8 +236,8 @@ func TestAnIncompatibleSchemaIsToldWithTheReasonAndTheRestGoesOn(t *testing.T) {
 	s.run(t, "plan", "--topology", file).check(t, 2, "! subject orders-shop.Order", "not compatible (BACKWARD): ", "+ topic refunds", "1 not possible")
 	s.run(t, "apply", "--yes", "--topology", file).check(t, 1, "subject orders-shop.Order: the registry says that it is not compatible", "applied:\n  topic refunds")
 	// A level that the plan itself changes is waited for.
-	none := write(t, strings.Replace(more, "schemas: [./order.avsc]", "schemas: [{file: ./order.avsc, compatibility: NONE}]", 1), files)
-	s.run(t, "apply", "--yes", "--topology", none).check(t, 0, "compatibility")
+	none := write(t, "registry: {compatibility: NONE}\n"+more, files)
+	s.run(t, "apply", "--yes", "--topology", none).check(t, 0, "compatibility  BACKWARD -> NONE")
 	s.run(t, "plan", "--topology", none).check(t, 0)
 }
 
