@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -138,26 +137,41 @@ const (
 	settlePoll = 50 * time.Millisecond
 )
 
-// settle waits until a broker that is asked knows of what was made: changes that follow, and whoever comes after us, ask any of
-// them. It is no error when one does not.
+// settle waits until every broker knows of what was made: changes that follow, and whoever comes after us, ask any of them. It is
+// no error when one does not.
 func (r *run) settle(ctx context.Context, kind Kind) {
-	if kind == KindConfig {
+	if kind == KindConfig || len(r.made) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleFor)
 	defer cancel()
-	for {
-		there, err := kadm.NewClient(r.Kafka).ListTopicsWithInternal(fresh(ctx))
-		if err == nil && !slices.ContainsFunc(r.made, func(topic *Topic) bool {
-			found, known := there[topic.Name]
-			return !known || found.Err != nil || len(found.Partitions) != int(topic.Partitions)
-		}) {
-			return
-		}
-		if !sleep(ctx, settlePoll) {
-			return
+	for _, broker := range r.plan.brokers {
+		for !r.knownTo(ctx, broker) {
+			if !sleep(ctx, settlePoll) {
+				return
+			}
 		}
 	}
+}
+
+func (r *run) knownTo(ctx context.Context, broker node) bool {
+	request := kmsg.NewPtrMetadataRequest()
+	for _, topic := range r.made {
+		one := kmsg.NewMetadataRequestTopic()
+		one.Topic = kmsg.StringPtr(topic.Name)
+		request.Topics = append(request.Topics, one)
+	}
+	answer, err := r.Kafka.Broker(int(broker.id)).Request(ctx, request)
+	if err != nil {
+		return false
+	}
+	known := map[string]int{}
+	for _, topic := range answer.(*kmsg.MetadataResponse).Topics {
+		if topic.ErrorCode == 0 && topic.Topic != nil {
+			known[*topic.Topic] = len(topic.Partitions)
+		}
+	}
+	return !slices.ContainsFunc(r.made, func(topic *Topic) bool { return known[topic.Name] != int(topic.Partitions) })
 }
 
 // madeByAnother is nil when the topic that another made meanwhile, or an earlier try of ours whose answer was lost, is what it

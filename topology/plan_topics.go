@@ -109,10 +109,17 @@ func (t *Target) configs(ctx context.Context, topics []string) (map[string]confi
 		}
 		var response *kmsg.DescribeConfigsResponse
 		err := t.reading(ctx, "reading the topics' configuration", func(ctx context.Context) (err error) {
-			response, err = request.RequestWith(ctx, t.Kafka)
-			return err
+			if response, err = request.RequestWith(ctx, t.Kafka); err != nil {
+				return err
+			}
+			for _, resource := range response.Resources {
+				if resource.ErrorCode == kerr.UnknownTopicOrPartition.Code {
+					return kerr.UnknownTopicOrPartition // the broker has not heard of a topic that another one listed
+				}
+			}
+			return nil
 		})
-		if err != nil {
+		if err != nil && (response == nil || !isUnknownTopic(err)) {
 			return nil, err
 		}
 		for _, resource := range response.Resources {
