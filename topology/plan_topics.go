@@ -274,7 +274,8 @@ func (t *Target) validate(ctx context.Context, plan *Plan) error {
 		case isUnauthorised(err):
 			unasked = true
 		case errors.Is(err, kerr.TopicAlreadyExists) && change.Action == Create:
-			change.Blocked = "the topic is there, and the principal that connects may not describe it"
+			// Apply compares it with what it must be.
+			change.Warnings = append(change.Warnings, "it is there: another made it just now, or the principal that connects may not describe it")
 		default:
 			change.Blocked = "the brokers refuse it: " + err.Error()
 		}

@@ -179,7 +179,7 @@ func TestOtherShellsGetScriptsOfTheSameFlags(t *testing.T) {
 		got := synchronize(t, func(string) string { return "" }, "completion", shell)
 		got.check(t, 0, want...)
 	}
-	synchronize(t, func(string) string { return "" }, "completion", "tcsh").check(t, 1, "bash", "synchronizer --help")
+	synchronize(t, func(string) string { return "" }, "completion", "tcsh").check(t, 1, "bash", "--help")
 }
 
 // The command must run on nothing, and be built without a C compiler.
