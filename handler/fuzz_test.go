@@ -108,7 +108,7 @@ func (p *path) take(t *testing.T, value, key []byte, name string, header []byte)
 		t.Fatalf("decoded as %+v, %v", r, err)
 	}
 	r.epoch = p.epoch
-	q := newQueue(10, queueBytes)
+	q := newQueue(10, 10, queueBytes)
 	q.put(r)
 	batch, _ := q.take(nil, free)
 	stored := p.lane.batch(batch)

@@ -46,7 +46,7 @@ func TestEveryReasonHasItsClass(t *testing.T) {
 }
 
 func finishedTransfer(m *meter, reason string) (*laneMeter, *record) {
-	l := m.lane(topic{name: "confirm_money_transfer", partitions: 9}, newQueue(1, 1))
+	l := m.lane(topic{name: "confirm_money_transfer", partitions: 9}, newQueue(1, 1, 1))
 	return l, &record{
 		sent:    time.Now().UnixMilli(),
 		command: &bank.ConfirmMoneyTransfer{}, outcome: &store.Outcome{Disposition: store.Executed, Reason: reason},

@@ -60,14 +60,15 @@ type queue struct {
 	bytes   int
 	closed  bool
 
-	limit      int           // records: the high-water mark, and the most that one take gets
-	limitBytes int           // bytes, the same
+	batch      int           // records: the most that one take gets
+	limit      int           // records: the high-water mark
+	limitBytes int           // bytes, the same, and a full batch
 	ready      chan struct{} // something waits, or the queue was closed
 	room       chan struct{} // something was taken
 }
 
-func newQueue(limit, limitBytes int) *queue {
-	return &queue{limit: limit, limitBytes: limitBytes, ready: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+func newQueue(batch, limit, limitBytes int) *queue {
+	return &queue{batch: batch, limit: limit, limitBytes: limitBytes, ready: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
 func signal(c chan struct{}) {
@@ -86,7 +87,7 @@ func (q *queue) put(r record) bool {
 	}
 	q.waiting = append(q.waiting, r)
 	q.bytes += r.size()
-	if n := len(q.waiting); n == 1 || n >= q.limit || q.bytes >= q.limitBytes {
+	if n := len(q.waiting); n == 1 || n >= q.batch || q.bytes >= q.limitBytes {
 		signal(q.ready)
 	}
 	return true
@@ -132,7 +133,7 @@ func (q *queue) hasRoom(d time.Duration) bool {
 	}
 }
 
-// take takes the records that wait, at most as many as the queue is meant to hold. While busy gives a channel for so many, and for a queue
+// take takes the records that wait, at most a batch. While busy gives a channel for so many, and for a batch
 // that is full or isn't, it waits for that one to close, or for the queue to fill. It returns none when idle fires meanwhile, and false for
 // ever once the queue is closed.
 func (q *queue) take(idle <-chan time.Time, busy func(n int, full bool) <-chan struct{}) ([]record, bool) {
@@ -143,8 +144,8 @@ func (q *queue) take(idle <-chan time.Time, busy func(n int, full bool) <-chan s
 			q.mu.Unlock()
 			return nil, false
 		}
-		if n := min(len(q.waiting), q.limit); n > 0 {
-			if until = busy(n, n == q.limit || q.bytes >= q.limitBytes); until == nil {
+		if n := min(len(q.waiting), q.batch); n > 0 {
+			if until = busy(n, n == q.batch || q.bytes >= q.limitBytes); until == nil {
 				batch := q.first(n)
 				q.mu.Unlock()
 				signal(q.room)

@@ -19,7 +19,7 @@ func TestQueue(t *testing.T) {
 	t.Parallel()
 	t.Run("takes all that waits in order, at most the limit", func(t *testing.T) {
 		t.Parallel()
-		q := newQueue(3, 1<<20)
+		q := newQueue(3, 3, 1<<20)
 		for i := range int64(5) {
 			q.put(queued(i, 1))
 		}
@@ -34,7 +34,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("does not wait for company", func(t *testing.T) {
 		t.Parallel()
-		q := newQueue(10, 1<<20)
+		q := newQueue(10, 10, 1<<20)
 		got := make(chan int)
 		go func() {
 			r, _ := q.take(never(), free)
@@ -47,7 +47,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("is full by number or by bytes and has room again after a take", func(t *testing.T) {
 		t.Parallel()
-		for _, q := range []*queue{newQueue(2, 1<<30), newQueue(1000, 3000)} {
+		for _, q := range []*queue{newQueue(2, 2, 1<<30), newQueue(1000, 1000, 3000)} {
 			q.put(queued(0, 500))
 			q.put(queued(1, 500))
 			if q.hasRoom(time.Millisecond) {
@@ -64,7 +64,7 @@ func TestQueue(t *testing.T) {
 	t.Run("waits while the producer is busy, unless it is full", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(3, 1<<20)
+			q := newQueue(3, 3, 1<<20)
 			var over atomic.Pointer[chan struct{}]
 			begin := func() { c := make(chan struct{}); over.Store(&c) }
 			busy := func(_ int, full bool) <-chan struct{} {
@@ -107,7 +107,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("gives back what waits when it closes and takes nothing more", func(t *testing.T) {
 		t.Parallel()
-		q := newQueue(10, 1<<20)
+		q := newQueue(10, 10, 1<<20)
 		q.put(queued(0, 1))
 		if left := q.close(); len(left) != 1 {
 			t.Fatalf("%d records left", len(left))
@@ -123,7 +123,7 @@ func TestQueue(t *testing.T) {
 		t.Parallel()
 		idle := make(chan time.Time, 1)
 		idle <- time.Time{}
-		if r, open := newQueue(1, 1).take(idle, free); len(r) != 0 || !open {
+		if r, open := newQueue(1, 1, 1).take(idle, free); len(r) != 0 || !open {
 			t.Fatalf("took %d records, open %v", len(r), open)
 		}
 	})
