@@ -44,7 +44,7 @@ func newMeasured(t *testing.T) *measured {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
+		if err := cluster.Close(); err != nil {
 			t.Error(err)
 		}
 	})

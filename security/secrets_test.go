@@ -60,7 +60,7 @@ func (s *told) failing(what, name string, env []string, until string, args ...st
 		if !p.Running() {
 			return nil
 		}
-		return p.says(until, 0)()
+		return p.says(until)()
 	})
 	p.Kill()
 	if !strings.Contains(p.text(), until) {

@@ -157,7 +157,7 @@ func TestPostgresOverTLS(t *testing.T) {
 	s.says("another CA", s.reach("localhost", full(otherCA, cert, key)), "signed by unknown authority", "TLS with Postgres cannot be set up")
 	s.says("no CA file", s.reach("localhost", full(ca+"x", cert, key)), "no such file", "correct sslmode, sslrootcert, sslcert and sslkey")
 	s.says("no client certificate", s.reach("localhost", url.Values{"sslmode": {"verify-full"}, "sslrootcert": {ca}}), "requires a valid client certificate", "pg_hba.conf")
-	s.says("another CA's client", s.reach("localhost", full(ca, otherCert, otherKey)), "unknown certificate authority")
+	s.refuses(s.reach("localhost", full(ca, otherCert, otherKey)))
 	s.says("a key that all may read", s.reach("localhost", full(ca, cert, world)), "permissions", "correct sslmode")
 	s.says("without TLS", s.reach("localhost", url.Values{"sslmode": {"disable"}}), "no encryption", "pg_hba.conf")
 	s.says("a mode that there is not", s.reach("localhost", url.Values{"sslmode": {"verify-all"}}), "has an sslmode that there is not")
@@ -176,13 +176,25 @@ func TestPostgresOverTLS(t *testing.T) {
 	})
 }
 
+// refuses starts the handler's migration with the certificate of another CA until it says so: what the server answers is lost when the
+// client's next write meets a connection that is closed by then, and it says that instead.
+func (s *secured) refuses(env []string) {
+	s.t.Helper()
+	eventually(s.t, "another CA's client", reasonable, func() error {
+		p := s.start("command-handler", env, "migrate")
+		defer p.Kill()
+		eventually(s.t, "another CA's client waits", reasonable, p.says("Postgres does not answer; waiting"))
+		return p.says("unknown certificate authority")()
+	})
+}
+
 // says starts the handler's migration, which must not succeed, and waits until it has said all of it.
 func (s *secured) says(what string, env []string, texts ...string) {
 	s.t.Helper()
 	p := s.start("command-handler", env, "migrate")
 	eventually(s.t, what, reasonable, func() error {
 		for _, text := range texts {
-			if err := p.says(text, 0)(); err != nil {
+			if err := p.says(text)(); err != nil {
 				return errors.Join(err, errors.New(p.text()))
 			}
 		}

@@ -182,10 +182,10 @@ func (p *program) text() string {
 	return string(text)
 }
 
-// says says whether the program has written text, after the first from bytes.
-func (p *program) says(text string, from int) func() error {
+// says says whether the program has written text.
+func (p *program) says(text string) func() error {
 	return func() error {
-		if all := p.text(); !strings.Contains(all[min(from, len(all)):], text) {
+		if !strings.Contains(p.text(), text) {
 			return fmt.Errorf("%s does not say %q", filepath.Base(p.log), text)
 		}
 		return nil
@@ -204,7 +204,7 @@ func (p *program) stop() {
 }
 
 // eventually waits until condition holds.
-func eventually(t *testing.T, what string, within time.Duration, condition func() error) { //nolint:unparam // the tests of memory wait longer
+func eventually(t *testing.T, what string, within time.Duration, condition func() error) {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	for {
