@@ -22,6 +22,9 @@ const (
 	roomWait = 200 * time.Millisecond
 	// leaveWait bounds the wait for a rebalance that takes our partitions when we leave.
 	leaveWait = 2 * time.Second
+	// leaveTold is the time that the client has to tell the group, which it does in the background, after a join that is under way: a
+	// close before that would keep our place.
+	leaveTold = 500 * time.Millisecond
 	// leastQueue is the least of the queue's high-water mark in records, however small a batch may be: at a resumption half of it is
 	// there to work on while the client fetches again, which takes a second on a loaded machine.
 	leastQueue = 500
@@ -172,7 +175,9 @@ func (l *lane) leave() {
 	for end := time.Now().Add(leaveWait); len(l.epochs) > 0 && time.Now().Before(end); {
 		l.consumer.Poll(50) // calls back to revoke
 	}
-	l.consumer.Poll(100) // lets the client tell the group; to close at once would keep our place
+	for end := time.Now().Add(leaveTold); time.Now().Before(end); {
+		l.consumer.Poll(50) // returns at any event, and there may be some
+	}
 }
 
 // stopTaking lets nothing more into the queue. What waits in it was not begun and is left to the next handler.

@@ -4,16 +4,17 @@ import "sync"
 
 // handover is the way of executed batches to the producer goroutine. Whoever takes gets all that waits, however many batches it
 // is: what was executed while a publication was under way goes out with the next one. A lane executes no more while its own batches here
-// hold as many records as two may, which bounds memory whatever the backlog, and does not hold up the other lane. Two, because what a
+// hold as many records as two may, or as many bytes, which bounds memory whatever the backlog, and does not hold up the other lane. Two, because what a
 // transaction takes besides its records is the same for few and for many.
 type handover struct {
 	mu      sync.Mutex
 	waiting []executed
 	records map[*lane]int // of each lane, in waiting
 	leaving map[*lane]int // the same, of what is being published
+	bytes   map[*lane]int // of each lane, in waiting
 	closed  bool
 
-	limit     int           // records of one lane
+	limit     int           // records of one lane; as many bytes as two full queues have are the limit too
 	ready     chan struct{} // something waits, or the handover was closed
 	taken     chan struct{} // closed, and made anew, when all was taken
 	published chan struct{} // the same, when a publication is over
@@ -21,16 +22,21 @@ type handover struct {
 
 func newHandover(limit int) *handover {
 	return &handover{
-		records: map[*lane]int{}, leaving: map[*lane]int{}, limit: limit,
+		records: map[*lane]int{}, leaving: map[*lane]int{}, bytes: map[*lane]int{}, limit: limit,
 		ready: make(chan struct{}, 1), taken: make(chan struct{}), published: make(chan struct{}),
 	}
 }
 
 // put hands a batch over, for which busy has said that there is room.
 func (h *handover) put(b executed) {
+	bytes := 0
+	for i := range b.records {
+		bytes += b.records[i].size()
+	}
 	h.mu.Lock()
 	h.waiting = append(h.waiting, b)
 	h.records[b.lane] += len(b.records)
+	h.bytes[b.lane] += bytes
 	h.mu.Unlock()
 	signal(h.ready)
 }
@@ -44,6 +50,7 @@ func (h *handover) take() ([]executed, bool) {
 			h.waiting = nil
 			h.records, h.leaving = h.leaving, h.records
 			clear(h.records)
+			clear(h.bytes)
 			close(h.taken)
 			h.taken = make(chan struct{})
 			h.mu.Unlock()
@@ -75,7 +82,7 @@ func (h *handover) busy(l *lane, n int, full bool) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch waiting := h.records[l]; {
-	case waiting > 0 && waiting+n > h.limit:
+	case waiting > 0 && (waiting+n > h.limit || h.bytes[l] >= 2*queueBytes):
 		return h.taken
 	case !full && (h.leaving[l] > 0 || len(h.leaving) == 0 && waiting > 0):
 		return h.published

@@ -47,6 +47,22 @@ func TestHandover(t *testing.T) {
 		}
 	})
 
+	t.Run("a few large records fill a lane's room as many small ones do", func(t *testing.T) {
+		t.Parallel()
+		h := newHandover(1000)
+		large := executed{lane: a, records: []record{{value: make([]byte, queueBytes)}}}
+		h.put(large)
+		taken := h.busy(a, 1, true)
+		if taken == nil || h.busy(b, 1, true) != nil {
+			t.Error("there is room beyond the limit in bytes, or none for the other lane")
+		}
+		h.take()
+		<-taken
+		if h.busy(a, 1, true) != nil {
+			t.Error("no room though all was taken")
+		}
+	})
+
 	t.Run("a lane is busy while its latest batch is published, and not while it waits for the other lane's", func(t *testing.T) {
 		t.Parallel()
 		h := newHandover(10)

@@ -49,7 +49,13 @@ func (r *record) fault() int {
 }
 
 // size is about what the record holds in memory, in bytes.
-func (r *record) size() int { return len(r.key) + 2*len(r.value) + 512 }
+func (r *record) size() int {
+	n := len(r.key) + 2*len(r.value) + 512
+	for i := range r.headers {
+		n += len(r.headers[i].Key) + len(r.headers[i].Value)
+	}
+	return n
+}
 
 // queue holds what was consumed and waits for the next batch. It never makes a batch wait for company: whoever takes
 // gets all there is, so an idle system answers one command at once and a loaded one grows its batches by itself. What could not be
