@@ -20,7 +20,11 @@ type decoder struct {
 	*faults
 	places  map[string]place
 	anchors map[string]ast.Node
+	merges  int // mappings that merge keys have brought so far
 }
+
+// mostMerges bounds what merge keys within merge keys come to, which grows with the power of their depth.
+const mostMerges = 1000
 
 func newDecoder(name string, text []byte) *decoder {
 	return &decoder{
@@ -259,6 +263,12 @@ func (d *decoder) merged(entries []*ast.MappingValueNode) []*ast.MappingValueNod
 		for _, source := range sources {
 			resolved := d.resolve(source)
 			if resolved == nil {
+				continue
+			}
+			if d.merges++; d.merges > mostMerges {
+				if d.merges == mostMerges+1 {
+					d.add(at(entry.Key), "<<", "the merge keys of the file bring more than 1000 mappings", "merge fewer, or write their keys out")
+				}
 				continue
 			}
 			more, ok := mapping(resolved)

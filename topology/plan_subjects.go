@@ -136,11 +136,12 @@ func (p *Plan) unlistedSubjects(b *book, listed map[string]bool) {
 	p.Unlisted.Subjects = nil
 }
 
-// keepsSubject says whether a subject is protected, by its own name or as an internal topic's.
+// keepsSubject says whether a subject is protected, by its own name or as that of an internal or a protected topic. What follows a
+// topic's name in a subject is key, value or a record's name, none of which has a dash in it.
 func (t *Topology) keepsSubject(subject string) bool {
-	topic, isKey := strings.CutSuffix(subject, "-key")
-	if !isKey {
-		topic = strings.TrimSuffix(subject, "-value")
+	topic := subject
+	if dash := strings.LastIndexByte(subject, '-'); dash > 0 {
+		topic = subject[:dash]
 	}
 	return matches(t.Protected.Subjects, subject) || t.internal(topic) || matches(t.Protected.Topics, topic)
 }

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -127,5 +128,31 @@ func TestTheACLsThatTheDefaultProposesAreThoseOfTheSecurityPage(t *testing.T) {
 	}
 	if rows < 15 {
 		t.Errorf("%d rows of the page were read", rows)
+	}
+}
+
+func TestTheSubjectsOfAProtectedOrInternalTopicAreKept(t *testing.T) {
+	t.Parallel()
+	topology := &Topology{Internal: []string{"connect-*"}, Protected: Protected{Topics: []string{"orders"}, Subjects: []string{"alone"}}}
+	for subject, kept := range map[string]bool{
+		"orders-value": true, "orders-key": true, "orders-nl.shop.Order": true, "alone": true, "connect-offsets-value": true,
+		"orders-archive-value": false, "orders2-value": false, "nl.shop.Order": false, "others-nl.shop.Order": false,
+	} {
+		if topology.keepsSubject(subject) != kept {
+			t.Errorf("%s: kept %t", subject, !kept)
+		}
+	}
+}
+
+func TestMergeKeysWithinMergeKeysAreBounded(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	text.WriteString("topics:\n- &t0 {<<: {name: a}}\n")
+	for i := range 24 {
+		fmt.Fprintf(&text, "- &t%d {<<: [*t%d, *t%d, *t%d, *t%d]}\n", i+1, i, i, i, i)
+	}
+	_, err := Load(fstest.MapFS{"topology.yaml": {Data: []byte(text.String())}}, "topology.yaml")
+	if err == nil || !strings.Contains(err.Error(), "bring more than 1000 mappings") {
+		t.Errorf("got %v", err)
 	}
 }
