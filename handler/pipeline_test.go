@@ -2,6 +2,7 @@ package handler_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -303,10 +304,21 @@ func TestABacklogBeyondTheQueuePausesThePartitions(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.synchronize()
-	h := b.start("MAX_BATCH=5") // a queue of 10
+	h := b.start("MAX_BATCH=5")
 	w := b.watch(creationAnswers, transferAnswers)
 	l := &load{b: b, random: rand.New(rand.NewPCG(4, 4))}
 	l.open(w, 10)
+	first := make([]*kgo.Record, 20)
+	for i := range first {
+		first[i] = l.next()
+	}
+	b.send(first...)
+	b.eventually("the lane of transfers has begun, for which it asks Postgres", reasonableTimeout, func() error {
+		if len(w.of(transferAnswers, "")) == 0 {
+			return errors.New("no answer")
+		}
+		return nil
+	})
 	if err := b.bank.Postgres.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -319,8 +331,9 @@ func TestABacklogBeyondTheQueuePausesThePartitions(t *testing.T) {
 	if err := b.bank.Postgres.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if report := b.answered(2*reasonableTimeout, false); report.Deliveries != len(records)+10 || report.OutOfOrder != 0 {
-		t.Errorf("%d records were handled of %d, %d events are out of order", report.Deliveries, len(records)+10, report.OutOfOrder)
+	sent := 10 + len(first) + len(records)
+	if report := b.answered(2*reasonableTimeout, false); report.Deliveries != sent || report.OutOfOrder != 0 {
+		t.Errorf("%d records were handled of %d, %d events are out of order", report.Deliveries, sent, report.OutOfOrder)
 	}
 	b.stop(h)
 }
