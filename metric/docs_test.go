@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v4"
 )
 
 func read(t *testing.T, name string) string {
@@ -52,7 +52,7 @@ func TestEveryAlertIsExplained(t *testing.T) {
 			}
 		}
 	}
-	if err := yaml.UnmarshalWithOptions([]byte(read(t, "prometheus/alerts.yml")), &rules, yaml.Strict()); err != nil {
+	if err := yaml.Load([]byte(read(t, "prometheus/alerts.yml")), &rules, yaml.WithKnownFields()); err != nil {
 		t.Fatal(err)
 	}
 	_, alerts, _ := strings.Cut(read(t, "operations.md"), "\n## Alerts\n")

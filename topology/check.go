@@ -244,7 +244,23 @@ func (c *checker) references(t *Topology) {
 	}
 }
 
-var principal = regexp.MustCompile(`^[A-Za-z]+:.+`)
+var principalType = regexp.MustCompile(`^[A-Za-z]+$`)
+
+// principalFault is what is wrong with a principal, and what would be right; nothing when it is one.
+func principalFault(principal string) (wrong, mend string) {
+	kind, name, typed := strings.Cut(principal, ":")
+	switch {
+	case !typed || !principalType.MatchString(kind):
+		return "a principal has a type before its name", "write User:" + principal
+	case strings.TrimSpace(name) == "":
+		return "the principal has no name after its type", "write one there, such as " + kind + ":alice, or " + kind + ":* for all"
+	case name != strings.TrimSpace(name):
+		return "there is a space at the name's beginning or end, which is no part of it", "write " + kind + ":" + strings.TrimSpace(name)
+	case kind != "User" && strings.EqualFold(kind, "User"):
+		return "Kafka writes the type as User", "write User:" + name
+	}
+	return "", ""
+}
 
 func (c *checker) acls() []ACL {
 	var all []ACL
@@ -255,8 +271,8 @@ func (c *checker) acls() []ACL {
 		if entry.Principal == "" {
 			continue
 		}
-		if !principal.MatchString(entry.Principal) {
-			c.add(here, entry.Principal, "a principal has a type before its name", "write User:"+entry.Principal)
+		if wrong, mend := principalFault(entry.Principal); wrong != "" {
+			c.add(here, entry.Principal, wrong, mend)
 			continue
 		}
 		host := firstOf(entry.Host, "*")
@@ -295,7 +311,7 @@ func (c *checker) rule(path string, rule fileRule) {
 	}
 	for j, operation := range rule.Operations {
 		allowed := operationsOf[rule.Resource]
-		if rule.Resource != "" && !slices.Contains(allowed, operation) {
+		if rule.Resource != "" && operation != "" && !slices.Contains(allowed, operation) {
 			c.add(c.places[path+".operations["+strconv.Itoa(j)+"]"], operation, "a "+rule.Resource+" has no such operation", "write one of "+strings.Join(allowed, ", "))
 		}
 	}

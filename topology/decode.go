@@ -1,141 +1,106 @@
 package topology
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"go.yaml.in/yaml/v4"
 )
 
 // decoder reads YAML into the types of file.go. It goes on after a fault, so that all are told at once, and remembers where
 // each value stood, under its path (topics[2].partitions), for the checks that follow.
 type decoder struct {
 	*faults
-	places  map[string]place
-	anchors map[string]ast.Node
-	merges  int // mappings that merge keys have brought so far
+	places map[string]place
+	again  int // above 0 while a key is read that was given before
+	values int // read so far, through aliases too
+	merges int // mappings that merge keys have brought so far
+	merged int // and their keys
 }
 
-// mostMerges bounds what merge keys within merge keys come to, which grows with the power of their depth.
-const mostMerges = 1000
+// Aliases and merge keys make much of a small file: what they come to grows with the power of their depth.
+const (
+	mostValues = 1_000_000
+	mostMerges = 1_000
+	mostMerged = 100_000
+)
 
 func newDecoder(name string, text []byte) *decoder {
-	return &decoder{
-		faults: &faults{file: name, lines: strings.Split(string(text), "\n")},
-		places: map[string]place{}, anchors: map[string]ast.Node{},
-	}
+	return &decoder{faults: &faults{file: name, lines: strings.Split(string(text), "\n")}, places: map[string]place{}}
 }
 
 func (d *decoder) decode(text []byte, into any) {
-	parsed, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
+	text, fine := d.characters(text)
+	if !fine {
+		return
+	}
+	loader, err := yaml.NewLoader(bytes.NewReader(text), yaml.WithUniqueKeys(false))
 	if err != nil {
 		d.syntax(err)
 		return
 	}
-	var body ast.Node
-	for _, document := range parsed.Docs {
-		switch {
-		case document.Body == nil || document.Body.Type() == ast.CommentType:
-		case body != nil:
-			d.add(at(document.Body), "", "a second document begins here", "keep one document in the file, without --- between")
+	var body *yaml.Node
+	for {
+		var document yaml.Node
+		err := loader.Load(&document)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			d.syntax(err)
 			return
-		default:
-			body = document.Body
 		}
-	}
-	if body == nil {
-		return
-	}
-	ast.Walk(anchorFinder{d}, body)
-	d.value(body, reflect.ValueOf(into).Elem(), "", "the topology", "")
-}
-
-type anchorFinder struct{ *decoder }
-
-// Visit implements ast.Visitor.
-func (f anchorFinder) Visit(node ast.Node) ast.Visitor {
-	if anchor, ok := node.(*ast.AnchorNode); ok {
-		f.anchors[anchor.Name.GetToken().Value] = anchor.Value
-	}
-	return f
-}
-
-// syntax tells of YAML that can't be parsed: the parser stops at the first fault.
-func (d *decoder) syntax(err error) {
-	var told yaml.Error
-	if !errors.As(err, &told) || told.GetToken() == nil {
-		d.add(place{}, "", "it is not YAML", err.Error())
-		return
-	}
-	position := told.GetToken().Position
-	message := told.GetMessage()
-	mend := "mend the YAML"
-	if strings.Contains(message, "tab") || strings.Contains(d.line(position.Line), "\t") {
-		mend = "indent with spaces, not tabs"
-	}
-	d.add(place{position.Line, position.Column}, "", "it is not YAML ("+message+")", mend)
-}
-
-func (d *decoder) line(number int) string {
-	if number < 1 || number > len(d.lines) {
-		return ""
-	}
-	return d.lines[number-1]
-}
-
-func at(node ast.Node) place {
-	switch n := node.(type) {
-	case *ast.MappingNode: // its token is the first key's colon
-		if len(n.Values) > 0 && !n.IsFlowStyle {
-			return at(n.Values[0].Key)
+		if len(document.Content) == 0 || isNull(document.Content[0]) {
+			continue
 		}
-	case *ast.MappingValueNode:
-		return at(n.Key)
+		if body != nil {
+			d.add(at(document.Content[0]), "", "a second document begins here", "keep one document in the file, without --- between")
+			return
+		}
+		body = document.Content[0]
 	}
-	position := node.GetToken().Position
-	return place{position.Line, position.Column}
+	if body != nil {
+		d.value(body, reflect.ValueOf(into).Elem(), "", "the topology", "")
+	}
 }
 
-// resolve looks through anchors and aliases.
-func (d *decoder) resolve(node ast.Node) ast.Node {
-	for range 16 { // an alias inside its own anchor would have no end
-		switch n := node.(type) {
-		case *ast.AnchorNode:
-			node = n.Value
-		case *ast.AliasNode:
-			target, ok := d.anchors[n.Value.GetToken().Value]
-			if !ok {
-				d.add(at(n), "*"+n.Value.GetToken().Value, "there is no such anchor", "define it before, as &"+n.Value.GetToken().Value)
-				return nil
-			}
-			node = target
-		default:
-			return node
-		}
+func isNull(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.Tag == "!!null" }
+
+func at(node *yaml.Node) place { return place{node.Line, node.Column} }
+
+// resolve looks through an alias.
+func resolve(node *yaml.Node) *yaml.Node {
+	if node.Kind == yaml.AliasNode {
+		return node.Alias
 	}
-	d.add(at(node), "", "an alias leads to itself", "write the value out")
-	return nil
+	return node
 }
 
 var textUnmarshaler = reflect.TypeFor[interface{ UnmarshalText(text []byte) error }]()
 
 // value reads a node into a field. what names, in an error, the thing that the value belongs to.
-func (d *decoder) value(node ast.Node, into reflect.Value, path, what string, tag reflect.StructTag) {
-	if _, known := d.places[path]; !known {
-		d.places[path] = at(node)
-	}
-	node = d.resolve(node)
-	if node == nil {
+func (d *decoder) value(node *yaml.Node, into reflect.Value, path, what string, tag reflect.StructTag) {
+	if d.values++; d.values > mostValues {
+		if d.values == mostValues+1 {
+			d.found = nil // of what is read in part nothing can be said
+			d.add(at(node), "", fmt.Sprintf("with its aliases the file has more than %d values", mostValues), "use fewer aliases, or several topologies")
+		}
 		return
 	}
-	if _, null := node.(*ast.NullNode); null {
+	d.stands(path, node)
+	node = resolve(node)
+	if node.Style&yaml.TaggedStyle != 0 && !strings.HasPrefix(node.Tag, "!!") {
+		d.add(at(node), node.Tag, "this tag means nothing here", "leave it out")
+		return
+	}
+	if isNull(node) {
 		d.add(d.places[path], lastOf(path), "it has no value", "give it one, or leave the key out")
 		return
 	}
@@ -155,11 +120,18 @@ func (d *decoder) value(node ast.Node, into reflect.Value, path, what string, ta
 	}
 }
 
+// stands remembers where the value of a path is.
+func (d *decoder) stands(path string, node *yaml.Node) {
+	if _, known := d.places[path]; !known {
+		d.places[path] = at(node)
+	}
+}
+
 func lastOf(path string) string {
 	return strings.TrimPrefix(path[strings.LastIndexByte(path, '.')+1:], ".")
 }
 
-func (d *decoder) text(node ast.Node, into reflect.Value) {
+func (d *decoder) text(node *yaml.Node, into reflect.Value) {
 	text, ok := scalarText(node)
 	if ok && into.Addr().Interface().(interface{ UnmarshalText(text []byte) error }).UnmarshalText([]byte(text)) == nil {
 		return
@@ -168,7 +140,7 @@ func (d *decoder) text(node ast.Node, into reflect.Value) {
 }
 
 // object reads a mapping, or a lone scalar where that is short for one.
-func (d *decoder) object(node ast.Node, into reflect.Value, path, what string) {
+func (d *decoder) object(node *yaml.Node, into reflect.Value, path, what string) {
 	keys := map[string]int{}
 	var names []string
 	for i := range into.NumField() {
@@ -189,16 +161,23 @@ func (d *decoder) object(node ast.Node, into reflect.Value, path, what string) {
 		return
 	}
 	seen := map[string]place{}
-	for _, entry := range d.merged(entries) {
-		name := entry.Key.GetToken().Value
-		here := at(entry.Key)
-		if before, twice := seen[name]; twice {
-			d.add(here, name, fmt.Sprintf("this key is given twice, first in line %d", before.line), "keep one of them")
+	for _, entry := range d.withMerged(entries) {
+		name, ok := d.name(entry.key)
+		if !ok {
 			continue
 		}
-		seen[name] = here
+		here := at(entry.key)
+		before, twice := seen[name]
+		if twice {
+			d.add(here, name, fmt.Sprintf("this key is given twice, first in line %d", before.line), "keep one of them")
+		} else {
+			seen[name] = here
+		}
 		index, known := keys[name]
 		if !known {
+			if twice {
+				continue
+			}
 			d.add(here, name, "there is no such key in "+what, didYouMean(name, names))
 			if meant := closest(name, names); meant != "" {
 				seen[meant] = here // it is not missing besides
@@ -206,12 +185,17 @@ func (d *decoder) object(node ast.Node, into reflect.Value, path, what string) {
 			}
 			continue
 		}
-		field := into.Type().Field(index)
-		below := join(path, name)
-		if _, known := d.places[below]; !known {
-			d.places[below] = at(entry.Value)
+		field, value, below := into.Type().Field(index), into.Field(index), join(path, name)
+		if twice { // what is wrong with it is told besides
+			d.again++
+			if kind := value.Kind(); kind != reflect.Slice && kind != reflect.Map {
+				value = reflect.New(value.Type()).Elem()
+			}
 		}
-		d.value(entry.Value, into.Field(index), below, thing(name, what), field.Tag)
+		d.value(entry.value, value, below, thing(name, what), field.Tag)
+		if twice {
+			d.again--
+		}
 	}
 	for _, name := range names {
 		field := into.Type().Field(keys[name])
@@ -248,104 +232,121 @@ func thing(key, what string) string {
 	return key
 }
 
-// merged puts the entries of merge keys (<<) after the others, as far as these don't say the same.
-func (d *decoder) merged(entries []*ast.MappingValueNode) []*ast.MappingValueNode {
-	var own, others []*ast.MappingValueNode
-	for _, entry := range entries {
-		if !entry.Key.IsMergeKey() {
-			own = append(own, entry)
+// entry is a key of a mapping and its value.
+type entry struct{ key, value *yaml.Node }
+
+// name is a key's, or false when it is none.
+func (d *decoder) name(key *yaml.Node) (string, bool) {
+	key = resolve(key)
+	if key.Kind != yaml.ScalarNode {
+		d.add(at(key), "", "a key must be a single word", "write KEY: VALUE")
+		return "", false
+	}
+	return key.Value, true
+}
+
+// withMerged puts the entries of merge keys (<<) after the others, as far as these don't say the same.
+func (d *decoder) withMerged(entries []entry) []entry {
+	var own, others []entry
+	has := map[string]bool{}
+	for _, e := range entries {
+		if e.key.Tag != "!!merge" {
+			own = append(own, e)
+			has[resolve(e.key).Value] = true
 			continue
 		}
-		sources := []ast.Node{entry.Value}
-		if list, ok := d.resolve(entry.Value).(*ast.SequenceNode); ok {
-			sources = list.Values
+		sources := []*yaml.Node{e.value}
+		if list := resolve(e.value); list.Kind == yaml.SequenceNode {
+			sources = list.Content
 		}
 		for _, source := range sources {
-			resolved := d.resolve(source)
-			if resolved == nil {
-				continue
-			}
-			if d.merges++; d.merges > mostMerges {
-				if d.merges == mostMerges+1 {
-					d.add(at(entry.Key), "<<", "the merge keys of the file bring more than 1000 mappings", "merge fewer, or write their keys out")
+			if d.merges++; d.merges > mostMerges || d.merged > mostMerged {
+				if d.merges == mostMerges+1 || d.merges <= mostMerges {
+					d.add(at(e.key), "<<", fmt.Sprintf("the merge keys of the file bring more than %d mappings, or %d keys", mostMerges, mostMerged), "merge fewer, or write their keys out")
 				}
+				d.merges = mostMerges + 1
 				continue
 			}
-			more, ok := mapping(resolved)
+			more, ok := mapping(resolve(source))
 			if !ok {
-				d.add(at(entry.Key), "<<", "what is merged must be a mapping", "name an anchor of one, such as <<: *defaults")
+				d.add(at(e.key), "<<", "what is merged must be a mapping", "name an anchor of one, such as <<: *defaults")
 			}
-			others = append(others, d.merged(more)...)
+			d.merged += len(more)
+			others = append(others, d.withMerged(more)...)
 		}
 	}
-	has := func(name string) bool {
-		return slices.ContainsFunc(own, func(e *ast.MappingValueNode) bool { return e.Key.GetToken().Value == name })
-	}
-	for _, entry := range others {
-		if !has(entry.Key.GetToken().Value) {
-			own = append(own, entry)
+	for _, e := range others {
+		if name := resolve(e.key).Value; !has[name] {
+			has[name] = true
+			own = append(own, e)
 		}
 	}
 	return own
 }
 
-func mapping(node ast.Node) ([]*ast.MappingValueNode, bool) {
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		return n.Values, true
-	case *ast.MappingValueNode:
-		return []*ast.MappingValueNode{n}, true
+func mapping(node *yaml.Node) ([]entry, bool) {
+	if node.Kind != yaml.MappingNode {
+		return nil, false
 	}
-	return nil, false
+	entries := make([]entry, 0, len(node.Content)/2)
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		entries = append(entries, entry{node.Content[i], node.Content[i+1]})
+	}
+	return entries, true
 }
 
-func (d *decoder) list(node ast.Node, into reflect.Value, path string, tag reflect.StructTag) {
-	sequence, ok := node.(*ast.SequenceNode)
-	if !ok {
+func (d *decoder) list(node *yaml.Node, into reflect.Value, path string, tag reflect.StructTag) {
+	if node.Kind != yaml.SequenceNode {
 		d.add(at(node), shown(node), "this must be a list", "write - before each element, or [a, b]")
 		return
 	}
 	what := thing(lastOf(path), "")
-	for i, element := range sequence.Values {
+	first := into.Len() // above 0 when the key is given twice
+	for i, element := range node.Content {
 		value := reflect.New(into.Type().Elem()).Elem()
-		d.value(element, value, path+"["+strconv.Itoa(i)+"]", what, tag)
+		d.value(element, value, path+"["+strconv.Itoa(first+i)+"]", what, tag)
 		into.Set(reflect.Append(into, value))
 	}
-	if len(sequence.Values) == 0 {
+	if into.IsNil() {
 		into.Set(reflect.MakeSlice(into.Type(), 0, 0)) // given and empty is not the same as not given
 	}
 }
 
 // words reads a mapping of scalars.
-func (d *decoder) words(node ast.Node, into reflect.Value, path string) {
+func (d *decoder) words(node *yaml.Node, into reflect.Value, path string) {
 	entries, ok := mapping(node)
 	if !ok {
 		d.add(at(node), shown(node), "this must be a mapping", "write each as NAME: VALUE, on a line of its own")
 		return
 	}
-	into.Set(reflect.MakeMap(into.Type()))
+	if into.IsNil() {
+		into.Set(reflect.MakeMap(into.Type()))
+	}
 	seen := map[string]place{}
-	for _, entry := range d.merged(entries) {
-		name := entry.Key.GetToken().Value
+	for _, entry := range d.withMerged(entries) {
+		name, ok := d.name(entry.key)
+		if !ok {
+			continue
+		}
 		if before, twice := seen[name]; twice {
-			d.add(at(entry.Key), name, fmt.Sprintf("this key is given twice, first in line %d", before.line), "keep one of them")
+			d.add(at(entry.key), name, fmt.Sprintf("this key is given twice, first in line %d", before.line), "keep one of them")
 			continue
 		}
-		seen[name] = at(entry.Key)
-		below := path + "." + name
-		d.places[below] = at(entry.Value)
-		value := d.resolve(entry.Value)
-		if value == nil {
-			continue
+		seen[name] = at(entry.key)
+		if d.again == 0 {
+			d.stands(path+"."+name, entry.value)
+		} else { // the later value is the one that is checked
+			d.places[path+"."+name] = at(entry.value)
 		}
+		value := resolve(entry.value)
 		text, scalar := scalarText(value)
-		if _, null := value.(*ast.NullNode); null {
-			d.add(at(entry.Key), name, "it has no value", "give it one, or leave the key out")
+		if isNull(value) {
+			d.add(at(entry.key), name, "it has no value", "give it one, or leave the key out")
 			continue
 		}
 		if !scalar {
 			mend := "write the value as one word or number"
-			if _, list := value.(*ast.SequenceNode); list {
+			if value.Kind == yaml.SequenceNode {
 				mend = "write a list as Kafka does, with commas between: \"a,b\""
 			}
 			d.add(at(value), name, "this must be a single value", mend)
@@ -357,7 +358,7 @@ func (d *decoder) words(node ast.Node, into reflect.Value, path string) {
 
 var wholeNumber = regexp.MustCompile(`^-?[0-9]+$`)
 
-func (d *decoder) scalar(node ast.Node, into reflect.Value, path string, tag reflect.StructTag) {
+func (d *decoder) scalar(node *yaml.Node, into reflect.Value, path string, tag reflect.StructTag) {
 	text, ok := scalarText(node)
 	if !ok {
 		d.add(at(node), shown(node), lastOf(path)+" must be a single value", "write one word or number")
@@ -414,22 +415,12 @@ func nameOf(path string) string {
 }
 
 // scalarText is a scalar as it is written, without quotes.
-func scalarText(node ast.Node) (string, bool) {
-	switch n := node.(type) {
-	case *ast.StringNode:
-		return n.Value, true
-	case *ast.LiteralNode:
-		return n.Value.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return node.GetToken().Value, true
-	case *ast.TagNode:
-		return scalarText(n.Value)
-	}
-	return "", false
+func scalarText(node *yaml.Node) (string, bool) {
+	return node.Value, node.Kind == yaml.ScalarNode && !isNull(node)
 }
 
 // shown is what an error quotes of a node.
-func shown(node ast.Node) string {
+func shown(node *yaml.Node) string {
 	if text, ok := scalarText(node); ok {
 		return text
 	}

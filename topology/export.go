@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v4"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -60,7 +60,7 @@ func (t *Target) Export(ctx context.Context, options ExportOptions) (*Exported, 
 			return nil, err
 		}
 	}
-	text, err := yaml.MarshalWithOptions(written(reflect.ValueOf(e.file)), yaml.Indent(2), yaml.IndentSequence(true))
+	text, err := yaml.Dump(written(reflect.ValueOf(e.file)), yaml.WithIndent(2), yaml.WithCompactSeqIndent(false), yaml.WithLineWidth(-1))
 	if err != nil {
 		return nil, fmt.Errorf("writing the topology: %w", err)
 	}
@@ -259,41 +259,45 @@ func (e *exporter) exportACLs(ctx context.Context) error {
 }
 
 // written is a value of the types of file.go as YAML has it, without what is not given.
-func written(value reflect.Value) any {
+func written(value reflect.Value) *yaml.Node {
 	switch v := value.Interface().(type) {
 	case Replicas:
-		if !v.Capped {
-			return v.Count
-		}
-		return v.String()
+		return scalar("", v.String())
 	case fileSchema:
 		if reflect.DeepEqual(v, fileSchema{File: v.File}) {
-			return v.File
+			return scalar("!!str", v.File)
 		}
 	}
 	switch value.Kind() {
 	case reflect.Struct:
-		var entries yaml.MapSlice
+		node := &yaml.Node{Kind: yaml.MappingNode}
 		for i := range value.NumField() {
 			if name := value.Type().Field(i).Tag.Get("yaml"); name != "" && !value.Field(i).IsZero() {
-				entries = append(entries, yaml.MapItem{Key: name, Value: written(value.Field(i))})
+				node.Content = append(node.Content, scalar("!!str", name), written(value.Field(i)))
 			}
 		}
-		return entries
+		return node
 	case reflect.Slice:
-		elements := make([]any, value.Len())
-		for i := range elements {
-			elements[i] = written(value.Index(i))
+		node := &yaml.Node{Kind: yaml.SequenceNode}
+		for i := range value.Len() {
+			node.Content = append(node.Content, written(value.Index(i)))
 		}
-		return elements
+		return node
 	case reflect.Map:
-		var entries yaml.MapSlice
+		node := &yaml.Node{Kind: yaml.MappingNode}
 		config := value.Interface().(map[string]string)
 		for _, name := range slices.Sorted(maps.Keys(config)) {
-			entries = append(entries, yaml.MapItem{Key: name, Value: config[name]})
+			node.Content = append(node.Content, scalar("!!str", name), scalar("!!str", config[name]))
 		}
-		return entries
+		return node
+	case reflect.String:
+		return scalar("!!str", value.String())
 	default:
-		return value.Interface()
+		return scalar("", fmt.Sprint(value.Interface()))
 	}
+}
+
+// scalar is a word; without a tag it is what it looks like.
+func scalar(tag, text string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
 }

@@ -28,25 +28,51 @@ func (f *Fault) Error() string {
 	}
 	text.WriteString(": ")
 	if f.Text != "" {
-		fmt.Fprintf(&text, "%s: ", f.Text)
+		fmt.Fprintf(&text, "%s: ", shorten(oneLine(f.Text), mostShown))
 	}
-	text.WriteString(f.Wrong)
+	text.WriteString(oneLine(f.Wrong))
 	if f.Mend != "" {
-		fmt.Fprintf(&text, ": %s", f.Mend)
+		fmt.Fprintf(&text, ": %s", oneLine(f.Mend))
 	}
 	if f.source != "" {
-		fmt.Fprintf(&text, "\n%5d | %s\n      | %s^", f.Line, f.source, strings.Repeat(" ", max(f.Column-1, 0)))
+		before, line := f.excerpt()
+		fmt.Fprintf(&text, "\n%5d | %s\n      | %s^", f.Line, line, strings.Repeat(" ", before))
 	}
 	return text.String()
 }
+
+// mostShown is how many characters of a text are shown, and of a line on either side of a fault.
+const mostShown = 100
+
+// excerpt is the line, or what is around the fault when it is long, and how many characters of it are before the fault.
+func (f *Fault) excerpt() (before int, line string) {
+	runes := []rune(f.source)
+	at := min(max(f.Column-1, 0), len(runes))
+	first, last := max(0, at-mostShown), min(len(runes), at+mostShown)
+	left, right := oneLine(string(runes[first:at])), oneLine(string(runes[at:last]))
+	if first > 0 {
+		left = "…" + left
+	}
+	if last < len(runes) {
+		right += "…"
+	}
+	return len([]rune(left)), left + right
+}
+
+// mostFaults is how many of a file are shown at once.
+const mostFaults = 100
 
 // FileError is all that is wrong with a topology, in the order of its lines.
 type FileError struct{ Faults []*Fault }
 
 func (e *FileError) Error() string {
-	lines := make([]string, len(e.Faults))
+	lines := make([]string, 0, min(len(e.Faults), mostFaults)+1)
 	for i, fault := range e.Faults {
-		lines[i] = fault.Error()
+		if i == mostFaults {
+			lines = append(lines, fmt.Sprintf("and %d more", len(e.Faults)-i))
+			break
+		}
+		lines = append(lines, fault.Error())
 	}
 	return strings.Join(lines, "\n")
 }

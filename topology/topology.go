@@ -55,6 +55,9 @@ func parse(text []byte, name string, readFile func(string) ([]byte, error)) (*To
 		topics: map[string]place{}, folded: map[string]string{}, subjects: map[string]place{},
 	}
 	c.decode(text, &c.file)
+	if c.values > mostValues {
+		return nil, c.err()
+	}
 	topology := c.topology()
 	if err := c.err(); err != nil {
 		return nil, err

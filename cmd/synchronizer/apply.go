@@ -26,7 +26,7 @@ func (a *applyCommand) run(ctx context.Context, c console) error {
 	if err := a.check(); err != nil {
 		return err
 	}
-	want, options, shown, err := a.wanted()
+	want, options, shown, err := a.wanted(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,17 +85,19 @@ func (a *applyCommand) check() error {
 }
 
 // wanted is what to apply, and the plan that was shown if there is one.
-func (a *applyCommand) wanted() (*topology.Topology, topology.Options, *topology.Plan, error) {
+func (a *applyCommand) wanted(ctx context.Context) (*topology.Topology, topology.Options, *topology.Plan, error) {
 	if a.Plan == "" {
-		want, err := load(a.Topology)
+		want, err := load(ctx, a.Topology)
 		return want, a.options(), nil, err
 	}
-	file, err := os.Open(a.Plan)
-	if err != nil {
-		return nil, topology.Options{}, nil, fmt.Errorf("reading the plan: %w", err)
-	}
-	defer func() { _ = file.Close() }() // it was read only
-	shown, err := topology.LoadPlan(file)
+	shown, err := untilDone(ctx, func() (*topology.Plan, error) {
+		file, err := os.Open(a.Plan)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = file.Close() }() // it was read only
+		return topology.LoadPlan(file)
+	})
 	if err != nil {
 		return nil, topology.Options{}, nil, fmt.Errorf("reading the plan %s: %w", a.Plan, err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ type lintCommand struct {
 	Output        string `enum:"text,json" default:"text" help:"text or json."`
 }
 
-func (l *lintCommand) run(c console) error {
+func (l *lintCommand) run(ctx context.Context, c console) error {
 	options := topology.LintOptions{MaxPartitions: l.MaxPartitions}
 	var faults []error
 	if l.MaxPartitions < 0 {
@@ -34,12 +35,12 @@ func (l *lintCommand) run(c console) error {
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
-	want, err := load(l.Topology)
+	want, err := load(ctx, l.Topology)
 	if err != nil {
 		return err
 	}
 	if l.Against != "" {
-		if options.Against, err = load(l.Against); err != nil {
+		if options.Against, err = load(ctx, l.Against); err != nil {
 			return err
 		}
 	}

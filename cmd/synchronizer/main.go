@@ -19,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"openbank/connect"
+	"openbank/topology"
 )
 
 // version is set by the build.
@@ -36,6 +37,7 @@ var errDifference = errors.New("there are differences")
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program whatever it is at
 	c := console{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		interactive: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
@@ -54,7 +56,7 @@ func exitStatus(err error, stderr io.Writer) int {
 	case errors.Is(err, errDifference):
 		return statusDifference
 	}
-	fmt.Fprintln(stderr, "synchronizer:", err)
+	fmt.Fprintln(stderr, "synchronizer:", topology.Printable(err.Error()))
 	return statusError
 }
 
@@ -92,7 +94,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, c conso
 	case "export":
 		return cli.Export.run(ctx, c)
 	case "lint":
-		return cli.Lint.run(c)
+		return cli.Lint.run(ctx, c)
 	case "schema":
 		return cli.Schema.run(c)
 	case "default":

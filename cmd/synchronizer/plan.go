@@ -19,7 +19,7 @@ func (p *planCommand) run(ctx context.Context, c console) error {
 	if err := p.Check(); err != nil {
 		return err
 	}
-	want, err := load(p.Topology)
+	want, err := load(ctx, p.Topology)
 	if err != nil {
 		return err
 	}

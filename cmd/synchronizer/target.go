@@ -69,24 +69,49 @@ func (f *connection) explain(err error) error {
 	return err
 }
 
-// load reads a topology, or the embedded one.
-func load(file string) (*topology.Topology, error) {
+// load reads a topology, or the embedded one. It gives up when ctx ends: a file may be a pipe that nobody writes to, or take long.
+func load(ctx context.Context, file string) (*topology.Topology, error) {
 	if file == "" {
 		return topology.Default()
 	}
-	want, err := topology.Load(os.DirFS(filepath.Dir(file)), filepath.Base(file))
+	want, err := untilDone(ctx, func() (*topology.Topology, error) {
+		return topology.Load(os.DirFS(filepath.Dir(file)), filepath.Base(file))
+	})
 	var bad *topology.FileError
 	if errors.As(err, &bad) {
-		return nil, fmt.Errorf("reading the topology %s: %s\n%w", file, faultCount(len(bad.Faults)), err)
+		return nil, fmt.Errorf("reading the topology %s: %s\n%w", file, count(len(bad.Faults), "fault"), err)
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("reading the topology %s: %w", file, err)
 	}
 	return want, err
 }
 
-func faultCount(n int) string {
-	if n == 1 {
-		return "1 fault"
+// untilDone does what takes no context, and does not wait for it any more when ctx ends: the program does then, too.
+func untilDone[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
 	}
-	return fmt.Sprintf("%d faults", n)
+	done := make(chan result, 1)
+	go func() {
+		value, err := do()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+func count(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }
 
 // planning are the flags of plan and apply.
