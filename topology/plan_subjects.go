@@ -69,8 +69,9 @@ func (b *book) latestOf(ctx context.Context, subject string) (version, error) {
 
 // verdict is what comes of comparing one subject.
 type verdict struct {
-	changes []Change
-	notes   []string
+	changes    []Change
+	notes      []string
+	unresolved []unresolved
 }
 
 func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
@@ -104,6 +105,7 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 	if err := asking.Wait(); err != nil {
 		return err
 	}
+	settleReferences(verdicts)
 	listed := make(map[string]bool, len(wanted))
 	for i, v := range verdicts {
 		listed[wanted[i].Subject] = true
@@ -113,16 +115,16 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 			plan.Existing++
 		}
 	}
-	plan.unlistedSubjects(book, listed)
+	plan.unlistedSubjects(book, listed, book.needed(ctx, wanted))
 	if note := book.cutShort(); note != "" {
 		plan.Notes = append(plan.Notes, note)
 	}
 	return nil
 }
 
-func (p *Plan) unlistedSubjects(b *book, listed map[string]bool) {
+func (p *Plan) unlistedSubjects(b *book, listed, needed map[string]bool) {
 	for subject := range b.there {
-		if !listed[subject] && !p.topology.keepsSubject(subject) {
+		if !listed[subject] && !needed[subject] && !p.topology.keepsSubject(subject) {
 			p.Unlisted.Subjects = append(p.Unlisted.Subjects, subject)
 		}
 	}
@@ -168,59 +170,64 @@ func (b *book) compare(ctx context.Context, schema Schema, global string) (verdi
 	if levelChanges == "" && schema.Compatibility == "" {
 		levelChanges = global // it may hold for this subject
 	}
-	change, note, err := b.compareText(ctx, schema, levelChanges)
-	if change != nil {
-		v.changes = append(v.changes, *change)
-	}
-	if note != "" {
-		v.notes = append(v.notes, note)
-	}
+	err = b.compareText(ctx, &v, schema, levelChanges)
 	return v, err
 }
 
 // compareText accepts a latest version that means the same, whoever wrote it, and any earlier version that is this very text:
 // somebody went on to a newer one, which is not to be turned back.
-func (b *book) compareText(ctx context.Context, schema Schema, newLevel string) (*Change, string, error) {
-	change := &Change{Kind: KindSchema, Action: Create, Name: schema.Subject, Schema: &schema}
+func (b *book) compareText(ctx context.Context, v *verdict, schema Schema, newLevel string) error {
 	found, err := b.latestOf(ctx, schema.Subject)
-	if errors.Is(err, registry.ErrUnknownSubject) {
+	isNew := errors.Is(err, registry.ErrUnknownSubject)
+	if err != nil && !isNew {
+		return err
+	}
+	if !isNew && sameAs(found, schema) {
+		return nil
+	}
+	change := Change{Kind: KindSchema, Action: Create, Name: schema.Subject, Schema: &schema}
+	if v.unresolved, err = b.unresolved(ctx, schema); err != nil {
+		return err
+	}
+	if isNew {
 		change.Fields = []Field{{Name: "schema", To: "version 1"}}
 		if schema.Compatibility != "" {
 			change.Fields = append(change.Fields, Field{Name: "compatibility", To: schema.Compatibility})
 		}
-		return change, "", nil
+		change.Fields = append(change.Fields, referenceFields(nil, schema.References)...)
+		v.changes = append(v.changes, change)
+		return nil
 	}
-	if err != nil {
-		return nil, "", err
-	}
-	if sameAs(found, schema) {
-		return nil, "", nil
-	}
-	change.Fields = []Field{{Name: "schema", From: fmt.Sprintf("version %d", found.Version), To: "a new version"}}
+	change.Fields = append([]Field{{Name: "schema", From: fmt.Sprintf("version %d", found.Version), To: "a new version"}}, referenceFields(found.References, schema.References)...)
 	change.Before = found.Text
-	q, unknown, err := b.target.ask(ctx, schema, b.latestOf)
-	switch {
-	case err != nil:
-		return nil, "", err
-	case unknown != "":
-		change.Warnings = []string{"the registry can't say whether it is compatible before " + unknown + " is there"}
-		return change, "", nil
+	if len(v.unresolved) > 0 { // the registry can't be asked
+		v.changes = append(v.changes, change)
+		return nil
+	}
+	q, _, err := b.target.ask(ctx, schema, b.latestOf)
+	if err != nil {
+		return err
 	}
 	older, err := b.target.find(ctx, schema.Subject, q)
 	switch {
 	case err == nil && older.Version == found.Version:
-		return nil, "", nil // the registry takes the two for the same
+		return nil // the registry takes the two for the same
 	case err == nil:
-		return nil, fmt.Sprintf("subject %s has gone on to version %d; the topology's schema is version %d, and stays that", schema.Subject, found.Version, older.Version), nil
+		v.notes = append(v.notes, fmt.Sprintf("subject %s has gone on to version %d; the topology's schema is version %d, and stays that", schema.Subject, found.Version, older.Version))
+		return nil
 	case !errors.Is(err, registry.ErrUnknownSchema) && !errors.Is(err, registry.ErrUnknownSubject):
 		var refused *registry.Error
 		if !errors.As(err, &refused) || registry.Transient(err) || refusesUs(refused) {
-			return nil, "", err
+			return err
 		}
 		change.Blocked = "the registry refuses the schema: " + refused.Message
-		return change, "", nil
+	default:
+		if err := b.judge(ctx, &change, q, newLevel); err != nil {
+			return err
+		}
 	}
-	return change, "", b.judge(ctx, change, q, newLevel)
+	v.changes = append(v.changes, change)
+	return nil
 }
 
 // refusesUs says that it is us whom the registry refuses, and not the schema.
@@ -264,14 +271,8 @@ func (b *book) judge(ctx context.Context, change *Change, q question, newLevel s
 
 // sameAs says whether a version is what a schema says, references included. A reference without a version is to any.
 func sameAs(found version, schema Schema) bool {
-	if found.kind() != schema.kind() || len(found.References) != len(schema.References) {
+	if found.kind() != schema.kind() || len(referenceFields(found.References, schema.References)) > 0 {
 		return false
-	}
-	for i, reference := range schema.References {
-		there := found.References[i]
-		if there.Name != reference.Name || there.Subject != reference.Subject || reference.Version != 0 && reference.Version != there.Version {
-			return false
-		}
 	}
 	switch schema.kind() {
 	case typeAvro:

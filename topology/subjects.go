@@ -82,6 +82,13 @@ func (t *Target) latest(ctx context.Context, subject string) (version, error) {
 	return v, err
 }
 
+// version is one version of a subject, or registry.ErrUnknownSubject when there is none.
+func (t *Target) version(ctx context.Context, subject string, number int) (version, error) {
+	var v version
+	err := t.Registry.Ask(ctx, registry.Question{Method: http.MethodGet, Path: []string{"subjects", subject, "versions", strconv.Itoa(number)}}, &v)
+	return v, err
+}
+
 // find is the version that a schema has under a subject, or registry.ErrUnknownSubject or ErrUnknownSchema.
 func (t *Target) find(ctx context.Context, subject string, schema question) (version, error) {
 	var v version
