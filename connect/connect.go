@@ -190,6 +190,12 @@ func (r Registry) Check() error {
 	if r.BearerToken != "" && r.Username+r.Password != "" {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_BEARER_TOKEN and SCHEMA_REGISTRY_USERNAME both say who asks: set one of them"))
 	}
+	for _, character := range r.BearerToken {
+		if character <= ' ' || character > '~' {
+			faults = append(faults, fmt.Errorf("SCHEMA_REGISTRY_BEARER_TOKEN has the character %U in it, which no token has: take out line breaks, spaces and the word Bearer", character))
+			break
+		}
+	}
 	if (r.Cert == "") != (r.Key == "") {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION belong together: set both or none"))
 	}

@@ -103,6 +103,7 @@ func TestFaultsAreReportedTogetherAndNameTheSetting(t *testing.T) {
 		"TLS, and a protocol without":  {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SSL_CA_LOCATION": file, "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "hush"}, []string{"there are settings for TLS: set it to SASL_SSL"}},
 		"half of a certificate":        {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERT_LOCATION": file}, []string{"KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION belong together"}},
 		"two ways to ask the registry": {map[string]string{"SCHEMA_REGISTRY_BEARER_TOKEN": "hush", "SCHEMA_REGISTRY_USERNAME": "u", "SCHEMA_REGISTRY_PASSWORD": "hush"}, []string{"SCHEMA_REGISTRY_BEARER_TOKEN and SCHEMA_REGISTRY_USERNAME both say who asks"}},
+		"a token with a line break":    {map[string]string{"SCHEMA_REGISTRY_BEARER_TOKEN": "hush\n"}, []string{"SCHEMA_REGISTRY_BEARER_TOKEN has the character U+000A in it"}},
 		"another password": {map[string]string{
 			"SSL_KEYSTORE_LOCATION": "jdk8.keystore.jks", "SSL_TRUSTSTORE_LOCATION": "jdk17.truststore.jks", "SSL_PASSWORD": "hush", "SSL_STORE_DIRECTORY": "../certs/testdata",
 		}, []string{"SSL_PASSWORD (--ssl-password) does not open SSL_KEYSTORE_LOCATION"}},

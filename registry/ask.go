@@ -3,13 +3,17 @@ package registry
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -30,8 +34,12 @@ type Question struct {
 // contentType is the registry's own; some want it.
 const contentType = "application/vnd.schemaregistry.v1+json"
 
-// Ask puts a question and reads the answer, JSON, into answer. A certificate that does not fit is told at once: waiting does
-// not mend it. Errors are those of the other methods; what the registry decided is an *Error with its code, but for
+// missingTries is how often a 404 without one of the registry's codes is asked again: a proxy may say so while a registry starts, and
+// a wrong URL says nothing else.
+const missingTries = 5
+
+// Ask puts a question and reads the answer, JSON, into answer. What waiting does not mend is told at once: a certificate that does
+// not fit, ours or theirs, and an answer that is no registry's, such as a web page. Errors are those of the other methods; what the registry decided is an *Error with its code, but for
 // ErrUnknownSubject and ErrUnknownSchema.
 func (c *Client) Ask(ctx context.Context, question Question, answer any) error {
 	wait := backoff.NewExponentialBackOff()
@@ -45,7 +53,7 @@ func (c *Client) Ask(ctx context.Context, question Question, answer any) error {
 			}
 			return fmt.Errorf("%w while waiting for the schema registry: %w", ctx.Err(), last)
 		}
-		if !worthAsking(err) || try == question.Tries {
+		if !worthAsking(err) || try == question.Tries || try == missingTries && isMissing(err) {
 			return err
 		}
 		last = err
@@ -62,10 +70,18 @@ func (c *Client) Ask(ctx context.Context, question Question, answer any) error {
 // worthAsking says whether the same question may be answered later. A 404 with one of the registry's codes was its decision.
 func worthAsking(err error) bool {
 	var e *Error
-	if !Transient(err) || IsCertificateFault(err) || !errors.As(err, &e) {
+	if !Transient(err) || IsCertificateFault(err) || IsRefusedCertificate(err) || IsOtherProtocol(err) || !errors.As(err, &e) {
+		return false
+	}
+	if errors.Is(err, ErrNoRegistry) && e.Status < http.StatusBadRequest { // a gateway's page with an error is about a registry that is not there yet
 		return false
 	}
 	return e.Status != http.StatusNotFound || e.Code < http.StatusNotFound*100
+}
+
+func isMissing(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusNotFound
 }
 
 // IsCertificateFault tells the errors that are about a server's certificate or our own CA file.
@@ -74,6 +90,28 @@ func IsCertificateFault(err error) bool {
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// IsRefusedCertificate tells the errors by which a server ends TLS because of our certificate, or the lack of one. crypto/tls has
+// no type for what the other side says, but words of its own for each alert (RFC 8446, 6.2).
+func IsRefusedCertificate(err error) bool {
+	var failed *net.OpError
+	if !errors.As(err, &failed) || failed.Op != "remote error" {
+		return false
+	}
+	said := failed.Err.Error()
+	for _, alert := range []string{"certificate", "handshake failure", "access denied", "unknown ca"} {
+		if strings.Contains(said, alert) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsOtherProtocol tells the errors of a client that speaks TLS to a server that does not.
+func IsOtherProtocol(err error) bool {
+	var header tls.RecordHeaderError
+	return errors.As(err, &header) || err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
 
 // putToAll asks each URL in turn until one answers, beginning with the one that did so last.
@@ -88,7 +126,7 @@ func (c *Client) putToAll(ctx context.Context, question Question, answer any) er
 		}
 		if !worthAsking(err) {
 			c.current.Store(at)
-			if !IsCertificateFault(err) {
+			if err == nil || !Transient(err) {
 				c.noteAnswer()
 			}
 			return err
@@ -141,6 +179,10 @@ func (c *Client) put(ctx context.Context, to endpoint, question Question, answer
 	}
 	defer func() { _ = response.Body.Close() }() // it was read as far as it matters
 	text, err := io.ReadAll(http.MaxBytesReader(nil, response.Body, maxAnswer))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return fmt.Errorf("%s: %w", to.url, ErrTooLarge)
+	}
 	if err != nil {
 		return &Error{URL: to.url, Message: cut(err.Error()), cause: err}
 	}
@@ -151,9 +193,27 @@ func (c *Client) put(ctx context.Context, to endpoint, question Question, answer
 		return nil
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
-		return &Error{URL: to.url, Status: response.StatusCode, Message: errNoRegistry.Error(), cause: errNoRegistry}
+		return noRegistry(to.url, response.StatusCode, text)
 	}
 	return nil
+}
+
+// noRegistry is an answer that none gives.
+func noRegistry(at string, status int, text []byte) error {
+	what := "another JSON"
+	if !json.Valid(text) {
+		what = "no JSON"
+	}
+	beginning := strings.Join(strings.Fields(string(text[:min(len(text), maxMessage)])), " ")
+	switch {
+	case strings.HasPrefix(beginning, "<"):
+		what = "a web page"
+	case beginning == "":
+		what = "nothing"
+	default:
+		what += ": " + strconv.QuoteToGraphic(strings.ToValidUTF8(beginning, ""))
+	}
+	return &Error{URL: at, Status: status, Message: ErrNoRegistry.Error() + ", but " + what, cause: ErrNoRegistry}
 }
 
 // decided is an answer that is no success.
@@ -163,7 +223,7 @@ func decided(at string, status int, text []byte) error {
 		Message string `json:"message"`
 	}
 	if err := json.Unmarshal(text, &said); err != nil {
-		return &Error{URL: at, Status: status, Message: "the answer is no JSON"}
+		return noRegistry(at, status, text)
 	}
 	if status == http.StatusNotFound {
 		switch said.Code {
@@ -172,6 +232,9 @@ func decided(at string, status int, text []byte) error {
 		case codeUnknownSubject, codeUnknownVersion:
 			return ErrUnknownSubject
 		}
+	}
+	if said.Message == "" {
+		return noRegistry(at, status, text)
 	}
 	return &Error{URL: at, Status: status, Code: said.Code, Message: cut(said.Message)}
 }

@@ -297,7 +297,7 @@ func (c *Client) fetch(id int) (text string, err error) {
 			return err
 		}
 		if text = schema.Schema(); text == "" {
-			return errNoRegistry
+			return ErrNoRegistry
 		}
 		c.keep(id, text)
 		return nil
@@ -394,7 +394,7 @@ func (c *Client) ask(ctx context.Context, call func(*srclient.SchemaRegistryClie
 				return err
 			}
 			if found.Schema() == "" {
-				return errNoRegistry
+				return ErrNoRegistry
 			}
 			schema = Schema{ID: found.ID(), Version: found.Version(), Text: found.Schema()}
 			return nil

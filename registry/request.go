@@ -18,12 +18,13 @@ var (
 	ErrUnknownSubject = errors.New("the schema registry knows no such subject") // its codes 40401 and 40402
 	// ErrTooLarge says that an answer has more than 2 MB, so that it can be no schema that we could use.
 	ErrTooLarge = errors.New("the schema registry's answer is larger than 2 MB")
+	// ErrNoRegistry says that what answered is something else.
+	ErrNoRegistry = errors.New("the answer is not a schema registry's")
 )
 
 var (
-	errClosed     = errors.New("the schema registry's client is closed")
-	errAskAgain   = errors.New("the schema registry knows no such schema so far") // does not wrap ErrUnknownSchema: it is not believed yet
-	errNoRegistry = errors.New("the answer is not a schema registry's")
+	errClosed   = errors.New("the schema registry's client is closed")
+	errAskAgain = errors.New("the schema registry knows no such schema so far") // does not wrap ErrUnknownSchema: it is not believed yet
 )
 
 const (

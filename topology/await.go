@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -106,7 +108,7 @@ func (t *Target) listBrokers(ctx context.Context) ([]node, error) {
 
 // mendedByWaiting tells brokers that are not there yet from what is wrong with us or them.
 func mendedByWaiting(err error) bool {
-	return !registry.IsCertificateFault(err) && !errors.Is(err, kerr.SaslAuthenticationFailed) && !errors.Is(err, kerr.UnsupportedSaslMechanism) &&
+	return !registry.IsCertificateFault(err) && !registry.IsRefusedCertificate(err) && !registry.IsOtherProtocol(err) && !errors.Is(err, kerr.SaslAuthenticationFailed) && !errors.Is(err, kerr.UnsupportedSaslMechanism) &&
 		!errors.Is(err, kerr.IllegalSaslState)
 }
 
@@ -119,6 +121,10 @@ func explain(err error) error {
 		return nil
 	case registry.IsCertificateFault(err):
 		return fmt.Errorf("%w: the broker's certificate is not one that KAFKA_SSL_CA_LOCATION (or SSL_TRUSTSTORE_LOCATION) vouches for, or is another host's", err)
+	case registry.IsRefusedCertificate(err):
+		return fmt.Errorf("%w: the brokers want another client certificate, one that they trust: set KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION (or SSL_KEYSTORE_LOCATION) to it", err)
+	case registry.IsOtherProtocol(err):
+		return fmt.Errorf("%w: there is no TLS at this port: name another in KAFKA_BROKERS, or set KAFKA_SECURITY_PROTOCOL to PLAINTEXT or SASL_PLAINTEXT", err)
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return fmt.Errorf("%w: the brokers refuse KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD", err)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
@@ -127,8 +133,10 @@ func explain(err error) error {
 		return fmt.Errorf("%w: no such host is known here", err)
 	case errors.As(err, &failed) && failed.Op == "dial":
 		return fmt.Errorf("%w: nothing answers there", err)
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("%w: the broker ended the connection, as it does when one side speaks TLS and the other does not, when it wants a certificate or SASL (KAFKA_SECURITY_PROTOCOL), or when it refuses what it got", err)
+	case errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), "dial"):
+		return fmt.Errorf("%w: what is there does not answer, or does not speak TLS and is asked for it", err)
 	case isUnauthorised(err):
 		return fmt.Errorf("%w: the principal that connects lacks the right to do this", err)
 	}

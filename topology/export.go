@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"path"
 	"reflect"
 	"slices"
@@ -13,6 +14,8 @@ import (
 
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/sync/errgroup"
+
+	"openbank/registry"
 )
 
 // Exported is a topology as files: a name, relative to the topology's directory, and its content.
@@ -136,11 +139,19 @@ func (e *exporter) exportTopics(ctx context.Context) error {
 
 func (e *exporter) exportSubjects(ctx context.Context) error {
 	global, err := e.level(ctx, "")
+	if isForbidden(err) {
+		e.note("the registry's compatibility level is left out: %v", explainRegistry(err))
+		err = nil
+	}
 	if err != nil {
 		return fmt.Errorf("reading the registry's compatibility level: %w", explainRegistry(err))
 	}
 	e.file.Registry.Compatibility = global
 	subjects, err := e.subjects(ctx)
+	if isForbidden(err) {
+		e.note("subjects are left out: %v", explainRegistry(err))
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("listing the subjects: %w", explainRegistry(err))
 	}
@@ -153,13 +164,17 @@ func (e *exporter) exportSubjects(ctx context.Context) error {
 	if note := book.cutShort(); note != "" {
 		e.note("%s", note)
 	}
-	versions, subjectLevels := make([]version, len(subjects)), make([]string, len(subjects))
+	versions, subjectLevels, missing := make([]version, len(subjects)), make([]string, len(subjects)), make([]error, len(subjects))
 	asking, ctx := errgroup.WithContext(ctx)
 	asking.SetLimit(askedAtOnce)
 	for i, subject := range subjects {
 		asking.Go(func() (err error) {
 			if versions[i], err = book.latestOf(ctx, subject); err == nil {
 				subjectLevels[i], err = e.level(ctx, subject)
+			}
+			var refused *registry.Error
+			if isForbidden(err) || errors.Is(err, registry.ErrUnknownSubject) || errors.As(err, &refused) && refused.Status == http.StatusNotFound {
+				missing[i], err = err, nil
 			}
 			if err != nil {
 				return fmt.Errorf("looking up subject %s: %w", subject, explainRegistry(err))
@@ -171,6 +186,15 @@ func (e *exporter) exportSubjects(ctx context.Context) error {
 		return err
 	}
 	for i, subject := range subjects {
+		switch {
+		case isForbidden(missing[i]):
+			e.note("subject %s is left out, and protected: %v", subject, explainRegistry(missing[i]))
+			e.file.Protected.Subjects = append(e.file.Protected.Subjects, subject)
+			continue
+		case missing[i] != nil:
+			e.note("subject %s is left out: it has no versions", subject)
+			continue
+		}
 		level := subjectLevels[i]
 		if level == "NONE" && global == level {
 			level = "" // Apicurio says NONE of a subject without a level

@@ -20,14 +20,16 @@ type book struct {
 	there  map[string]bool
 	mutex  sync.Mutex
 	latest map[string]version // version 0: there is none
+	// unlisted is why the registry does not list its subjects to us; those that the topology lists can be asked for all the same.
+	unlisted error
 }
 
 func (t *Target) openBook(ctx context.Context, interesting int) (*book, error) {
 	subjects, err := t.subjects(ctx)
-	if err != nil {
+	if err != nil && !isForbidden(err) {
 		return nil, fmt.Errorf("listing the subjects: %w", explainRegistry(err))
 	}
-	b := &book{target: t, there: make(map[string]bool, len(subjects)), latest: map[string]version{}}
+	b := &book{target: t, there: make(map[string]bool, len(subjects)), latest: map[string]version{}, unlisted: err}
 	for _, subject := range subjects {
 		b.there[subject] = true
 	}
@@ -82,10 +84,12 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 	}
 	if level := plan.topology.Compatibility; level != "" {
 		found, err := t.level(ctx, "")
-		if err != nil {
+		switch {
+		case isForbidden(err):
+			plan.Unchecked = append(plan.Unchecked, "the registry's compatibility level: "+explainRegistry(err).Error())
+		case err != nil:
 			return fmt.Errorf("reading the registry's compatibility level: %w", explainRegistry(err))
-		}
-		if found != level {
+		case found != level:
 			plan.Changes = append(plan.Changes, Change{Kind: KindRegistry, Action: Update, Name: "registry", Fields: []Field{{Name: "compatibility", From: found, To: level}}})
 		}
 	}
@@ -95,6 +99,9 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 	for i, schema := range wanted {
 		asking.Go(func() error {
 			v, err := book.compare(ctx, schema, plan.topology.Compatibility)
+			if isForbidden(err) { // the others may be read
+				v, err = unreadable(schema, err), nil
+			}
 			if err != nil {
 				return fmt.Errorf("looking up subject %s: %w", schema.Subject, explainRegistry(err))
 			}
@@ -116,6 +123,12 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 		}
 	}
 	plan.unlistedSubjects(book, listed, book.needed(ctx, wanted))
+	if book.unlisted != nil {
+		if plan.options.DeleteSubjects {
+			return fmt.Errorf("listing the subjects, to delete those that the topology does not list: %w", explainRegistry(book.unlisted))
+		}
+		plan.Unchecked = append(plan.Unchecked, "which subjects there are besides: "+explainRegistry(book.unlisted).Error())
+	}
 	if note := book.cutShort(); note != "" {
 		plan.Notes = append(plan.Notes, note)
 	}
@@ -235,6 +248,21 @@ func refusesUs(refused *registry.Error) bool {
 	return refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden
 }
 
+// isForbidden says that the registry knows who asks, and that they may not.
+func isForbidden(err error) bool {
+	var refused *registry.Error
+	return errors.As(err, &refused) && refused.Status == http.StatusForbidden
+}
+
+// unreadable is a subject that the registry does not tell us of.
+func unreadable(schema Schema, err error) verdict {
+	return verdict{changes: []Change{{
+		Kind: KindSchema, Action: Create, Name: schema.Subject, Schema: &schema,
+		Fields:  []Field{{Name: "schema", From: "unknown", To: "the topology's"}},
+		Blocked: "it may not be compared: " + explainRegistry(err).Error(),
+	}}}
+}
+
 // judge asks the registry whether a new version is compatible.
 func (b *book) judge(ctx context.Context, change *Change, q question, newLevel string) error {
 	yes, reasons, err := b.target.compatible(ctx, change.Name, q)
@@ -289,10 +317,16 @@ func explainRegistry(err error) error {
 	switch {
 	case registry.IsCertificateFault(err):
 		return fmt.Errorf("%w: the registry's certificate is not one that SCHEMA_REGISTRY_CA_LOCATION (or the system's authorities) vouches for, or is another host's", err)
+	case registry.IsRefusedCertificate(err):
+		return fmt.Errorf("%w: the registry wants another client certificate, one that it trusts: set SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION to it", err)
+	case registry.IsOtherProtocol(err):
+		return fmt.Errorf("%w: there is no TLS at this port: name another, or write http:// in SCHEMA_REGISTRY_URL", err)
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return fmt.Errorf("%w: the registry wants SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_BEARER_TOKEN, and others than these", err)
 	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
 		return fmt.Errorf("%w: the registry knows this user, who may not do this", err)
+	case errors.Is(err, registry.ErrNoRegistry):
+		return fmt.Errorf("%w: mend SCHEMA_REGISTRY_URL, which needs the path too where the registry has one, such as /apis/ccompat/v7", err)
 	}
 	return err
 }

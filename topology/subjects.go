@@ -77,16 +77,24 @@ func (t *Target) listLatest(ctx context.Context) map[string]version {
 
 // latest is a subject's latest version, or registry.ErrUnknownSubject.
 func (t *Target) latest(ctx context.Context, subject string) (version, error) {
+	return t.oneVersion(ctx, subject, "latest")
+}
+
+// oneVersion is a version of a subject, or registry.ErrUnknownSubject. Of a subject that has a level and no versions some registries
+// say null, or 404 without one of their codes.
+func (t *Target) oneVersion(ctx context.Context, subject, number string) (version, error) {
 	var v version
-	err := t.Registry.Ask(ctx, registry.Question{Method: http.MethodGet, Path: []string{"subjects", subject, "versions", "latest"}}, &v)
+	err := t.Registry.Ask(ctx, registry.Question{Method: http.MethodGet, Path: []string{"subjects", subject, "versions", number}}, &v)
+	var refused *registry.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusNotFound && !errors.Is(err, registry.ErrNoRegistry) || err == nil && v.Version == 0 && v.Text == "" {
+		return version{}, registry.ErrUnknownSubject
+	}
 	return v, err
 }
 
 // version is one version of a subject, or registry.ErrUnknownSubject when there is none.
 func (t *Target) version(ctx context.Context, subject string, number int) (version, error) {
-	var v version
-	err := t.Registry.Ask(ctx, registry.Question{Method: http.MethodGet, Path: []string{"subjects", subject, "versions", strconv.Itoa(number)}}, &v)
-	return v, err
+	return t.oneVersion(ctx, subject, strconv.Itoa(number))
 }
 
 // find is the version that a schema has under a subject, or registry.ErrUnknownSubject or ErrUnknownSchema.

@@ -4,9 +4,12 @@ package main
 
 import (
 	"crypto/tls"
+	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -92,6 +95,103 @@ func TestWhyBrokersAreNotReachedIsSaid(t *testing.T) {
 			t.Parallel()
 			got := synchronize(t, func(variable string) string { return c.environment[variable] }, "plan", "--timeout=2s")
 			got.check(t, 1, c.says)
+		})
+	}
+}
+
+// The default --timeout is five minutes: whoever waits for it has not been told at once.
+func atOnce(t *testing.T, getenv func(string) string, says string) {
+	t.Helper()
+	began := time.Now()
+	synchronize(t, getenv, "plan").check(t, 1, says)
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestAMissingOrWrongClientCertificateIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	authority := func() certs.Options {
+		o := certs.Options{Dir: filepath.Join(t.TempDir(), "certs"), Servers: []string{"localhost"}, WithoutStores: true}
+		if err := certs.Generate(o); err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	ours, others := authority(), authority()
+	config, err := certs.ServerTLS(ours.Files("localhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	older := config.Clone()
+	older.MaxVersion = tls.VersionTLS12 // there the handshake fails, and not what comes after it
+	right, wrong := ours.Files("command-handler"), others.Files("command-handler")
+	for name, config := range map[string]*tls.Config{"TLS 1.3": config, "TLS 1.2": older} {
+		listen := func(network, _ string) (net.Listener, error) {
+			listener, err := net.Listen(network, "127.0.0.1:0")
+			return named{listener}, err
+		}
+		s := setup(t, 1)
+		guarded := setup(t, 1, kfake.TLS(config), kfake.ListenFn(listen))
+		registry := httptest.NewUnstartedServer(s.registry.Handler())
+		registry.TLS, registry.Config.ErrorLog = config, log.New(io.Discard, "", 0)
+		registry.StartTLS()
+		t.Cleanup(registry.Close)
+		environment := func(more map[string]string) func(string) string {
+			all := map[string]string{"KAFKA_BROKERS": s.getenv("KAFKA_BROKERS"), "SCHEMA_REGISTRY_URL": strings.Replace(registry.URL, "127.0.0.1", "localhost", 1), "SCHEMA_REGISTRY_CA_LOCATION": right.CA}
+			maps.Copy(all, more)
+			return func(name string) string { return all[name] }
+		}
+		kafka := map[string]string{"KAFKA_BROKERS": guarded.getenv("KAFKA_BROKERS"), "KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA_LOCATION": right.CA}
+		wrongKafka := map[string]string{"KAFKA_SSL_CERT_LOCATION": wrong.Cert, "KAFKA_SSL_KEY_LOCATION": wrong.Key, "KAFKA_SSL_KEY_PASSWORD": wrong.Password}
+		maps.Copy(wrongKafka, kafka)
+		for what, c := range map[string]struct {
+			more map[string]string
+			says string
+		}{
+			"no certificate for the brokers":         {kafka, "set KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION"},
+			"another authority's, for the brokers":   {wrongKafka, "set KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION"},
+			"no certificate for the registry":        {nil, "set SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION"},
+			"another authority's, for the registry":  {map[string]string{"SCHEMA_REGISTRY_CERT_LOCATION": wrong.Cert, "SCHEMA_REGISTRY_KEY_LOCATION": wrong.Key, "SCHEMA_REGISTRY_KEY_PASSWORD": wrong.Password}, "set SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION"},
+			"TLS with a registry that has none":      {map[string]string{"SCHEMA_REGISTRY_URL": strings.Replace(s.registry.URL(), "http:", "https:", 1)}, "there is no TLS at this port"},
+			"no TLS with a registry that wants some": {map[string]string{"SCHEMA_REGISTRY_URL": strings.Replace(registry.URL, "https:", "http:", 1)}, "HTTP request to an HTTPS server"},
+		} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				t.Parallel()
+				atOnce(t, environment(c.more), c.says)
+			})
+		}
+	}
+}
+
+func TestWhatIsNoRegistryIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	s := setup(t, 1)
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		says   string
+	}{
+		"a web page":         {http.StatusOK, "\n<!DOCTYPE html><html><title>\x1b[2J Log in</title>" + strings.Repeat("x", 100_000), "not a schema registry's, but a web page: mend SCHEMA_REGISTRY_URL"},
+		"one that is large":  {http.StatusOK, "<html>" + strings.Repeat("x", 3_000_000), "larger than 2 MB"},
+		"a page not found":   {http.StatusNotFound, "<html>Not found", "but a web page: mend SCHEMA_REGISTRY_URL"},
+		"a path not found":   {http.StatusNotFound, "404 page not found", `but no JSON: "404 page not found": mend`},
+		"another JSON":       {http.StatusOK, `{"hello": "world"}`, `but another JSON: "{\"hello\": \"world\"}"`},
+		"another JSON's 404": {http.StatusNotFound, `{"detail": "Not Found"}`, `but another JSON`},
+		"nothing":            {http.StatusOK, "", "but nothing: mend"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, c.body) // whoever asks may have heard enough
+			}))
+			t.Cleanup(server.Close)
+			getenv := func(name string) string {
+				return map[string]string{"KAFKA_BROKERS": s.getenv("KAFKA_BROKERS"), "SCHEMA_REGISTRY_URL": server.URL}[name]
+			}
+			atOnce(t, getenv, c.says)
 		})
 	}
 }

@@ -1,0 +1,85 @@
+//go:build !realkafka
+
+package main
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/sr"
+)
+
+// answer has the registry answer requests whose path has a text in it, with a status and a body.
+func (s *servers) answer(in string, status int, body string) {
+	s.embedded.registry.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, in) {
+			return false
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body) // the client reads it, or the test fails
+		return true
+	})
+}
+
+const forbidden = `{"error_code": 40301, "message": "not yours"}`
+
+func TestASubjectThatMayNotBeReadEndsNothing(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	for _, subject := range []string{"secret", "open"} {
+		s.register(t, subject, sr.Schema{Schema: orderV1})
+	}
+	s.answer("/secret", http.StatusForbidden, forbidden)
+	file := write(t, "topics: [{name: orders, partitions: 1, replicas: 1}]\nsubjects: [{file: ./order.avsc, subject: secret}, {file: ./order.avsc, subject: open}]", shopFiles())
+	s.run(t, "plan", "--topology", file).check(t, 2, "! subject secret", "not possible: it may not be compared: ", "who may not do this", "+ topic orders", "1 not possible; 1 as they must be")
+	s.run(t, "apply", "--topology", file).check(t, 1, "subject secret: it may not be compared", "applied:\n  topic orders")
+	dir := filepath.Join(t.TempDir(), "exported")
+	s.run(t, "export", "--dir", dir).check(t, 0, "subject secret is left out, and protected", "1 topics, 1 subjects")
+	s.run(t, "plan", "--allow-delete=subjects", "--topology", filepath.Join(dir, "topology.yaml")).check(t, 0)
+}
+
+func TestARegistryThatTellsOnlyWhatItIsAskedForIsEnough(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	s.register(t, "open", sr.Schema{Schema: orderV1})
+	file := write(t, "registry: {compatibility: BACKWARD}\nsubjects: [{file: ./order.avsc, subject: open}]", shopFiles())
+	s.embedded.registry.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/subjects" && r.URL.Path != "/config" {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, forbidden) // the client reads it, or the test fails
+		return true
+	})
+	s.run(t, "plan", "--topology", file).check(t, 1, "Not compared: which subjects there are besides", "Not compared: the registry's compatibility level", "all 1 topics and subjects")
+	s.run(t, "plan", "--allow-delete=subjects", "--topology", file).check(t, 1, "listing the subjects, to delete those that the topology does not list")
+	s.run(t, "export", "--dir", filepath.Join(t.TempDir(), "exported")).check(t, 0, "subjects are left out", "0 subjects")
+}
+
+func TestASubjectWithALevelAndNoVersionsEndsNoExport(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+	}{
+		"null": {http.StatusOK, "null"}, "404 with a code": {http.StatusNotFound, `{"error_code": 40402, "message": "Version not found."}`},
+		"404 without one": {http.StatusNotFound, `{"error_code": 404, "message": "HTTP 404 Not Found"}`}, "404 without JSON": {http.StatusNotFound, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServers(t)
+			s.register(t, "bare", sr.Schema{Schema: orderV1})
+			s.register(t, "open", sr.Schema{Schema: orderV1})
+			s.answer("/bare/versions", c.status, c.body)
+			dir := filepath.Join(t.TempDir(), "exported")
+			s.run(t, "export", "--dir", dir).check(t, 0, "subject bare is left out: it has no versions", "1 subjects")
+			if text, err := os.ReadFile(filepath.Join(dir, "topology.yaml")); err != nil || strings.Contains(string(text), "bare") {
+				t.Errorf("%v, %s", err, text)
+			}
+		})
+	}
+}
