@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -94,6 +95,7 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 		}
 	}
 	verdicts := make([]verdict, len(wanted))
+	var readable atomic.Bool
 	asking, ctx := errgroup.WithContext(ctx)
 	asking.SetLimit(askedAtOnce)
 	for i, schema := range wanted {
@@ -101,6 +103,8 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 			v, err := book.compare(ctx, schema, plan.topology.Compatibility)
 			if isForbidden(err) { // the others may be read
 				v, err = unreadable(schema, err), nil
+			} else if err == nil {
+				readable.Store(true)
 			}
 			if err != nil {
 				return fmt.Errorf("looking up subject %s: %w", schema.Subject, explainRegistry(err))
@@ -111,6 +115,9 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 	}
 	if err := asking.Wait(); err != nil {
 		return err
+	}
+	if book.unlisted != nil && !readable.Load() {
+		return fmt.Errorf("listing the subjects: %w", explainRegistry(book.unlisted))
 	}
 	settleReferences(verdicts)
 	listed := make(map[string]bool, len(wanted))
