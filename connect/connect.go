@@ -4,7 +4,8 @@
 //
 // The settings are structs for kong with a tag of their own, `environment`, read by Environment, so that a command's
 // environment is an argument and not the process's. Precedence is flag, then environment, then default; a flag overrules
-// variables that say the same thing in the other handler's way. No message of this package contains a password.
+// variables that say the same thing in the other handler's way. The tag `values` lists words for a shell to complete, where a flag
+// is checked by its part's Check. No message of this package contains a password.
 package connect
 
 import (
@@ -39,8 +40,8 @@ type Kafka struct {
 	TrustStore        string   `name:"ssl-truststore-location" environment:"SSL_TRUSTSTORE_LOCATION" placeholder:"FILE" group:"Where the bank is:" help:"Certificates (PKCS#12) that broker certificates are checked against."`
 	StorePassword     string   `name:"ssl-password" environment:"SSL_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password of both stores; better in the environment than here."`
 	StoreDirectory    string   `name:"ssl-store-directory" environment:"SSL_STORE_DIRECTORY" default:"/etc/kafka/secrets" placeholder:"DIRECTORY" group:"Where the bank is:" help:"Where stores lie that are named without a directory."`
-	SecurityProtocol  string   `name:"kafka-security-protocol" environment:"KAFKA_SECURITY_PROTOCOL" placeholder:"PROTOCOL" group:"Where the bank is:" help:"PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; with SSL each of the files may be left out. When not given: SSL if all four KAFKA_SSL_* (or all three SSL_*) are."`
-	SASLMechanism     string   `name:"kafka-sasl-mechanism" environment:"KAFKA_SASL_MECHANISM" placeholder:"MECHANISM" group:"Where the bank is:" help:"PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; PLAIN when not given."`
+	SecurityProtocol  string   `name:"kafka-security-protocol" environment:"KAFKA_SECURITY_PROTOCOL" values:"PLAINTEXT,SSL,SASL_PLAINTEXT,SASL_SSL" placeholder:"PROTOCOL" group:"Where the bank is:" help:"PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; with SSL each of the files may be left out. When not given: SSL if all four KAFKA_SSL_* (or all three SSL_*) are."`
+	SASLMechanism     string   `name:"kafka-sasl-mechanism" environment:"KAFKA_SASL_MECHANISM" values:"PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" placeholder:"MECHANISM" group:"Where the bank is:" help:"PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; PLAIN when not given."`
 	SASLUsername      string   `name:"kafka-sasl-username" environment:"KAFKA_SASL_USERNAME" placeholder:"NAME" group:"Where the bank is:" help:"User for SASL."`
 	SASLPassword      string   `name:"kafka-sasl-password" environment:"KAFKA_SASL_PASSWORD" placeholder:"PASSWORD" group:"Where the bank is:" help:"Password for SASL; better in the environment than here."`
 }

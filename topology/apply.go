@@ -18,29 +18,54 @@ import (
 type PartialError struct {
 	Applied []string
 	Failed  []error // each names its change
+	// When the context ended before all was done, Cause is its error, UnderWay what had been asked for and not been answered, so that
+	// it may be applied, and Left what had not been begun.
+	Cause    error
+	UnderWay []string
+	Left     []string
 }
 
 func (e *PartialError) Error() string {
-	lines := []string{"not applied:"}
-	for _, failed := range e.Failed {
-		lines = append(lines, "  "+failed.Error())
+	var lines []string
+	list := func(heading string, all []string) {
+		if len(all) > 0 {
+			lines = append(lines, heading)
+		}
+		for _, one := range all {
+			lines = append(lines, "  "+one)
+		}
 	}
+	switch {
+	case errors.Is(e.Cause, context.DeadlineExceeded):
+		lines = append(lines, "the time for it was up before all was done; the next run does the rest")
+	case e.Cause != nil:
+		lines = append(lines, "it was interrupted before all was done; the next run does the rest")
+	}
+	failed := make([]string, len(e.Failed))
+	for i, err := range e.Failed {
+		failed[i] = err.Error()
+	}
+	list("not applied:", failed)
+	list("under way, and perhaps applied:", e.UnderWay)
+	list("not begun:", e.Left)
 	if len(e.Applied) == 0 {
 		return strings.Join(append(lines, "applied: nothing"), "\n")
 	}
-	lines = append(lines, "applied:")
-	for _, applied := range e.Applied {
-		lines = append(lines, "  "+applied)
-	}
+	list("applied:", e.Applied)
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap makes errors.Is and As reach each failure.
-func (e *PartialError) Unwrap() []error { return e.Failed }
+// Unwrap makes errors.Is and As reach each failure, and the context's error.
+func (e *PartialError) Unwrap() []error {
+	if e.Cause == nil {
+		return e.Failed
+	}
+	return append(slices.Clone(e.Failed), e.Cause)
+}
 
 // Apply does what the plan says, in its order: levels and schemas first, so that no topic is without them when a producer finds
 // it; deletions last. A change that fails doesn't stop the others. What another run did in between counts as done if it did the
-// same. Errors: *PartialError.
+// same. When ctx ends, what has not been begun is left. Errors: *PartialError.
 func (t *Target) Apply(ctx context.Context, plan *Plan) error {
 	run := &run{Target: t, plan: plan, result: &PartialError{}}
 	for begin := 0; begin < len(plan.Changes); {
@@ -51,7 +76,10 @@ func (t *Target) Apply(ctx context.Context, plan *Plan) error {
 		run.stage(ctx, plan.Changes[begin:end])
 		begin = end
 	}
-	if len(run.result.Failed) > 0 {
+	if len(run.result.UnderWay)+len(run.result.Left) > 0 {
+		run.result.Cause = ctx.Err()
+	}
+	if len(run.result.Failed) > 0 || run.result.Cause != nil {
 		return run.result
 	}
 	return nil
@@ -70,7 +98,7 @@ func (r *run) stage(ctx context.Context, changes []Change) {
 	var possible []*Change
 	for i := range changes {
 		if changes[i].Blocked != "" {
-			r.note(&changes[i], errors.New(changes[i].Blocked))
+			r.note(ctx, &changes[i], errors.New(changes[i].Blocked))
 			continue
 		}
 		possible = append(possible, &changes[i])
@@ -80,6 +108,9 @@ func (r *run) stage(ctx context.Context, changes []Change) {
 	}
 	if kind := possible[0].Kind; possible[0].Action != Delete && (kind == KindTopic || kind == KindConfig || kind == KindPartitions) {
 		for chunk := range chunks(possible) {
+			if r.leaves(ctx, chunk...) {
+				continue
+			}
 			r.requestAll(ctx, kind, chunk)
 		}
 		r.settle(ctx, kind)
@@ -90,16 +121,29 @@ func (r *run) stage(ctx context.Context, changes []Change) {
 		return
 	}
 	for _, change := range possible {
-		if ctx.Err() != nil {
-			r.note(change, ctx.Err())
-			continue
+		if !r.leaves(ctx, change) {
+			r.note(ctx, change, r.one(ctx, change))
 		}
-		r.note(change, r.one(ctx, change))
 	}
 }
 
+// leaves says that ctx has ended, and writes down what is not begun any more.
+func (r *run) leaves(ctx context.Context, changes ...*Change) bool {
+	if ctx.Err() == nil {
+		return false
+	}
+	for _, change := range changes {
+		r.result.Left = append(r.result.Left, change.String())
+	}
+	return true
+}
+
 // note writes down how a change went.
-func (r *run) note(change *Change, err error) {
+func (r *run) note(ctx context.Context, change *Change, err error) {
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		r.result.UnderWay = append(r.result.UnderWay, change.String())
+		return
+	}
 	if err != nil {
 		r.result.Failed = append(r.result.Failed, fmt.Errorf("%s: %w", change, err))
 		return
@@ -127,7 +171,7 @@ func (r *run) requestAll(ctx context.Context, kind Kind, changes []*Change) {
 		if failed == nil && kind != KindConfig {
 			r.made = append(r.made, change.topic)
 		}
-		r.note(change, explain(failed))
+		r.note(ctx, change, explain(failed))
 	}
 }
 
@@ -257,17 +301,20 @@ func (r *run) deleteSubjects(ctx context.Context, changes []*Change) {
 		var refused []*Change
 		var faults []error
 		for _, change := range changes {
+			if r.leaves(ctx, change) {
+				continue
+			}
 			err := r.deleteSubject(ctx, change.Name)
 			var why *registry.Error
 			if errors.As(err, &why) && !registry.Transient(err) && !refusesUs(why) {
 				refused, faults = append(refused, change), append(faults, err)
 				continue
 			}
-			r.note(change, explainRegistry(err))
+			r.note(ctx, change, explainRegistry(err))
 		}
 		if len(refused) == 0 || len(refused) == len(changes) {
 			for i, change := range refused {
-				r.note(change, faults[i])
+				r.note(ctx, change, faults[i])
 			}
 			return
 		}

@@ -112,7 +112,7 @@ func TestNothingThatATerminalObeysIsPrinted(t *testing.T) {
 		"plain é 日本 – text":           "plain é 日本 – text",
 		"a\x1b[2Jb":                   `a\x1b[2Jb`,
 		"a\r\nb\tc":                   "a\\r\nb\tc",
-		"\x9b1m \u009b1m \x7f \ufffd": "\\x9b1m \\u009b1m \\x7f \ufffd",
+		"\x9b1m \u009b1m \x7f \ufffd": "\\x9b1m \\u009b1m \\u007f \ufffd",
 		"user\u202etxt":               "user\\u202etxt",
 	} {
 		if got := Printable(text); got != want {

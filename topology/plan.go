@@ -87,6 +87,7 @@ type Field struct {
 
 // String names a change in a message: "topic orders", "partitions of topic orders".
 func (c Change) String() string {
+	c.Name = oneLine(c.Name)
 	switch c.Kind {
 	case KindRegistry:
 		return "the registry's compatibility level"

@@ -33,8 +33,16 @@ func LoadPlan(r io.Reader) (*Plan, error) {
 	decoder := json.NewDecoder(r)
 	decoder.DisallowUnknownFields()
 	var saved savedPlan
-	if err := decoder.Decode(&saved); err != nil {
+	err := decoder.Decode(&saved)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("it is empty: save a plan by `plan --out FILE`")
+	case err != nil && strings.Contains(err.Error(), `unknown field "changes"`):
+		return nil, errors.New("it is what `plan --output json` prints, which can't be applied: save a plan by `plan --out FILE`")
+	case err != nil:
 		return nil, fmt.Errorf("it is not a plan that `plan --out` wrote: %w", err)
+	case saved.Format == 0:
+		return nil, errors.New("it is not a plan that `plan --out` wrote: it has no plan_format in it")
 	}
 	if saved.Format != planFormat || saved.Topology == nil || saved.Plan == nil {
 		return nil, errors.New("it is a plan of another version of this program: plan again")

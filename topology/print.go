@@ -25,12 +25,12 @@ type printer struct {
 	err    error
 }
 
-// line writes a line in a style; after a failure it does nothing.
+// line writes a line in a style, whatever names and messages have in them; after a failure it does nothing.
 func (p *printer) line(style, format string, args ...any) {
 	if p.err != nil {
 		return
 	}
-	text := fmt.Sprintf(format, args...)
+	text := printable(fmt.Sprintf(format, args...), "\t")
 	if p.colour && style != "" {
 		text = style + text + plain
 	}
@@ -116,12 +116,20 @@ func (p *printer) change(change Change, last string) string {
 		}
 	}
 	for _, warning := range change.Warnings {
-		p.line(yellow, "    warning: %s", warning)
+		p.lines(yellow, "    warning: ", warning)
 	}
 	if change.Blocked != "" {
-		p.line(red, "    not possible: %s", change.Blocked)
+		p.lines(red, "    not possible: ", change.Blocked)
 	}
 	return heading
+}
+
+// lines writes what a registry or broker may say in several, indented.
+func (p *printer) lines(style, prefix, text string) {
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		p.line(style, "%s%s", prefix, strings.TrimRight(line, "\r\n"))
+		prefix = "      "
+	}
 }
 
 func (c Change) heading() string {
@@ -176,13 +184,28 @@ func some(names []string) string {
 
 // WriteJSON writes the plan for programs. docs/topology.md describes it.
 func (p *Plan) WriteJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(struct {
+	return WriteJSON(w, p.summed())
+}
+
+// summed is the plan with its numbers.
+func (p *Plan) summed() any {
+	return struct {
 		*Plan
 		Summary map[string]int `json:"summary"`
-	}{p, map[string]int{"create": p.Count(Create), "update": p.Count(Update), "delete": p.Count(Delete), "blocked": p.Blocked(), "existing": p.Existing}})
+	}{p, map[string]int{"create": p.Count(Create), "update": p.Count(Update), "delete": p.Count(Delete), "blocked": p.Blocked(), "existing": p.Existing}}
+}
+
+// WriteJSON writes a value laid out and without what a terminal obeys, which JSON may have in strings. Errors: w's.
+func WriteJSON(w io.Writer, value any) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, Printable(text.String()))
+	return err
 }
 
 // schemaDiff are the lines in which two schemas differ, with a few around them; JSON is laid out alike first.

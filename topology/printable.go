@@ -8,7 +8,7 @@ import (
 )
 
 // Printable is a text without what a terminal takes for an order: control characters, those that turn the direction of writing
-// and bytes that are not UTF-8 are written as Go writes them in a string, \x1b or \u202e. Lines and tabs stay.
+// and bytes that are not UTF-8 are written as Go writes them in a string, \x1b or \u202e. Lines and tabs stay. JSON stays JSON.
 func Printable(text string) string {
 	return printable(text, "\n\t")
 }
@@ -34,7 +34,7 @@ func printable(text, except string) string {
 			safe.WriteString(`\t`)
 		case r == '\r':
 			safe.WriteString(`\r`)
-		case r < 0x80:
+		case r < ' ':
 			fmt.Fprintf(&safe, `\x%02x`, r)
 		default:
 			fmt.Fprintf(&safe, `\u%04x`, r)

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -40,6 +39,9 @@ func (a *applyCommand) run(ctx context.Context, c console) error {
 		return err
 	}
 	if shown != nil {
+		if a.CreateOnly && (options.DeleteTopics || options.DeleteSubjects || options.DeleteACLs || options.PruneConfig) {
+			return fmt.Errorf("the plan %s was made to delete or prune, and --create-only does neither: leave it out, or plan again without --allow-delete and --prune-config", a.Plan)
+		}
 		if err := shown.Moved(plan); err != nil {
 			return fmt.Errorf("applying %s: %w", a.Plan, err)
 		}
@@ -116,7 +118,32 @@ func (a *applyCommand) consent(ctx context.Context, c console, target *topology.
 	case plan.Harmless():
 		return nil
 	}
-	return errors.New("there is no terminal to ask at, and the plan changes what exists: give --yes to apply all of it, or --create-only to make only what is missing; nothing was applied")
+	return a.unasked(plan)
+}
+
+// unasked says what in a plan somebody has to agree to, and how they can.
+func (a *applyCommand) unasked(plan *topology.Plan) error {
+	var does []string
+	if plan.Count(topology.Update) > 0 {
+		does = append(does, "changes what exists")
+	}
+	if plan.Count(topology.Delete) > 0 {
+		does = append(does, "deletes")
+	}
+	for _, change := range plan.Changes {
+		if change.Kind == topology.KindACL && change.Action == topology.Create {
+			does = append(does, "makes ACLs, the first of which on a resource can lock others out")
+			break
+		}
+	}
+	if does == nil { // all of it is not possible
+		does = append(does, "is about what exists")
+	}
+	give := "give --yes to apply all of it"
+	if a.Plan == "" && !a.PruneConfig && len(a.AllowDelete) == 0 {
+		give += ", or --create-only to make only the topics, subjects and versions that are missing"
+	}
+	return fmt.Errorf("there is no terminal to ask at, and the plan %s: %s; nothing was applied", strings.Join(does, ", "), give)
 }
 
 // ask shows what is about to be done to whoever sits at the terminal. They may take their time: what is done is what they saw.
@@ -159,14 +186,21 @@ func (a *applyCommand) report(c console, plan *topology.Plan, err error) error {
 			for _, failed := range partial.Failed {
 				result.NotApplied = append(result.NotApplied, failed.Error())
 			}
+			for _, change := range partial.UnderWay {
+				result.NotApplied = append(result.NotApplied, change+": under way when it was interrupted, and perhaps applied")
+			}
+			for _, change := range partial.Left {
+				result.NotApplied = append(result.NotApplied, change+": not begun when it was interrupted")
+			}
 		} else {
 			for _, change := range plan.Changes {
 				result.Applied = append(result.Applied, change.String())
 			}
 		}
-		encoder := json.NewEncoder(c.out)
-		encoder.SetIndent("", "  ")
-		return errors.Join(err, encoder.Encode(result))
+		return errors.Join(err, topology.WriteJSON(c.out, result))
+	}
+	if partial != nil && errors.Is(partial.Cause, context.DeadlineExceeded) {
+		return fmt.Errorf("%w\n(--apply-timeout is %s)", err, a.ApplyTimeout)
 	}
 	if err == nil && !plan.Empty() {
 		_, err = fmt.Fprintf(c.out, "Applied: %d created, %d changed, %d deleted.\n", plan.Count(topology.Create), plan.Count(topology.Update), plan.Count(topology.Delete))

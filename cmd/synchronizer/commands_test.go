@@ -136,6 +136,60 @@ func TestTheDefaultCanBeTakenForAFileOfOnesOwn(t *testing.T) {
 	s.run(t, "plan", "--topology", write(t, got.stdout, nil)).check(t, 0, "all 16 topics and subjects")
 }
 
+func TestWhatACommandCantUseIsASentence(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	for name, c := range map[string]struct {
+		content string
+		args    []string
+		says    string
+	}{
+		"a directory that is a file": {"", []string{"export", "--dir", file}, "is a file: name a directory"},
+		"one below a file":           {"", []string{"export", "--dir", file + "/x"}, "is a file: name a directory"},
+		"a plan without anything":    {"{}", []string{"apply", file}, "it has no plan_format in it"},
+		"a plan of another version":  {`{"plan_format": 99}`, []string{"apply", file}, "another version of this program: plan again"},
+		"an empty plan":              {"", []string{"apply", file}, "it is empty: save a plan by `plan --out FILE`"},
+		"a plan that was printed":    {`{"changes": []}`, []string{"apply", file}, "which can't be applied: save a plan by `plan --out FILE`"},
+		"a plan that is a topology":  {"topics: []", []string{"apply", file}, "it is not a plan that `plan --out` wrote"},
+		"what can't be deleted":      {"", []string{"plan", "--allow-delete", "topics, schemas"}, `--allow-delete: " schemas" is none of topics, subjects, acls`},
+	} {
+		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := synchronize(t, func(string) string { return "" }, c.args...)
+		if got.status != 1 || !strings.Contains(got.stderr, c.says) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestWhatNeedsAWordIsNamedWithWhatWouldGiveIt(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	s.create(t, "orders", 1, 1, nil)
+	s.create(t, "old", 1, 1, nil)
+	refused := func(want string, args ...string) string {
+		t.Helper()
+		got := s.run(t, append([]string{"apply"}, args...)...)
+		got.check(t, 1, want, "nothing was applied")
+		return got.stderr
+	}
+	acls := write(t, "topics: [{name: orders, partitions: 1, replicas: 1}]\nacls: [{principal: User:shop, reads: [orders]}]", nil)
+	if said := refused("the plan makes ACLs", "--topology", acls); !strings.Contains(said, "--create-only") || strings.Contains(said, "changes what exists") {
+		t.Error(said)
+	}
+	if said := refused("the plan deletes", "--topology", acls, "--allow-delete", "topics, acls"); strings.Contains(said, "--create-only") {
+		t.Error(said)
+	}
+	saved := filepath.Join(t.TempDir(), "plan.json")
+	s.run(t, "plan", "--topology", acls, "--allow-delete=topics", "--out", saved).check(t, 2)
+	if said := refused("the plan deletes", saved); strings.Contains(said, "--create-only") {
+		t.Error(said)
+	}
+	s.run(t, "apply", "--create-only", saved).check(t, 1, "was made to delete or prune, and --create-only does neither")
+}
+
 func TestTheJSONSchemaIsPrinted(t *testing.T) {
 	t.Parallel()
 	got := synchronize(t, func(string) string { return "" }, "schema")
@@ -151,14 +205,16 @@ func TestBashCompletesCommandsFlagsAndValues(t *testing.T) {
 	script := synchronize(t, func(string) string { return "" }, "completion", "bash")
 	script.check(t, 0)
 	for line, want := range map[string]string{
-		"synchronizer ":                            "plan apply export lint schema default completion --help --version",
-		"synchronizer pl":                          "plan",
-		"synchronizer apply --cre":                 "--create-only",
-		"synchronizer plan --allow-delete t":       "topics",
-		"synchronizer plan --output = j":           "json",
-		"synchronizer completion f":                "fish",
-		"synchronizer plan --kafka-brokers some":   "",
-		"synchronizer plan --kafka-security-proto": "--kafka-security-protocol",
+		"synchronizer ":                                   "plan apply export lint schema default completion --help --version",
+		"synchronizer pl":                                 "plan",
+		"synchronizer apply --cre":                        "--create-only",
+		"synchronizer plan --allow-delete t":              "topics",
+		"synchronizer plan --output = j":                  "json",
+		"synchronizer plan --kafka-security-protocol SA":  "SASL_PLAINTEXT SASL_SSL",
+		"synchronizer export --kafka-sasl-mechanism = SC": "SCRAM-SHA-256 SCRAM-SHA-512",
+		"synchronizer completion f":                       "fish",
+		"synchronizer plan --kafka-brokers some":          "",
+		"synchronizer plan --kafka-security-proto":        "--kafka-security-protocol",
 	} {
 		words := strings.Split(line, " ")
 		command := exec.CommandContext(t.Context(), "bash", "-c", `eval "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _synchronizer; echo "${COMPREPLY[*]}"`, "bash", script.stdout)

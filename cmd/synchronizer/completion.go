@@ -58,6 +58,9 @@ func words(enum string) []string {
 
 func completed(flag *kong.Flag) option {
 	o := option{name: flag.Name, help: brief(flag.Help), values: words(flag.Enum)}
+	if o.values == nil { // those that are checked by us, more leniently or with a sentence of ours
+		o.values = words(flag.Tag.Get("values"))
+	}
 	if !flag.IsBool() && o.values == nil {
 		o.file = flag.PlaceHolder == "FILE" || flag.PlaceHolder == "DIRECTORY"
 		o.any = !o.file

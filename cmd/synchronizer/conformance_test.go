@@ -384,7 +384,7 @@ protected: {principals: ["User:CN=admin*"]}
 	s.await(t, "the old one's ACL is gone", func() bool { return s.run(t, "plan", "--allow-delete", "acls", "--topology", file).status == 0 })
 
 	dir := filepath.Join(t.TempDir(), "exported")
-	s.run(t, "export", "--dir", dir).check(t, 0, "1 topics, 0 subjects, 8 ACLs")
+	s.run(t, "export", "--dir", dir).check(t, 0, "1 topic, 0 subjects, 8 ACLs")
 	exported := filepath.Join(dir, "topology.yaml")
 	s.run(t, "plan", "--allow-delete", "topics,acls", "--topology", exported).check(t, 0)
 }

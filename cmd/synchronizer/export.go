@@ -25,7 +25,7 @@ type exportCommand struct {
 }
 
 func (e *exportCommand) run(ctx context.Context, c console) error {
-	if err := e.Check(); err != nil {
+	if err := errors.Join(e.Check(), e.checkDir()); err != nil {
 		return err
 	}
 	target, done, err := e.open(c.err)
@@ -48,8 +48,21 @@ func (e *exportCommand) run(ctx context.Context, c console) error {
 	for _, note := range exported.Notes {
 		target.Logger.Warn(note)
 	}
-	_, err = fmt.Fprintf(c.out, "%s: %d topics, %d subjects, %d ACLs\n", filepath.Join(e.Dir, topology.ExportedName), exported.Topics, exported.Subjects, exported.ACLs)
+	_, err = fmt.Fprintf(c.out, "%s: %s, %s, %s\n", topology.Printable(filepath.Join(e.Dir, topology.ExportedName)), count(exported.Topics, "topic"), count(exported.Subjects, "subject"), count(exported.ACLs, "ACL"))
 	return err
+}
+
+// checkDir tells of a file where the directory is to be, or above it, before a cluster is asked.
+func (e *exportCommand) checkDir() error {
+	for at := filepath.Clean(e.Dir); ; at = filepath.Dir(at) {
+		found, err := os.Stat(at)
+		switch {
+		case err == nil && !found.IsDir():
+			return fmt.Errorf("--dir: %s is a file: name a directory, or one that can be made", at)
+		case err == nil || at == filepath.Dir(at):
+			return nil
+		}
+	}
 }
 
 // write writes all files, or none when one of them is there.

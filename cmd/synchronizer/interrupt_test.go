@@ -7,8 +7,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // A pipe that nobody writes to stands for whatever takes long to read.
@@ -40,5 +43,30 @@ func TestAnInterruptEndsTheReadingOfFiles(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// The brokers answer the creation of topics no more, as it happens, and somebody presses ctrl-C.
+func TestAnInterruptTellsOnceWhatWasAppliedAndWhatNot(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	s.create(t, "old", 1, 1, nil)
+	file := write(t, "topics: [{name: a, partitions: 1, replicas: 1, schemas: [Heartbeat]}, {name: b, partitions: 1, replicas: 1}, {name: old, partitions: 2, replicas: 1, config: {retention.ms: 5}}]\nacls: [{principal: User:shop, reads: [a]}]", nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.embedded.kafka.ControlKey(int16(kmsg.CreateTopics), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		s.embedded.kafka.KeepControl()
+		if request.(*kmsg.CreateTopicsRequest).ValidateOnly {
+			return nil, nil, false
+		}
+		cancel()
+		s.embedded.kafka.SleepControl(func() { <-t.Context().Done() })
+		return nil, nil, false
+	})
+	var out, stderr bytes.Buffer
+	err := run(ctx, []string{"apply", "--yes", "--topology", file}, s.getenv, console{out: &out, err: &stderr})
+	got := result{exitStatus(err, &stderr), err, out.String(), stderr.String()}
+	got.check(t, statusError, "it was interrupted before all was done", "under way, and perhaps applied:\n  topic a\n  topic b\nnot begun:\n  config of topic old\n  partitions of topic old\n  ACL User:shop: allow describe on topic a\n", "applied:\n  subject a-nl.openweb.data.Heartbeat")
+	if n := strings.Count(got.stderr, "context canceled"); n > 1 {
+		t.Errorf("%d times: %s", n, got.stderr)
 	}
 }

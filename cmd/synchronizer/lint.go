@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -60,9 +59,7 @@ func (l *lintCommand) run(ctx context.Context, c console) error {
 
 func (l *lintCommand) show(c console, findings []topology.Finding) error {
 	if l.Output == "json" {
-		encoder := json.NewEncoder(c.out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(append([]topology.Finding{}, findings...))
+		return topology.WriteJSON(c.out, append([]topology.Finding{}, findings...))
 	}
 	name := l.Topology
 	if name == "" {
@@ -73,8 +70,8 @@ func (l *lintCommand) show(c console, findings []topology.Finding) error {
 		if finding.Line > 0 {
 			place = fmt.Sprintf("%s:%d", name, finding.Line)
 		}
-		fmt.Fprintf(c.out, "%s: %s\n", place, finding)
+		fmt.Fprintln(c.out, topology.Printable(fmt.Sprintf("%s: %s", place, finding)))
 	}
-	_, err := fmt.Fprintf(c.out, "%d findings\n", len(findings))
+	_, err := fmt.Fprintln(c.out, count(len(findings), "finding"))
 	return err
 }

@@ -2,7 +2,7 @@
 // file says, the open-bank stack's unless another is given: it compares (plan), makes it so (apply), writes the file from what is
 // there (export), and looks at files alone (lint).
 //
-// Exit status: 0 when all is as it must be, or was made so; 2 when plan found differences or lint findings; 1 for errors, and
+// Exit status: 0 when all is as it must be, or was made so; 2 when plan found differences or lint errors; 1 for errors, and
 // when apply could not do all of it.
 package main
 
@@ -68,11 +68,19 @@ type console struct {
 	colour      bool
 }
 
+// printable keeps from a terminal what it would obey: registries, brokers and files may have anything in their names and messages.
+type printable struct{ io.Writer }
+
+func (p printable) Write(text []byte) (int, error) {
+	_, err := io.WriteString(p.Writer, topology.Printable(string(text)))
+	return len(text), err
+}
+
 type commands struct {
 	Plan       planCommand       `cmd:"" help:"Show what differs between the topology and what is there. Nothing is written. Exit status: 0 nothing, 2 differences, 1 error."`
 	Apply      applyCommand      `cmd:"" help:"Show the plan, ask, and make it so. Without a terminal and without --yes only if nothing that exists is touched."`
 	Export     exportCommand     `cmd:"" help:"Write the topology of what is there, with its schemas beside it, so that a plan of it is empty."`
-	Lint       lintCommand       `cmd:"" help:"Check a topology without a cluster. Exit status: 0 nothing found, 2 findings, 1 error."`
+	Lint       lintCommand       `cmd:"" help:"Check a topology and its schemas without a cluster. Exit status: 0 no errors (warnings alone are none), 2 errors, or warnings with --strict, 1 the files could not be read."`
 	Schema     schemaCommand     `cmd:"" help:"Print the JSON Schema of topology.yaml, for editors."`
 	Default    defaultCommand    `cmd:"" help:"Print the topology that is taken without --topology, the open-bank stack's."`
 	Completion completionCommand `cmd:"" help:"Print the completion script of a shell."`
@@ -80,6 +88,7 @@ type commands struct {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, c console) error {
+	c.err = printable{c.err}
 	var cli commands
 	program := connect.Program{Name: "synchronizer", Description: "Topics, schemas and access control lists as code.", Version: version}
 	parsed, err := program.Parse(&cli, args, getenv, c.out, c.err)

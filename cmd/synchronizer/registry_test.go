@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -38,7 +39,7 @@ func TestASubjectThatMayNotBeReadEndsNothing(t *testing.T) {
 	s.run(t, "plan", "--topology", file).check(t, 2, "! subject secret", "not possible: it may not be compared: ", "who may not do this", "+ topic orders", "1 not possible; 1 as they must be")
 	s.run(t, "apply", "--topology", file).check(t, 1, "subject secret: it may not be compared", "applied:\n  topic orders")
 	dir := filepath.Join(t.TempDir(), "exported")
-	s.run(t, "export", "--dir", dir).check(t, 0, "subject secret is left out, and protected", "1 topics, 1 subjects")
+	s.run(t, "export", "--dir", dir).check(t, 0, "subject secret is left out, and protected", "1 topic, 1 subject")
 	s.run(t, "plan", "--allow-delete=subjects", "--topology", filepath.Join(dir, "topology.yaml")).check(t, 0)
 }
 
@@ -76,10 +77,37 @@ func TestASubjectWithALevelAndNoVersionsEndsNoExport(t *testing.T) {
 			s.register(t, "open", sr.Schema{Schema: orderV1})
 			s.answer("/bare/versions", c.status, c.body)
 			dir := filepath.Join(t.TempDir(), "exported")
-			s.run(t, "export", "--dir", dir).check(t, 0, "subject bare is left out: it has no versions", "1 subjects")
+			s.run(t, "export", "--dir", dir).check(t, 0, "subject bare is left out: it has no versions", "1 subject")
 			if text, err := os.ReadFile(filepath.Join(dir, "topology.yaml")); err != nil || strings.Contains(string(text), "bare") {
 				t.Errorf("%v, %s", err, text)
 			}
 		})
+	}
+}
+
+func TestWhatARegistrySaysOrdersNoTerminal(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	const evil = "\x1b[2J\u009b2J\u202e\x7f\r"
+	s.register(t, "order", sr.Schema{Schema: orderV1})
+	s.register(t, "evil"+evil, sr.Schema{Schema: orderV1})
+	message, err := json.Marshal(map[string]any{"is_compatible": false, "messages": []string{"first" + evil + "\nsecond\n+ topic forged"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.answer("/compatibility", http.StatusOK, string(message))
+	file := write(t, "subjects: [{file: ./order.avsc, subject: order}]", map[string]string{"order.avsc": orderV2})
+	for _, args := range [][]string{
+		{"plan", "--topology", file}, {"plan", "--output=json", "--topology", file}, {"plan", "--log-json", "--allow-delete=subjects", "--topology", file},
+		{"apply", "--yes", "--topology", file}, {"apply", "--yes", "--output=json", "--topology", file}, {"plan", "--topology", "/nowhere/" + evil},
+		{"export", "--dir", filepath.Join(t.TempDir(), evil)}, {"plan", "--topology=" + evil, "--evil" + evil},
+	} {
+		got := s.run(t, args...)
+		if said := got.stdout + got.stderr; said == "" || strings.ContainsAny(said, "\x1b\u009b\u202e\x7f\r") || strings.Contains(said, "\n+ topic forged") {
+			t.Errorf("%q: %q", args, said)
+		}
+		if strings.Contains(strings.Join(args, " "), "json --topology") && !json.Valid([]byte(got.stdout)) {
+			t.Errorf("%q: no JSON: %s", args, got.stdout)
+		}
 	}
 }

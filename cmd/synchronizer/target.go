@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -119,15 +120,28 @@ type planning struct {
 	connection
 
 	Topology    string   `placeholder:"FILE" help:"The topology; the open-bank stack's when not given."`
-	AllowDelete []string `enum:"topics,subjects,acls" placeholder:"WHAT" help:"Delete what the topology does not list, of these: topics, subjects, acls, with commas between. Internal and protected names never are."`
+	AllowDelete []string `values:"topics,subjects,acls" placeholder:"WHAT" help:"Delete what the topology does not list, of these: topics, subjects, acls, with commas between. Internal and protected names never are."`
 	PruneConfig bool     `help:"Set configuration of listed topics that the topology does not name back to the default."`
 	Output      string   `enum:"text,json" default:"text" help:"text or json."`
+}
+
+// Check reports what is wrong with the flags.
+func (f *planning) Check() error {
+	faults := []error{f.connection.Check()}
+	for _, what := range f.AllowDelete {
+		switch strings.TrimSpace(what) {
+		case "topics", "subjects", "acls":
+		default:
+			faults = append(faults, fmt.Errorf("--allow-delete: %q is none of topics, subjects, acls: name one or more of them, with commas between", what))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func (f *planning) options() topology.Options {
 	options := topology.Options{PruneConfig: f.PruneConfig}
 	for _, what := range f.AllowDelete {
-		switch what {
+		switch strings.TrimSpace(what) {
 		case "topics":
 			options.DeleteTopics = true
 		case "subjects":
