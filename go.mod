@@ -20,6 +20,9 @@ require (
 	github.com/chromedp/chromedp v0.23.0
 	// the handler's Kafka client: librdkafka, transactions and cooperative groups. v2@latest goes back to v2.11.1: keep the pin
 	github.com/confluentinc/confluent-kafka-go/v2 v2.15.1
+	// lint: syntax and imports of .proto files; brings nothing along (released 2026-02). bufbuild/protocompile checks more and brings
+	// google.golang.org/protobuf; the registry compiles them anyway
+	github.com/emicklei/proto v1.14.3
 	// finds, fetches and checks PostgreSQL binaries where none are installed; starting them is ours, since it can't drop privileges
 	github.com/fergusstrange/embedded-postgres v1.34.0
 	// the handler's queries
@@ -30,7 +33,7 @@ require (
 	github.com/linkedin/goavro/v2 v2.15.0
 	// the Schema Registry's REST calls; @latest does not resolve: keep the pin
 	github.com/riferrei/srclient v0.7.4
-	// tests: the JSON Schema of topology.yaml is held to files; srclient brings it along anyway
+	// lint: whether JSON Schema files are any; tests: the JSON Schema of topology.yaml is held to files; srclient brings it along anyway
 	github.com/santhosh-tekuri/jsonschema/v5 v5.3.1
 	// whether one Avro schema reads what another wrote, without a registry; kept (1.9 of 2026-11), and brings nothing along
 	github.com/twmb/avro v1.9.1

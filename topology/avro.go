@@ -43,7 +43,7 @@ func (l *linter) evolution(before, after *Topology) {
 		if !there || sameAs(version{Text: earlier.Text, Type: earlier.Type, References: earlier.References}, schema) {
 			continue
 		}
-		l.what, l.line = "subject "+schema.Subject, schema.origin.line
+		l.about("subject "+schema.Subject, schema.origin)
 		switch {
 		case earlier.kind() != schema.kind():
 			l.error("evolution", "its type was %s and is %s", earlier.kind(), schema.kind())

@@ -40,7 +40,7 @@ func (c *checker) topology() *Topology {
 		}
 	}
 	_, t.ManagesACLs = c.places["acls"]
-	t.ACLs = c.acls()
+	t.ACLs = c.acls(t)
 	c.references(t)
 	if len(c.found) == 0 && len(t.Topics)+len(t.Subjects)+len(t.ACLs) == 0 && t.Compatibility == "" {
 		c.add(place{}, "", "it lists no topics, no subjects and no acls", "write topics: with at least one")
@@ -78,6 +78,7 @@ func (c *checker) topic(path string, file fileTopic, t *Topology) Topic {
 	}
 	maps.Copy(topic.Config, file.Config)
 	c.configs(path+".config", file.Config)
+	topic.places = c.placesOf(path, topic.Config)
 	if file.Key.File != "" {
 		if schema, ok := c.schema(path+".key", file.Key, "key", file); ok {
 			topic.Schemas = append(topic.Schemas, schema)
@@ -92,6 +93,24 @@ func (c *checker) topic(path string, file fileTopic, t *Topology) Topic {
 		}
 	}
 	return topic
+}
+
+// placesOf is where what a topic has comes from: its own keys, or those of defaults.
+func (c *checker) placesOf(path string, config map[string]string) map[string]place {
+	places := map[string]place{}
+	keys := []string{"name", "partitions", "replicas"}
+	for name := range config {
+		keys = append(keys, "config."+name)
+	}
+	for _, key := range keys {
+		for _, above := range []string{path, "defaults"} {
+			if there, ok := c.places[above+"."+key]; ok {
+				places[key] = there
+				break
+			}
+		}
+	}
+	return places
 }
 
 func (c *checker) given(path string) bool {
@@ -166,6 +185,9 @@ func (c *checker) schema(path string, file fileSchema, of string, topic fileTopi
 	}
 	schema.Compatibility = firstOf(file.Compatibility, topic.Compatibility, c.file.Defaults.Compatibility)
 	schema.References = referencesOf(file)
+	for i := range schema.References {
+		schema.References[i].origin = c.places[path+".references["+strconv.Itoa(i)+"].name"]
+	}
 	if before, twice := c.subjects[schema.Subject]; twice {
 		c.add(here, file.File, fmt.Sprintf("the subject %s has a schema already, from line %d", schema.Subject, before.line), "keep one of them, or give this one another subject")
 		return Schema{}, false
@@ -262,8 +284,9 @@ func principalFault(principal string) (wrong, mend string) {
 	return "", ""
 }
 
-func (c *checker) acls() []ACL {
+func (c *checker) acls(t *Topology) []ACL {
 	var all []ACL
+	t.aclOrigins = map[ACL]place{}
 	seen := map[string]place{}
 	for i, entry := range c.file.ACLs {
 		path := fmt.Sprintf("acls[%d]", i)
@@ -297,7 +320,10 @@ func (c *checker) acls() []ACL {
 				}
 			}
 		}
-		all = append(all, entry.expand()...)
+		for _, acl := range entry.expand() {
+			t.aclOrigins[acl] = here
+			all = append(all, acl)
+		}
 	}
 	return uniqueACLs(all)
 }

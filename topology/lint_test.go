@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -132,9 +133,137 @@ func TestWhatBecameOfTopicsIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := lintText(t, "topics: [{name: a, partitions: 2, replicas: 3}, {name: c, partitions: 2, replicas: 3}]", nil, LintOptions{Against: before})
-	for _, want := range []string{"error: topic a: 4 partitions became 2", "warning: topic b: it is not listed any more", "warning: topic c: 1 partitions became 2", "warning: topic c: with another cleanup.policy"} {
+	for _, want := range []string{"error: topic a: 4 partitions became 2", "warning: topic b: it is not listed any more", "warning: topic c: 1 partition became 2", "warning: topic c: with another cleanup.policy"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
+	}
+}
+
+func TestSchemaFilesAreChecked(t *testing.T) {
+	t.Parallel()
+	const address, order = `{"$id": "http://shop/address.json", "type": "object"}`, `{"type": "object", "properties": {"to": {"$ref": "address.json"}}}`
+	const key = "syntax = \"proto3\";\nimport \"google/protobuf/timestamp.proto\";\nimport \"shop/id.proto\";\nmessage Key { shop.Id id = 1; }\n"
+	const payment = `{"type":"record","name":"Payment","namespace":"shop","fields":[{"name":"to","type":"shop.Address"}]}`
+	for name, c := range map[string]struct {
+		topology string
+		files    map[string]string
+		want     string
+	}{
+		"JSON Schema": {"subjects: [{file: ./o.json, subject: o}]", map[string]string{"o.json": `{"type": "object", "additionalProperties": {"$ref": "#/$defs/x"}, "$defs": {"x": true}}`}, ""},
+		"JSON that is no schema": {
+			"subjects: [{file: ./o.json, subject: o}]", map[string]string{"o.json": `{"type": "objekt"}`},
+			"topology.yaml:1:19: error: subject o: the schema is not JSON Schema: /type: value must be one of",
+		},
+		"a place in it that is not there": {"subjects: [{file: ./o.json, subject: o}]", map[string]string{"o.json": `{"$ref": "#/nowhere"}`}, "error: subject o: the schema is not JSON Schema: "},
+		"a JSON reference": {
+			"subjects: [{file: ./o.json, subject: o, references: [{name: address.json, subject: a}]}, {file: ./a.json, subject: a}]", map[string]string{"o.json": order, "a.json": address}, "",
+		},
+		"a JSON reference to the registry": {"subjects: [{file: ./o.json, subject: o, references: [{name: address.json, subject: a}]}]", map[string]string{"o.json": order}, ""},
+		"a JSON reference without a name": {
+			"subjects: [{file: ./o.json, subject: o}]", map[string]string{"o.json": order}, "warning: subject o: it refers to address.json, which is not among its references",
+		},
+		"Protobuf": {"subjects: [{file: ./k.proto, subject: k, references: [{name: shop/id.proto, subject: id}]}]", map[string]string{"k.proto": key}, ""},
+		"Protobuf that is none": {
+			"subjects: [{file: ./k.proto, subject: k}]", map[string]string{"k.proto": "syntax = \"proto3\";\nmessage Key {\n  string = 1;\n}\n"},
+			"error: subject k: the schema is not Protobuf: 3:10: ",
+		},
+		"text in a .proto":   {"subjects: [{file: ./k.proto, subject: k}]", map[string]string{"k.proto": "hello"}, "error: subject k: the schema is not Protobuf"},
+		"a proto of nothing": {"subjects: [{file: ./k.proto, subject: k}]", map[string]string{"k.proto": "syntax = \"proto3\";"}, "error: subject k: the schema has no message in it"},
+		"an import without reference": {
+			"subjects: [{file: ./k.proto, subject: k}]", map[string]string{"k.proto": key}, "error: subject k: it imports shop/id.proto, which is not among its references",
+		},
+		"a reference without import": {
+			"subjects: [{file: ./k.proto, subject: k, references: [{name: shop/id.proto, subject: id}, {name: x.proto, subject: x}]}]", map[string]string{"k.proto": key},
+			"topology.yaml:1:98: warning: subject k: it refers to subject x as x.proto, which it does not import",
+		},
+		"an Avro reference to a type that is not there": {
+			"subjects: [{file: ./p.avsc, subject: p, references: [{name: shop.Address, subject: a}]}, {file: ./a.avsc, subject: a}]",
+			map[string]string{"p.avsc": payment, "a.avsc": strings.Replace(payment, "shop.Address", "string", 1)},
+			"error: subject p: the schema can't be read with what it refers to: ",
+		},
+		"an Avro reference by another name": {
+			"subjects: [{file: ./p.avsc, subject: p, references: [{name: Address, subject: a}]}, {file: ./a.avsc, subject: a}]",
+			map[string]string{"p.avsc": payment, "a.avsc": `{"type":"record","name":"Address","namespace":"shop","fields":[]}`},
+			"warning: subject p: it refers to subject a as Address, and the type there is shop.Address",
+		},
+		"a reference to another type of schema": {
+			"subjects: [{file: ./k.proto, subject: k, references: [{name: shop/id.proto, subject: a}]}, {file: ./a.json, subject: a}]", map[string]string{"k.proto": key, "a.json": address},
+			"error: subject k: it is PROTOBUF and refers to subject a, which is JSON",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := fstest.MapFS{"topology.yaml": {Data: []byte(c.topology)}}
+			for file, text := range c.files {
+				files[file] = &fstest.MapFile{Data: []byte("\ufeff" + text)}
+			}
+			topology, err := Load(files, "topology.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var said strings.Builder
+			for _, finding := range Lint(topology, LintOptions{}) {
+				fmt.Fprintf(&said, "topology.yaml:%d:%d: %s\n", finding.Line, finding.Column, finding)
+			}
+			if got := said.String(); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsGoneIsToldWithItsPlaceAndWhetherItCanBeDeleted(t *testing.T) {
+	t.Parallel()
+	const schema = `{"type":"record","name":"R","namespace":"n","fields":[]}`
+	files := fstest.MapFS{
+		"r.avsc": {Data: []byte(schema)},
+		"before.yaml": {Data: []byte(`topics:
+  - {name: stays, partitions: 1, replicas: 3}
+  - {name: old, partitions: 1, replicas: 3, schemas: [./r.avsc]}
+  - {name: audit.2019, partitions: 1, replicas: 3, schemas: [./r.avsc]}
+subjects: [{file: ./r.avsc, subject: alone}]
+acls:
+  - {principal: User:shop, reads: [stays], groups: [shop]}
+  - {principal: User:admin, reads: ["*"]}
+`)},
+		"after.yaml": {Data: []byte(`topics: [{name: stays, partitions: 1, replicas: 3}]
+acls: [{principal: User:shop, reads: [stays]}]
+protected: {topics: [audit.*], principals: [User:admin]}
+`)},
+		"without.yaml": {Data: []byte("topics: [{name: stays, partitions: 1, replicas: 3}]")},
+	}
+	load := func(name string) *Topology {
+		t.Helper()
+		topology, err := Load(files, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return topology
+	}
+	lint := func(name string) string {
+		var said strings.Builder
+		for _, finding := range Lint(load(name), LintOptions{Against: load("before.yaml")}) {
+			if !finding.Earlier {
+				t.Errorf("not of the earlier file: %+v", finding)
+			}
+			fmt.Fprintf(&said, "%d:%d %s\n", finding.Line, finding.Column, finding)
+		}
+		return said.String()
+	}
+	const deletable, kept = "it is not listed any more: apply leaves it, and --allow-delete ", "it is not listed any more, and stays: it is internal, protected or referred to [removed]\n"
+	want := "3:5 warning: topic old: " + deletable + "topics deletes it with its records [removed]\n" +
+		"3:55 warning: subject old-n.R: " + deletable + "subjects deletes it [removed]\n" +
+		"4:5 warning: topic audit.2019: " + kept +
+		"4:62 warning: subject audit.2019-n.R: " + kept +
+		"5:19 warning: subject alone: " + deletable + "subjects deletes it [removed]\n" +
+		"7:17 warning: ACL User:shop: allow read on group shop: " + deletable + "acls deletes it [removed]\n" +
+		"8:17 warning: ACL User:admin: allow describe on topic *: " + kept +
+		"8:17 warning: ACL User:admin: allow read on topic *: " + kept
+	if got := lint("after.yaml"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := lint("without.yaml"); !strings.Contains(got, "0:0 warning: acls: the key is not there any more") || strings.Contains(got, "ACL User") {
+		t.Error(got)
 	}
 }

@@ -14,8 +14,9 @@ type Topology struct {
 	Subjects      []Schema `json:"subjects,omitempty"` // those of no one topic
 	// ACLs are one entry for each operation. They are compared only when ManagesACLs, so that a file without the section
 	// says nothing about them.
-	ACLs        []ACL `json:"acls,omitempty"`
-	ManagesACLs bool  `json:"manages_acls,omitempty"`
+	ACLs        []ACL         `json:"acls,omitempty"`
+	ManagesACLs bool          `json:"manages_acls,omitempty"`
+	aclOrigins  map[ACL]place // where topology.yaml lists them
 	// Internal are names and patterns (*) of topics that are not looked at, built-in ones included.
 	Internal  []string  `json:"internal,omitempty"`
 	Protected Protected `json:"protected,omitzero"`
@@ -37,7 +38,16 @@ type Topic struct {
 	Config     map[string]string `json:"config,omitempty"` // Kafka's names and spelling
 	Schemas    []Schema          `json:"schemas,omitempty"`
 
-	origin place // where topology.yaml lists it
+	origin place            // where topology.yaml lists it
+	places map[string]place // where it says what, by key: partitions, config.retention.ms; those of defaults too
+}
+
+// at is where a key's value comes from, or the topic.
+func (t Topic) at(key string) place {
+	if there, ok := t.places[key]; ok {
+		return there
+	}
+	return t.origin
 }
 
 // keyed guesses whether the partition of a record of this topic follows from a key: nothing in Kafka says so for sure.
@@ -115,6 +125,8 @@ type Reference struct {
 	Name    string `json:"name"` // an Avro type's full name, a Protobuf import, a JSON $ref
 	Subject string `json:"subject"`
 	Version int    `json:"version,omitempty"` // 0: the latest one
+
+	origin place // where topology.yaml lists it
 }
 
 // Types of schemas, and the levels that a registry knows.

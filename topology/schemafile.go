@@ -1,12 +1,14 @@
 package topology
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"openbank/schemas"
 )
@@ -35,6 +37,13 @@ func loadSchema(reference, kind string, readFile func(string) ([]byte, error)) (
 	content, err := readFile(reference)
 	if err != nil {
 		return "", "", fmt.Errorf("the file can't be read (%w): put it there, or mend the name", err)
+	}
+	content = bytes.TrimPrefix(content, byteOrderMark)
+	switch {
+	case utf16(content):
+		return "", "", errors.New("the schema is UTF-16: save the file as UTF-8")
+	case !utf8.Valid(content):
+		return "", "", errors.New("the schema is not UTF-8: save the file as UTF-8")
 	}
 	return string(content), kind, nil
 }

@@ -112,12 +112,12 @@ func TestLintSaysWhereAndEndsWithItsStatus(t *testing.T) {
 	nobody := func(string) string { return "" }
 	synchronize(t, nobody, "lint").check(t, 0, "0 findings")
 	file := write(t, "topics:\n  - {name: orders, partitions: 1, replicas: 1}\n  - {name: payments, partitions: 1, replicas: 2, config: {min.insync.replicas: 3}}\n", nil)
-	synchronize(t, nobody, "lint", "--topology", file).check(t, 2, file+":2: warning: topic orders: ", file+":3: error: topic payments: ", "2 findings")
+	synchronize(t, nobody, "lint", "--topology", file).check(t, 2, file+":2:45: warning: topic orders: ", file+":3:80: error: topic payments: ", "2 findings")
 	warned := write(t, "topics: [{name: orders, partitions: 1, replicas: 1}]", nil)
-	synchronize(t, nobody, "lint", "--topology", warned).check(t, 0)
+	synchronize(t, nobody, "lint", "--topology", warned).check(t, 0, "\n1 finding\n")
 	synchronize(t, nobody, "lint", "--strict", "--topology", warned).check(t, 2)
 	synchronize(t, nobody, "lint", "--name-pattern", "[", "--topology", warned).check(t, 1, "--name-pattern is no regular expression")
-	synchronize(t, nobody, "lint", "--topology", warned, "--against", file).check(t, 0, "topic payments: it is not listed any more")
+	synchronize(t, nobody, "lint", "--topology", warned, "--against", file).check(t, 0, file+":3:5: warning: topic payments: it is not listed any more")
 	var findings []map[string]any
 	got := synchronize(t, nobody, "lint", "--topology", file, "--output=json")
 	if err := json.Unmarshal([]byte(got.stdout), &findings); err != nil || len(findings) != 2 {

@@ -11,7 +11,7 @@ import (
 
 type lintCommand struct {
 	Topology      string `placeholder:"FILE" help:"The topology; the open-bank stack's when not given."`
-	Against       string `placeholder:"FILE" help:"An earlier topology: what changed since must be possible, and Avro schemas compatible by their levels (BACKWARD where none is given)."`
+	Against       string `placeholder:"FILE" help:"An earlier topology: what changed since must be possible, Avro schemas compatible by their levels (BACKWARD where none is given), and what is gone is told."`
 	NamePattern   string `placeholder:"REGEXP" help:"What each topic's name must match, such as [a-z]+(\\.[a-z]+)*."`
 	MaxPartitions int32  `placeholder:"N" help:"How many partitions a topic may have."`
 	Strict        bool   `help:"Warnings count as errors."`
@@ -67,8 +67,11 @@ func (l *lintCommand) show(c console, findings []topology.Finding) error {
 	}
 	for _, finding := range findings {
 		place := name
+		if finding.Earlier {
+			place = l.Against
+		}
 		if finding.Line > 0 {
-			place = fmt.Sprintf("%s:%d", name, finding.Line)
+			place = fmt.Sprintf("%s:%d:%d", place, finding.Line, finding.Column)
 		}
 		fmt.Fprintln(c.out, topology.Printable(fmt.Sprintf("%s: %s", place, finding)))
 	}
