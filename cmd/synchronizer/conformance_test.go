@@ -74,11 +74,10 @@ func TestTheDefaultIsMadeAndThenThereIsNothingToDo(t *testing.T) {
 func TestEachChangeIsPlannedAndMade(t *testing.T) {
 	t.Parallel()
 	s := startServers(t)
-	s.run(t, "apply", "--topology", write(t, shop, shopFiles())).check(t, 0, "6 created")
+	s.settle(t, write(t, shop, shopFiles()), "6 created")
 	if got := s.subjects(t); !slices.Equal(got, []string{"orders-key", "orders-shop.Order", "payments-shop.Payment", "shop.Address"}) {
 		t.Errorf("subjects: %q", got)
 	}
-	s.run(t, "plan", "--topology", write(t, shop, shopFiles())).check(t, 0, "all 6 topics and subjects")
 
 	changed := strings.NewReplacer("partitions: 2", "partitions: 4", "retention.ms: 3600000", "retention.ms: 7200000", "compatibility: FULL", "compatibility: NONE").Replace(shop)
 	files := shopFiles()
@@ -92,12 +91,13 @@ func TestEachChangeIsPlannedAndMade(t *testing.T) {
 	if got := len(s.topics(t)["orders"].Partitions); got != 2 {
 		t.Fatalf("%d partitions without consent", got)
 	}
-	s.run(t, "apply", "--yes", "--topology", file).check(t, 0, "Applied: 1 created, 3 changed, 0 deleted.")
+	s.settle(t, file, "Applied: 1 created, 3 changed, 0 deleted.")
 	if got := s.config(t, "orders", "retention.ms"); got != "7200000" {
 		t.Errorf("retention.ms %s", got)
 	}
-	s.await(t, "4 partitions", func() bool { return len(s.topics(t)["orders"].Partitions) == 4 })
-	s.run(t, "plan", "--topology", file).check(t, 0)
+	if got := len(s.topics(t)["orders"].Partitions); got != 4 {
+		t.Errorf("%d partitions", got)
+	}
 }
 
 func TestReplicasAreMovedAndWaitedFor(t *testing.T) {
@@ -119,8 +119,7 @@ func TestReplicasAreMovedAndWaitedFor(t *testing.T) {
 	}
 	s.run(t, "plan", "--topology", file).check(t, 0)
 	fewer := write(t, "topics: [{name: orders, partitions: 6, replicas: 2}]", nil)
-	s.run(t, "apply", "--yes", "--topology", fewer).check(t, 0, "replicas  3 -> 2")
-	s.run(t, "plan", "--topology", fewer).check(t, 0)
+	s.settle(t, fewer, "replicas  3 -> 2")
 	capped := write(t, "topics: [{name: orders, partitions: 6, replicas: max 1}]", nil)
 	s.run(t, "plan", "--topology", capped).check(t, 0)
 }
@@ -156,11 +155,10 @@ func TestValuesThatMeanTheSameAreNoDifference(t *testing.T) {
 	// compression.type is the brokers' default, and segment.ms is not named.
 	s.run(t, "plan", "--topology", file).check(t, 0, "Configured besides what is named, left (--prune-config): orders")
 	s.run(t, "plan", "--prune-config", "--topology", file).check(t, 2, "segment.ms  1000000 -> the default")
-	s.run(t, "apply", "--yes", "--prune-config", "--topology", file).check(t, 0, "1 changed")
+	s.settle(t, file, "1 changed", "--prune-config")
 	if got := s.config(t, "orders", "segment.ms"); got != "604800000" {
 		t.Errorf("segment.ms %s", got)
 	}
-	s.run(t, "plan", "--prune-config", "--topology", file).check(t, 0)
 }
 
 func TestDriftIsFoundAndMended(t *testing.T) {
@@ -179,8 +177,7 @@ func TestDriftIsFoundAndMended(t *testing.T) {
 	s.run(t, "plan", "--topology", file).check(t, 2, "+ topic payments", "retention.ms  60000 -> 3600000", "Plan: 1 to create, 1 to change")
 	// What is missing is made without a question, what was changed is left.
 	s.run(t, "apply", "--create-only", "--topology", file).check(t, 0, "Applied: 1 created, 0 changed", "left as it is", "config of topic orders")
-	s.run(t, "apply", "--yes", "--topology", file).check(t, 0, "Applied: 0 created, 1 changed")
-	s.run(t, "plan", "--topology", file).check(t, 0)
+	s.settle(t, file, "Applied: 0 created, 1 changed")
 }
 
 func TestOnlyWhatIsAllowedIsDeletedAndNothingProtected(t *testing.T) {
@@ -205,14 +202,14 @@ protected: {topics: [audit.*], subjects: [kept]}
 	}
 	s.run(t, "plan", "--topology", file).check(t, 0, "Not listed, left (--allow-delete topics): old\n", "Not listed, left (--allow-delete subjects): old-value\n")
 	s.run(t, "apply", "--yes", "--topology", file).check(t, 0, "Nothing to do")
-	all := []string{"--allow-delete=topics,subjects", "--topology", file}
-	s.run(t, append([]string{"plan"}, all...)...).check(t, 2, "- topic old", "about 2 records would be lost", "- subject old-value", "2 to delete")
-	s.run(t, append([]string{"apply"}, all...)...).check(t, 1, "there is no terminal to ask at")
-	s.run(t, append([]string{"apply", "--create-only"}, all...)...).check(t, 1, "--create-only changes and deletes nothing")
+	const deletions = "--allow-delete=topics,subjects"
+	s.run(t, "plan", deletions, "--topology", file).check(t, 2, "- topic old", "about 2 records would be lost", "- subject old-value", "2 to delete")
+	s.run(t, "apply", deletions, "--topology", file).check(t, 1, "there is no terminal to ask at")
+	s.run(t, "apply", "--create-only", deletions, "--topology", file).check(t, 1, "--create-only changes and deletes nothing")
 	if !s.topics(t).Has("old") {
 		t.Fatal("it was deleted without consent")
 	}
-	s.run(t, append([]string{"apply", "--yes"}, all...)...).check(t, 0, "2 deleted")
+	s.run(t, "apply", "--yes", deletions, "--topology", file).check(t, 0, "2 deleted")
 	s.await(t, "old is gone", func() bool { return !s.topics(t).Has("old") })
 	for _, name := range []string{"orders", "audit.2019", "app-changelog"} {
 		if !s.topics(t).Has(name) {
@@ -222,7 +219,7 @@ protected: {topics: [audit.*], subjects: [kept]}
 	if got := s.subjects(t); !slices.Equal(got, []string{"app-changelog-value", "audit.2019-key", "kept", "orders-shop.Order"}) {
 		t.Errorf("subjects: %q", got)
 	}
-	s.run(t, append([]string{"plan"}, all...)...).check(t, 0)
+	s.run(t, "plan", deletions, "--topology", file).check(t, 0)
 }
 
 func TestAnIncompatibleSchemaIsToldWithTheReasonAndTheRestGoesOn(t *testing.T) {
@@ -237,8 +234,7 @@ func TestAnIncompatibleSchemaIsToldWithTheReasonAndTheRestGoesOn(t *testing.T) {
 	s.run(t, "apply", "--yes", "--topology", file).check(t, 1, "subject orders-shop.Order: the registry says that it is not compatible", "applied:\n  topic refunds")
 	// A level that the plan itself changes is waited for.
 	none := write(t, "registry: {compatibility: NONE}\n"+more, files)
-	s.run(t, "apply", "--yes", "--topology", none).check(t, 0, "compatibility  BACKWARD -> NONE")
-	s.run(t, "plan", "--topology", none).check(t, 0)
+	s.settle(t, none, "compatibility  BACKWARD -> NONE")
 }
 
 func TestAHalfThatFailsIsFinishedByTheNextRun(t *testing.T) {
@@ -252,8 +248,7 @@ func TestAHalfThatFailsIsFinishedByTheNextRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.await(t, "shop_orders is gone", func() bool { return !s.topics(t).Has("shop_orders") })
-	s.run(t, "apply", "--topology", file).check(t, 0, "Applied: 1 created")
-	s.run(t, "plan", "--topology", file).check(t, 0)
+	s.settle(t, file, "Applied: 1 created")
 }
 
 func TestTwoAtOnceDoNoHarm(t *testing.T) {

@@ -141,6 +141,14 @@ func (s *servers) run(t *testing.T, args ...string) result {
 	return synchronize(t, s.getenv, args...)
 }
 
+// settle applies a topology, with consent, and has a plan find nothing to do then.
+func (s *servers) settle(t *testing.T, file, said string, flags ...string) {
+	t.Helper()
+	flags = append(flags, "--topology", file)
+	s.run(t, append([]string{"apply", "--yes"}, flags...)...).check(t, 0, said)
+	s.run(t, append([]string{"plan"}, flags...)...).check(t, 0, "Nothing to do")
+}
+
 // write writes a topology and schemas beside it, and returns its path.
 func write(t testing.TB, topology string, schemas map[string]string) string {
 	t.Helper()
