@@ -40,7 +40,7 @@ func (t *Target) awaitBrokers(ctx context.Context) ([]node, error) {
 			}
 			return there, nil
 		case err == nil:
-			err = fmt.Errorf("%d of %d brokers are there", len(there), need)
+			err = fmt.Errorf("%d of %d brokers are there (as many are waited for as --brokers says, or KAFKA_BROKERS names)", len(there), need)
 		case !mendedByWaiting(err):
 			return nil, fmt.Errorf("connecting to the brokers (KAFKA_BROKERS): %w", explain(err))
 		}

@@ -335,6 +335,9 @@ func (c *checker) rule(path string, rule fileRule) {
 	if rule.Resource != "" && rule.Resource != "cluster" && rule.Name == "" {
 		c.add(c.places[path], rule.Resource, "the rule has no name", "add name: with the name of the "+rule.Resource+", or \"*\" for all")
 	}
+	if rule.Operations != nil && len(rule.Operations) == 0 {
+		c.add(c.places[path+".operations"], "", "the rule is about no operation", "name some, or leave the rule out")
+	}
 	for j, operation := range rule.Operations {
 		allowed := operationsOf[rule.Resource]
 		if rule.Resource != "" && operation != "" && !slices.Contains(allowed, operation) {

@@ -3,6 +3,7 @@ package topology
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -49,6 +50,7 @@ func Lint(t *Topology, options LintOptions) []Finding {
 		l.cleanup(topic)
 	}
 	l.schemas(t)
+	l.acls(t)
 	if options.Against != nil {
 		l.changes(options.Against, t)
 		l.evolution(options.Against, t)
@@ -183,6 +185,26 @@ func (l *linter) changes(before, after *Topology) {
 		if strings.Contains(old.Config["cleanup.policy"], "compact") != strings.Contains(topic.Config["cleanup.policy"], "compact") {
 			l.here = topic.at("config.cleanup.policy")
 			l.warn("cleanup", "with another cleanup.policy the brokers may remove records that they kept so far")
+		}
+	}
+}
+
+// acls finds entries that Kafka takes and that match nothing, or something else than they look.
+func (l *linter) acls(t *Topology) {
+	said := map[string]bool{}
+	warn := func(acl ACL, format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !said[acl.Principal+text] {
+			said[acl.Principal+text] = true
+			l.about("ACLs of "+acl.Principal, t.aclOrigins[acl])
+			l.warn("acl", "%s", text)
+		}
+	}
+	for _, acl := range t.ACLs {
+		if acl.Name != "*" && strings.Contains(acl.Name, "*") {
+			warn(acl, "the * in %s %s is one of the name's characters: only * alone, and one at the end in reads, writes, groups and transactional_ids, is more", strings.ReplaceAll(acl.Resource, "_", " "), acl.Name)
+		}
+		if _, err := netip.ParseAddr(acl.Host); err != nil && acl.Host != "*" {
+			warn(acl, "the host %s is no address: Kafka compares addresses, and looks up no names", acl.Host)
 		}
 	}
 }

@@ -267,3 +267,18 @@ protected: {topics: [audit.*], principals: [User:admin]}
 		t.Error(got)
 	}
 }
+
+func TestACLsThatMatchNothingAreFound(t *testing.T) {
+	t.Parallel()
+	got := lintText(t, `acls:
+  - {principal: User:a, host: my-host, reads: ["orders*", "*"], groups: ["*x"]}
+  - {principal: User:b, host: "10.0.0.1", rules: [{resource: topic, name: "orders*", pattern: prefixed, operations: [read, write]}]}
+  - {principal: User:c, host: "::1", reads: [orders]}
+`, nil, LintOptions{})
+	want := "warning: ACLs of User:a: the * in group *x is one of the name's characters: only * alone, and one at the end in reads, writes, groups and transactional_ids, is more [acl]\n" +
+		"warning: ACLs of User:a: the host my-host is no address: Kafka compares addresses, and looks up no names [acl]\n" +
+		"warning: ACLs of User:b: the * in topic orders* is one of the name's characters: only * alone, and one at the end in reads, writes, groups and transactional_ids, is more [acl]"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

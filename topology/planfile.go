@@ -41,6 +41,8 @@ func LoadPlan(r io.Reader) (*Plan, error) {
 		return nil, errors.New("it is what `plan --output json` prints, which can't be applied: save a plan by `plan --out FILE`")
 	case err != nil:
 		return nil, fmt.Errorf("it is not a plan that `plan --out` wrote: %w", err)
+	case decoder.More():
+		return nil, errors.New("there is something behind the plan: save it anew by `plan --out FILE`")
 	case saved.Format == 0:
 		return nil, errors.New("it is not a plan that `plan --out` wrote: it has no plan_format in it")
 	}

@@ -152,6 +152,12 @@ func TestWhatACommandCantUseIsASentence(t *testing.T) {
 		"an empty plan":              {"", []string{"apply", file}, "it is empty: save a plan by `plan --out FILE`"},
 		"a plan that was printed":    {`{"changes": []}`, []string{"apply", file}, "which can't be applied: save a plan by `plan --out FILE`"},
 		"a plan that is a topology":  {"topics: []", []string{"apply", file}, "it is not a plan that `plan --out` wrote"},
+		"a plan with more behind it": {`{"plan_format": 1} {}`, []string{"apply", file}, "there is something behind the plan"},
+		"a variable that is not set": {"", []string{"plan", "--topology", ""}, "--topology is given and empty: give it a value, or leave it out"},
+		"one for a plan":             {"", []string{"apply", ""}, "is given and empty"},
+		"one for a list":             {"", []string{"plan", "--allow-delete="}, "--allow-delete is given and empty"},
+		"a directory for a file":     {"", []string{"plan", "--topology", dir}, "reading the topology " + dir + ": it is a directory: name the file, such as " + dir + "/topology.yaml"},
+		"a file that is not there":   {"", []string{"plan", "--topology", dir + "/nowhere"}, "reading the topology " + dir + "/nowhere: no such file or directory"},
 		"what can't be deleted":      {"", []string{"plan", "--allow-delete", "topics, schemas"}, `--allow-delete: " schemas" is none of topics, subjects, acls`},
 	} {
 		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -68,6 +69,39 @@ type console struct {
 	colour      bool
 }
 
+// checkGiven tells of flags and arguments that are given and empty, as they are when a script's variable is not set: what they would
+// stand for, another topology and a plan that nobody saw, is not what was meant. Where the bank is may be given empty, against the
+// environment.
+func checkGiven(parsed *kong.Context) error {
+	var faults []error
+	for _, step := range parsed.Path {
+		var value *kong.Value
+		switch {
+		case step.Flag != nil && step.Flag.Tag.Get("environment") == "":
+			value = step.Flag.Value
+		case step.Positional != nil:
+			value = step.Positional
+		default:
+			continue
+		}
+		words := []string{"x"}
+		switch given := value.Target.Interface().(type) {
+		case string:
+			words = []string{given}
+		case []string:
+			words = given
+		}
+		if strings.TrimSpace(strings.Join(words, "")) == "" {
+			name := value.Summary()
+			if step.Flag != nil {
+				name = "--" + value.Name
+			}
+			faults = append(faults, fmt.Errorf("%s is given and empty: give it a value, or leave it out", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // printable keeps from a terminal what it would obey: registries, brokers and files may have anything in their names and messages.
 type printable struct{ io.Writer }
 
@@ -93,6 +127,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, c conso
 	program := connect.Program{Name: "synchronizer", Description: "Topics, schemas and access control lists as code.", Version: version}
 	parsed, err := program.Parse(&cli, args, getenv, c.out, c.err)
 	if err != nil || parsed == nil {
+		return err
+	}
+	if err := checkGiven(parsed); err != nil {
 		return err
 	}
 	switch parsed.Selected().Name {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -82,10 +84,16 @@ func load(ctx context.Context, file string) (*topology.Topology, error) {
 	if errors.As(err, &bad) {
 		return nil, fmt.Errorf("reading the topology %s: %s\n%w", file, count(len(bad.Faults), "fault"), err)
 	}
-	if err != nil && ctx.Err() != nil {
+	var failed *fs.PathError
+	switch {
+	case errors.As(err, &failed) && errors.Is(err, syscall.EISDIR):
+		return nil, fmt.Errorf("reading the topology %s: it is a directory: name the file, such as %s", file, filepath.Join(file, topology.ExportedName))
+	case errors.As(err, &failed): // which knows the name without the directory
+		return nil, fmt.Errorf("reading the topology %s: %w", file, failed.Err)
+	case err != nil:
 		return nil, fmt.Errorf("reading the topology %s: %w", file, err)
 	}
-	return want, err
+	return want, nil
 }
 
 // untilDone does what takes no context, and does not wait for it any more when ctx ends: the program does then, too.
