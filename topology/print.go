@@ -182,13 +182,13 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
-// WriteJSON writes the plan for programs. docs/topology.md describes it.
+// WriteJSON writes the plan for programs. Errors: w's.
 func (p *Plan) WriteJSON(w io.Writer) error {
-	return WriteJSON(w, p.summed())
+	return WriteJSON(w, p.Summed())
 }
 
-// summed is the plan with its numbers.
-func (p *Plan) summed() any {
+// Summed is the plan with its numbers, for JSON. docs/topology.md describes it.
+func (p *Plan) Summed() any {
 	return struct {
 		*Plan
 		Summary map[string]int `json:"summary"`

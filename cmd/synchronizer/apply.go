@@ -177,10 +177,10 @@ func (a *applyCommand) report(c console, plan *topology.Plan, err error) error {
 	}
 	if a.Output == "json" {
 		result := struct {
-			Plan       *topology.Plan `json:"plan"`
-			Applied    []string       `json:"applied"`
-			NotApplied []string       `json:"not_applied"`
-		}{plan, []string{}, []string{}}
+			Plan       any      `json:"plan"`
+			Applied    []string `json:"applied"`
+			NotApplied []string `json:"not_applied"`
+		}{plan.Summed(), []string{}, []string{}}
 		if partial != nil {
 			result.Applied = append(result.Applied, partial.Applied...)
 			for _, failed := range partial.Failed {

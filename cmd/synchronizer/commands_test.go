@@ -102,7 +102,7 @@ func TestApplyAnswersInJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &said); err != nil {
 		t.Fatalf("%v: %s", err, got.stdout)
 	}
-	if len(said.Applied) != 1 || said.Applied[0] != "topic orders" || len(said.NotApplied) != 1 || len(said.Plan.Changes) != 2 || said.Plan.Changes[1].Blocked == "" {
+	if len(said.Applied) != 1 || said.Applied[0] != "topic orders" || len(said.NotApplied) != 1 || len(said.Plan.Changes) != 2 || said.Plan.Summary["create"] != 1 || said.Plan.Changes[1].Blocked == "" {
 		t.Errorf("%+v", said)
 	}
 }
@@ -124,7 +124,12 @@ func TestLintSaysWhereAndEndsWithItsStatus(t *testing.T) {
 		t.Errorf("%v, %s", err, got.stdout)
 	}
 	bad := write(t, "topics:\n  - {name: orders, partition: 1, replicas: 1}\n", nil)
-	synchronize(t, nobody, "plan", "--topology", bad).check(t, 1, "topology.yaml:2:20: partition: there is no such key in a topic: did you mean partitions?", "1 fault")
+	got = synchronize(t, nobody, "lint", "--topology", bad, "--output=json")
+	got.check(t, 1, `"column": 20`, `"rule": "malformed"`, `"message": "there is no such key in a topic: did you mean partitions?"`)
+	if !json.Valid([]byte(got.stdout)) {
+		t.Error(got.stdout)
+	}
+	synchronize(t, nobody, "plan", "--topology", bad).check(t, 1, bad+":2:20: partition: there is no such key in a topic: did you mean partitions?", "1 fault")
 }
 
 func TestTheDefaultCanBeTakenForAFileOfOnesOwn(t *testing.T) {

@@ -36,7 +36,7 @@ func (l *lintCommand) run(ctx context.Context, c console) error {
 	}
 	want, err := load(ctx, l.Topology)
 	if err != nil {
-		return err
+		return errors.Join(err, l.faults(c, err))
 	}
 	if l.Against != "" {
 		if options.Against, err = load(ctx, l.Against); err != nil {
@@ -55,6 +55,23 @@ func (l *lintCommand) run(ctx context.Context, c console) error {
 		return errDifference
 	}
 	return nil
+}
+
+// faults are a malformed topology's as findings, for programs.
+func (l *lintCommand) faults(c console, err error) error {
+	var bad *topology.FileError
+	if l.Output != "json" || !errors.As(err, &bad) {
+		return nil
+	}
+	findings := make([]topology.Finding, len(bad.Faults))
+	for i, fault := range bad.Faults {
+		message := fault.Wrong
+		if fault.Mend != "" {
+			message += ": " + fault.Mend
+		}
+		findings[i] = topology.Finding{Line: fault.Line, Column: fault.Column, Rule: "malformed", Error: true, What: fault.Text, Message: message}
+	}
+	return l.show(c, findings)
 }
 
 func (l *lintCommand) show(c console, findings []topology.Finding) error {

@@ -57,7 +57,8 @@ func exitStatus(err error, stderr io.Writer) int {
 	case errors.Is(err, errDifference):
 		return statusDifference
 	}
-	fmt.Fprintln(stderr, "synchronizer:", topology.Printable(err.Error()))
+	said := strings.NewReplacer(context.Canceled.Error(), "interrupted", context.DeadlineExceeded.Error(), "no answer in time").Replace(err.Error())
+	fmt.Fprintln(stderr, "synchronizer:", topology.Printable(said))
 	return statusError
 }
 

@@ -82,6 +82,9 @@ func load(ctx context.Context, file string) (*topology.Topology, error) {
 	})
 	var bad *topology.FileError
 	if errors.As(err, &bad) {
+		for _, fault := range bad.Faults {
+			fault.File = file
+		}
 		return nil, fmt.Errorf("reading the topology %s: %s\n%w", file, count(len(bad.Faults), "fault"), err)
 	}
 	var failed *fs.PathError
