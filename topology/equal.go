@@ -3,7 +3,9 @@ package topology
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -121,13 +123,47 @@ func fullName(name, namespace string) string {
 	return namespace + "." + name
 }
 
-// sameJSON says whether two texts are the same JSON, whatever its layout.
+// sameJSON says whether two texts are the same JSON, whatever its layout and however its numbers are written.
 func sameJSON(a, b string) bool {
-	var left, right any
-	if json.Unmarshal([]byte(a), &left) != nil || json.Unmarshal([]byte(b), &right) != nil {
+	left, errA := valueOf(a)
+	right, errB := valueOf(b)
+	if errA != nil || errB != nil {
 		return false
 	}
 	one, errA := json.Marshal(left)
 	other, errB := json.Marshal(right)
 	return errA == nil && errB == nil && bytes.Equal(one, other)
+}
+
+func valueOf(text string) (any, error) {
+	if !json.Valid([]byte(text)) {
+		return nil, errors.New("it is not JSON")
+	}
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var value any
+	err := decoder.Decode(&value)
+	return plainNumbers(value), err
+}
+
+// exactIntegers is up to where a float64 has every whole number.
+const exactIntegers = 1 << 53
+
+// plainNumbers writes 1.0 and 1e0 as 1. What a float64 can't hold stays as it is written: two bounds that differ are not the same.
+func plainNumbers(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for name, element := range v {
+			v[name] = plainNumbers(element)
+		}
+	case []any:
+		for i, element := range v {
+			v[i] = plainNumbers(element)
+		}
+	case json.Number:
+		if f, err := v.Float64(); err == nil && f == math.Trunc(f) && math.Abs(f) < exactIntegers {
+			return int64(f)
+		}
+	}
+	return value
 }

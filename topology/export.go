@@ -46,7 +46,7 @@ func (t *Target) Export(ctx context.Context, options ExportOptions) (*Exported, 
 		return nil, err
 	}
 	e := &exporter{
-		Target: t, out: &Exported{Files: map[string][]byte{}}, byName: map[string]*fileTopic{},
+		Target: t, out: &Exported{Files: map[string][]byte{}}, byName: map[string]*fileTopic{}, taken: map[string]bool{},
 		as: &Topology{Internal: slices.Concat(builtinInternal, options.Internal)},
 	}
 	e.file.Internal = options.Internal
@@ -77,6 +77,7 @@ type exporter struct {
 	file   fileTopology
 	as     *Topology
 	byName map[string]*fileTopic
+	taken  map[string]bool // names of files, in small letters
 }
 
 func (e *exporter) note(format string, args ...any) {
@@ -255,9 +256,10 @@ func (e *exporter) fileName(subject, extension string) string {
 		bare = bare[:200]
 	}
 	name := "schemas/" + bare + extension
-	for i := 2; e.out.Files[name] != nil; i++ {
+	for i := 2; e.taken[strings.ToLower(name)]; i++ { // on some file systems A and a are one file
 		name = "schemas/" + bare + "~" + strconv.Itoa(i) + extension
 	}
+	e.taken[strings.ToLower(name)] = true
 	return "./" + name
 }
 

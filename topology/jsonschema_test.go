@@ -66,7 +66,7 @@ var beyondASchema = map[string]bool{
 	"30-json-schema-without-subject": true, "31-file-of-unknown-type": true, "34-subject-without-name": true, "35-references-in-a-circle": true,
 	"36-principal-without-type": true, "37-principal-twice": true, "38-nothing-allowed": true, "39-operation-of-another-resource": true,
 	"40-rule-without-name": true, "43-alias-without-anchor": true, "44-two-documents": true, "45-tab": true, "46-bracket-left-open": true,
-	"54-utf-16": true, "59-principals": true, "60-tag-of-another-program": true, "67-schemas-of-another-encoding": true, "68-no-operation": true,
+	"54-utf-16": true, "59-principals": true, "60-tag-of-another-program": true, "67-schemas-of-another-encoding": true, "68-no-operation": true, "69-schema-from-the-root": true,
 }
 
 func TestTheJSONSchemaRefusesWhatItCanOfMalformedTopologies(t *testing.T) {

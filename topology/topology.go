@@ -41,6 +41,9 @@ func Load(fsys fs.FS, name string) (*Topology, error) {
 		return nil, fmt.Errorf("reading the topology: %w", err)
 	}
 	return parse(text, name, func(file string) ([]byte, error) {
+		if path.IsAbs(file) {
+			return nil, errors.New("it is named from the root, and has to be beside the topology or below")
+		}
 		below := path.Join(path.Dir(name), file)
 		if !fs.ValidPath(below) {
 			return nil, errors.New("it lies outside of the topology's directory")

@@ -87,6 +87,26 @@ func TestSchemasAreTheSameWhenTheyMeanTheSame(t *testing.T) {
 	}
 }
 
+func TestJSONIsTheSameWhenItMeansTheSame(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		a, b string
+		same bool
+	}{
+		"layout and order": {`{"a": 1, "b": [true, null]}`, `{"b":[true,null],"a":1}`, true},
+		"ways of writing":  {`{"minimum": 1.0, "maximum": 1e2, "multipleOf": -0}`, `{"minimum": 1, "maximum": 100, "multipleOf": 0}`, true},
+		"large bounds":     {`{"maximum": 9007199254740993}`, `{"maximum": 9007199254740992}`, false},
+		"huge bounds":      {`{"maximum": 1e999999999}`, `{"maximum": 1e999999998}`, false},
+		"fractions":        {`{"minimum": 0.1}`, `{"minimum": 0.2}`, false},
+		"an order that is": {`[1, 2]`, `[2, 1]`, false},
+		"more behind it":   {`{}`, `{} {}`, false},
+	} {
+		if got := sameJSON(c.a, c.b); got != c.same {
+			t.Errorf("%s: same %t", name, got)
+		}
+	}
+}
+
 // What stands commented in the embedded topology is what docs/security.md says that the handler needs, and can be read.
 func TestTheACLsThatTheDefaultProposesAreThoseOfTheSecurityPage(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -109,5 +110,27 @@ func TestWhatARegistrySaysOrdersNoTerminal(t *testing.T) {
 		if strings.Contains(strings.Join(args, " "), "json --topology") && !json.Valid([]byte(got.stdout)) {
 			t.Errorf("%q: no JSON: %s", args, got.stdout)
 		}
+	}
+}
+
+func TestSubjectsWhoseNamesFilesCantHaveAreExportedApart(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	for _, subject := range []string{"order", "Order", "../order", "a/b", "a?b", strings.Repeat("long", 100)} {
+		s.register(t, subject, sr.Schema{Schema: strings.Replace(orderV1, `"id"`, `"id`+strconv.Itoa(len(subject))+`"`, 1)})
+	}
+	dir := filepath.Join(t.TempDir(), "exported")
+	s.run(t, "export", "--dir", dir).check(t, 0, "6 subjects")
+	s.run(t, "plan", "--topology", filepath.Join(dir, "topology.yaml")).check(t, 0)
+	files, err := os.ReadDir(filepath.Join(dir, "schemas"))
+	if err != nil || len(files) != 6 {
+		t.Fatal(err, files)
+	}
+	seen := map[string]bool{}
+	for _, file := range files {
+		seen[strings.ToLower(file.Name())] = true
+	}
+	if len(seen) != 6 {
+		t.Errorf("%v", files)
 	}
 }
