@@ -283,7 +283,7 @@ func TestARegistryOfAnotherAuthorityIsToldAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: s.registry.Handler(), ErrorLog: nil}
+	server := &http.Server{Handler: s.registry.Handler(), ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(listener) }() // it ends by Close alone
 	t.Cleanup(func() { _ = server.Close(); <-served })
