@@ -134,3 +134,35 @@ func TestSubjectsWhoseNamesFilesCantHaveAreExportedApart(t *testing.T) {
 		t.Errorf("%v", files)
 	}
 }
+
+// Apicurio takes no new version of Avro with references while a level holds: it checks without them.
+func TestAnotherReferenceAloneIsShown(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	s.register(t, "shop.Address", sr.Schema{Schema: addressV1})
+	s.register(t, "shop.Address", sr.Schema{Schema: addressV2})
+	s.register(t, "payment", sr.Schema{Schema: paymentV1, References: []sr.SchemaReference{{Name: "shop.Address", Subject: "shop.Address", Version: 1}}})
+	file := write(t, "subjects: [{file: ./payment.avsc, subject: payment, references: [{name: shop.Address, subject: shop.Address, version: 2}]}]", shopFiles())
+	s.run(t, "plan", "--topology", file).check(t, 2, "reference shop.Address  shop.Address version 1 -> shop.Address version 2")
+	var said struct {
+		Changes []struct {
+			Fields []struct{ Name, From, To string }
+		}
+	}
+	plan := s.run(t, "plan", "--output=json", "--topology", file)
+	if err := json.Unmarshal([]byte(plan.stdout), &said); err != nil || len(said.Changes) != 1 || len(said.Changes[0].Fields) != 2 || said.Changes[0].Fields[1].From != "shop.Address version 1" {
+		t.Errorf("%v, %s", err, plan.stdout)
+	}
+	s.settle(t, file, "1 created")
+	gone := write(t, "subjects: [{file: ./payment.avsc, subject: payment}]", map[string]string{"payment.avsc": strings.Replace(paymentV1, `"shop.Address"`, `"string"`, 1)})
+	s.run(t, "plan", "--topology", gone).check(t, 2, "reference shop.Address  shop.Address version 2 -> none")
+}
+
+func TestWhatAListedSchemaRefersToIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	s.register(t, "deep", sr.Schema{Schema: addressV1})
+	s.register(t, "shop.Address", sr.Schema{Schema: addressV2, References: []sr.SchemaReference{{Name: "deep", Subject: "deep", Version: 1}}})
+	file := write(t, "subjects: [{file: ./payment.avsc, subject: payment, references: [{name: shop.Address, subject: shop.Address}]}]", shopFiles())
+	s.run(t, "apply", "--yes", "--allow-delete=subjects", "--topology", file).check(t, 0, "1 created, 0 changed, 0 deleted")
+}
