@@ -34,10 +34,7 @@ const assumedLevel = "BACKWARD"
 // BACKWARD the new schema must read what the old one wrote, for FORWARD the other way round, for FULL both. Of the transitive
 // levels it checks the one earlier version that it has. Schemas of other types are left to the registry.
 func (l *linter) evolution(before, after *Topology) {
-	old := map[string]Schema{}
-	for _, schema := range before.schemas() {
-		old[schema.Subject] = schema
-	}
+	old, now := before.bySubject(), after.bySubject()
 	for _, schema := range after.schemas() {
 		earlier, there := old[schema.Subject]
 		if !there || sameAs(version{Text: earlier.Text, Type: earlier.Type, References: earlier.References}, schema) {
@@ -50,22 +47,22 @@ func (l *linter) evolution(before, after *Topology) {
 		case schema.kind() != typeAvro:
 			l.warn("evolution", "a change of a schema of type %s is left to the registry", schema.kind())
 		default:
-			l.avroEvolution(before, earlier, after, schema)
+			l.avroEvolution(earlier, old, schema, now, after.Compatibility)
 		}
 	}
 }
 
-func (l *linter) avroEvolution(before *Topology, earlier Schema, after *Topology, schema Schema) {
-	level := firstOf(schema.Compatibility, after.Compatibility, assumedLevel)
+func (l *linter) avroEvolution(earlier Schema, old map[string]Schema, schema Schema, now map[string]Schema, level string) {
+	level = firstOf(schema.Compatibility, level, assumedLevel)
 	if level == "NONE" {
 		return
 	}
-	from, err := before.parseAvro(earlier)
+	from, err := parseAvro(earlier, old)
 	if err != nil {
 		l.warn("evolution", "the earlier schema can't be read without the registry: %v", err)
 		return
 	}
-	to, err := after.parseAvro(schema)
+	to, err := parseAvro(schema, now)
 	if err != nil {
 		l.warn("evolution", "the schema can't be read without the registry: %v", err)
 		return
@@ -82,13 +79,19 @@ func (l *linter) avroEvolution(before *Topology, earlier Schema, after *Topology
 	}
 }
 
-// parseAvro parses a schema after those of the topology that it refers to.
-func (t *Topology) parseAvro(schema Schema) (*avro.Schema, error) {
-	bySubject := map[string]Schema{}
-	for _, other := range t.schemas() {
-		bySubject[other.Subject] = other
+// bySubject are all schemas by their subject.
+func (t *Topology) bySubject() map[string]Schema {
+	all := map[string]Schema{}
+	for _, schema := range t.schemas() {
+		all[schema.Subject] = schema
 	}
+	return all
+}
+
+// parseAvro parses a schema after those of a topology that it refers to, each once.
+func parseAvro(schema Schema, bySubject map[string]Schema) (*avro.Schema, error) {
 	var cache avro.SchemaCache
+	parsed := map[string]bool{}
 	var parse func(s Schema) (*avro.Schema, error)
 	parse = func(s Schema) (*avro.Schema, error) {
 		for _, reference := range s.References {
@@ -96,6 +99,10 @@ func (t *Topology) parseAvro(schema Schema) (*avro.Schema, error) {
 			if !ours {
 				return nil, fmt.Errorf("%s is not in the topology", reference.Subject)
 			}
+			if parsed[reference.Subject] {
+				continue
+			}
+			parsed[reference.Subject] = true
 			if _, err := parse(other); err != nil {
 				return nil, err
 			}

@@ -14,15 +14,12 @@ import (
 
 // schemas checks what reading a topology does not: schemas with those that they refer to, as far as the topology has them.
 func (l *linter) schemas(t *Topology) {
-	bySubject := map[string]Schema{}
-	for _, schema := range t.schemas() {
-		bySubject[schema.Subject] = schema
-	}
+	bySubject := t.bySubject()
 	for _, schema := range t.schemas() {
 		l.about("subject "+schema.Subject, schema.origin)
 		switch schema.kind() {
 		case typeAvro:
-			l.avro(t, schema, bySubject)
+			l.avro(schema, bySubject)
 		case typeJSON:
 			l.jsonSchema(schema, bySubject)
 		case typeProtobuf:
@@ -37,11 +34,11 @@ func (l *linter) schemas(t *Topology) {
 	}
 }
 
-func (l *linter) avro(t *Topology, schema Schema, bySubject map[string]Schema) {
-	if len(schema.References) == 0 || !within(schema, bySubject) {
+func (l *linter) avro(schema Schema, bySubject map[string]Schema) {
+	if len(schema.References) == 0 || !within(schema, bySubject, map[string]bool{}) {
 		return // it was read without, or can't be read here
 	}
-	if _, err := t.parseAvro(schema); err != nil {
+	if _, err := parseAvro(schema, bySubject); err != nil {
 		l.error("schema", "the schema can't be read with what it refers to: %v", err)
 	}
 	for _, reference := range schema.References {
@@ -53,12 +50,21 @@ func (l *linter) avro(t *Topology, schema Schema, bySubject map[string]Schema) {
 	}
 }
 
-// within says whether all that a schema refers to is in the topology.
-func within(schema Schema, bySubject map[string]Schema) bool {
-	return !slices.ContainsFunc(schema.References, func(reference Reference) bool {
+// within says whether all that a schema refers to is in the topology. seen are the subjects that were looked at.
+func within(schema Schema, bySubject map[string]Schema, seen map[string]bool) bool {
+	for _, reference := range schema.References {
 		other, ours := bySubject[reference.Subject]
-		return !ours || !within(other, bySubject)
-	})
+		if !ours {
+			return false
+		}
+		if !seen[reference.Subject] {
+			seen[reference.Subject] = true
+			if !within(other, bySubject, seen) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // errElsewhere is a schema that only the registry has.
@@ -68,6 +74,7 @@ func (l *linter) jsonSchema(schema Schema, bySubject map[string]Schema) {
 	var unnamed []string
 	compiler := jsonschema.NewCompiler()
 	compiler.LoadURL = func(url string) (io.ReadCloser, error) { // nothing is fetched
+		seen := map[string]bool{}
 		var find func(of Schema) (string, bool)
 		find = func(of Schema) (string, bool) {
 			for _, reference := range of.References {
@@ -75,7 +82,11 @@ func (l *linter) jsonSchema(schema Schema, bySubject map[string]Schema) {
 				if url == reference.Name || strings.HasSuffix(url, "/"+strings.TrimPrefix(reference.Name, "./")) {
 					return other.Text, true
 				}
-				if text, found := find(other); ours && found {
+				if seen[reference.Subject] || !ours {
+					continue
+				}
+				seen[reference.Subject] = true
+				if text, found := find(other); found {
 					return text, true
 				}
 			}

@@ -282,3 +282,20 @@ func TestACLsThatMatchNothingAreFound(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// Each of forty schemas refers twice to the one before: paths double with each, schemas do not.
+func TestReferencesThatMeetAgainAreFollowedOnce(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	files := map[string]string{"0.json": `{"type": "object"}`, "0.avsc": `{"type":"record","name":"R0","fields":[]}`}
+	text.WriteString("subjects:\n  - {file: ./0.avsc, subject: a0}\n  - {file: ./0.json, subject: j0}\n")
+	for i := 1; i < 40; i++ {
+		files[fmt.Sprintf("%d.avsc", i)] = fmt.Sprintf(`{"type":"record","name":"R%d","fields":[{"name":"a","type":"R%d"}]}`, i, i-1)
+		files[fmt.Sprintf("%d.json", i)] = fmt.Sprintf(`{"$ref": "%d.json"}`, i-1)
+		fmt.Fprintf(&text, "  - {file: ./%d.avsc, subject: a%d, references: [{name: R%d, subject: a%d}, {name: R%d, subject: a%d}]}\n", i, i, i-1, i-1, i-1, i-1)
+		fmt.Fprintf(&text, "  - {file: ./%d.json, subject: j%d, references: [{name: %d.json, subject: j%d}, {name: x.json, subject: j%d}]}\n", i, i, i-1, i-1, i-1)
+	}
+	if got := lintText(t, text.String(), files, LintOptions{}); got != "" {
+		t.Error(got)
+	}
+}
