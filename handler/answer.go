@@ -11,12 +11,12 @@ import (
 	"openbank/schemas"
 )
 
-// compose appends the records that answer a batch to p.out: a transfer's events, the debited account's first, and then its
+// compose appends the answers to records, and their events, to p.out: a transfer's events, the debited account's first, and then its
 // answer.
-func (p *producer) compose(b executed) error {
+func (p *producer) compose(records []record) error {
 	e := &p.h.encoders
-	for i := range b.records {
-		r := &b.records[i]
+	for i := range records {
+		r := &records[i]
 		if _, buried := r.letter(); buried {
 			continue
 		}

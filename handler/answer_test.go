@@ -42,7 +42,7 @@ func TestMessagesAreWhatWasComposed(t *testing.T) {
 	t.Parallel()
 	p, b := composing(t, 1)
 	b.records[0].headers = append(b.records[0].headers, kafka.Header{Key: "traceparent", Value: []byte("00-1")})
-	if err := p.compose(b); err != nil {
+	if err := p.compose(b.records); err != nil {
 		t.Fatal(err)
 	}
 	if len(p.out) != 3 {
@@ -78,7 +78,7 @@ func TestComposingAllocatesLittle(t *testing.T) { // not parallel: AllocsPerRun 
 	p, b := composing(t, transfers)
 	compose := func() {
 		p.out, p.arena = p.out[:0], p.arena[:0]
-		if err := p.compose(b); err != nil {
+		if err := p.compose(b.records); err != nil {
 			t.Fatal(err)
 		}
 		for i := range p.out {

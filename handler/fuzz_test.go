@@ -197,7 +197,7 @@ func sum(accounts bank.Accounts) (all int64) {
 func (p *path) answered(t *testing.T, r *record) {
 	t.Helper()
 	p.producer.out, p.producer.arena = nil, nil
-	if err := p.producer.compose(executed{lane: p.lane, records: []record{*r}}); err != nil {
+	if err := p.producer.compose([]record{*r}); err != nil {
 		t.Fatalf("%+v can't be answered: %v", r.command, err)
 	}
 	if len(p.producer.out) != 1+len(r.outcome.Events) {

@@ -27,6 +27,7 @@ type producer struct {
 	closed bool
 
 	reports *reports
+	told    bool         // the client reports on each dead letter of a transaction, once one of them was refused
 	stuck   <-chan error // gets what a call of client returns that was given up on; nil when there is none
 	left    atomic.Int32 // clients that are left behind in such a call
 
@@ -100,7 +101,7 @@ func newProducer(h *Handler) (*producer, error) {
 
 // open makes the client: transactional, or idempotent.
 func (p *producer) open() error {
-	client, err := p.h.newClient("producer", p.h.transactionalID(), p.link.logs)
+	client, err := p.h.newClient("producer", p.h.transactionalID(), !p.h.exactlyOnce || p.told, p.link.logs)
 	if err != nil {
 		return err
 	}
@@ -110,9 +111,10 @@ func (p *producer) open() error {
 	return nil
 }
 
-// newClient makes a Kafka producer.
-func (h *Handler) newClient(name, transactionalID string, logs chan kafka.LogEvent) (*kafka.Producer, error) {
+// newClient makes a Kafka producer, which reports on each delivery or on none.
+func (h *Handler) newClient(name, transactionalID string, reports bool, logs chan kafka.LogEvent) (*kafka.Producer, error) {
 	cfg := ProducerSettings(h.cfg.Kafka, h.cfg.ClientID+"-"+name, transactionalID, logs)
+	cfg["go.delivery.reports"] = reports
 	return kafka.NewProducer(&cfg)
 }
 
@@ -215,7 +217,7 @@ func (p *producer) publish(ctx context.Context, batches []executed) (refusedLett
 	p.out, p.arena = p.out[:0], p.arena[:0]
 	for i := range batches {
 		batches[i].records = dropRefused(refused, batches[i].records)
-		if err := p.compose(batches[i]); err != nil {
+		if err := p.compose(batches[i].records); err != nil {
 			return nil, err
 		}
 	}
@@ -306,33 +308,34 @@ func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 	for _, o := range open {
 		o.flight, o.err = f, nil
 	}
-	if err := p.produce(ctx, f, open); err != nil {
-		return err
+	for _, o := range open {
+		if err := p.produce(ctx, f, o); err != nil {
+			return err
+		}
 	}
 	return f.wait(ctx)
 }
 
-// produce hands the records to the client, those of the flight with a report to it. Error: ctx's cause.
-func (p *producer) produce(ctx context.Context, f *flight, open []*outgoing) error {
-	for _, o := range open {
-		m := p.assemble(o)
-		crash.Point("before-produce", len(open))
-		err := p.client.Produce(m, nil)
-		for err != nil && isKafka(err, kafka.ErrQueueFull) {
-			if !pause(ctx, 5*time.Millisecond) {
-				return context.Cause(ctx)
-			}
-			err = p.client.Produce(m, nil)
+// produce hands a record to the client, which reports on it to its flight if it has one. Of a record that the client does not take f
+// learns here. Error: ctx's cause.
+func (p *producer) produce(ctx context.Context, f *flight, o *outgoing) error {
+	m := p.assemble(o)
+	crash.Point("before-produce", 1)
+	err := p.client.Produce(m, nil)
+	for err != nil && isKafka(err, kafka.ErrQueueFull) {
+		if !pause(ctx, 5*time.Millisecond) {
+			return context.Cause(ctx)
 		}
-		if err != nil {
-			o.err = err
-			f.reject(fmt.Errorf("producing to %s: %w", *o.topic, err))
-			if o.flight != nil {
-				o.flight.done(1)
-			}
-		}
-		crash.Point("after-produce", len(open))
+		err = p.client.Produce(m, nil)
 	}
+	if err != nil {
+		o.err = err
+		f.reject(fmt.Errorf("producing to %s: %w", *o.topic, err))
+		if o.flight != nil {
+			o.flight.done(1)
+		}
+	}
+	crash.Point("after-produce", 1)
 	return nil
 }
 
@@ -351,6 +354,7 @@ func (p *producer) assemble(o *outgoing) *kafka.Message {
 		}
 		m = &p.message
 	}
+	m.Opaque = nil
 	if o.flight != nil {
 		m.Opaque = o
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -91,14 +92,10 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 			}
 		}
 	}
-	p.out, p.arena = p.out[:0], p.arena[:0]
 	n := 0
 	for i := range batches {
 		batches[i].records = dropRefused(refused, batches[i].records)
 		n += len(batches[i].records)
-		if err := p.compose(batches[i]); err != nil {
-			return fatalError{err}
-		}
 	}
 	if n == 0 {
 		return nil
@@ -106,14 +103,11 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	if err := p.h.holdsSlot(); err != nil {
 		return err
 	}
-	// Whether answers and events are delivered is said by the transaction. Of a dead letter one has to know why it is not.
-	open := p.composed()
 	var sent []*letter
 	for _, b := range batches {
 		for i := range b.records {
 			if l := letters[place{b.records[i].epoch, b.records[i].offset}]; l != nil {
 				sent = append(sent, l)
-				open = append(open, &l.outgoing)
 			}
 		}
 	}
@@ -123,14 +117,20 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		return &brokenProducer{fmt.Errorf("beginning a transaction: %w", err)}
 	}
 	crash.Point("after-begin-transaction", n)
-	f := newFlight(len(sent))
+	f := newFlight(0)
+	if p.told {
+		f = newFlight(len(sent))
+	}
 	for _, l := range sent {
-		l.flight, l.err = f, nil
+		l.flight, l.err = nil, nil
+		if p.told {
+			l.flight = f
+		}
 	}
 	err := p.finishOffsets(ctx, batches)
 	if err == nil {
-		err = p.produce(ctx, f, open)
-	} else {
+		err = p.produceAll(ctx, f, batches, sent)
+	} else if p.told {
 		f.done(int64(len(sent)))
 	}
 	if err == nil {
@@ -152,6 +152,33 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	}
 	for _, l := range sent {
 		l.taken()
+	}
+	return nil
+}
+
+// portion is how many commands' records are in Go's memory at once before the client has copied them.
+const portion = 64
+
+// produceAll hands the letters to the client, first so that their flight is whole whatever comes, and then the batches' answers and
+// events, of which the transaction says whether they are delivered. Error: encoding, or ctx's cause.
+func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed, letters []*letter) error {
+	for _, l := range letters {
+		if err := p.produce(ctx, f, &l.outgoing); err != nil {
+			return err
+		}
+	}
+	for _, b := range batches {
+		for some := range slices.Chunk(b.records, portion) {
+			p.out, p.arena = p.out[:0], p.arena[:0]
+			if err := p.compose(some); err != nil {
+				return fatalError{err}
+			}
+			for i := range p.out {
+				if err := p.produce(ctx, f, &p.out[i]); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	return nil
 }
@@ -305,6 +332,16 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		why = letterRefused
 		return ordinary{cause}
 	}
+	switch {
+	case isKafka(cause, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress, kafka.ErrFencedInstanceID):
+		why = rebalanced
+		return ordinary{cause}
+	case len(letters) > 0 && !p.told && why != rebalanced && f.rejected == nil:
+		// It may be for a dead letter: the next client is to say of each why it is not taken. Reports on everything would cost a tenth of
+		// the handler's time, and the library can't make them for some records alone.
+		p.told = true
+		return &brokenProducer{fmt.Errorf("a dead letter may be at fault, and this client reports on none: %w", cause)}
+	}
 	for _, l := range letters {
 		switch {
 		case l.err == nil || isKafka(l.err, kafka.ErrPurgeQueue, kafka.ErrPurgeInflight, kafka.ErrMsgTimedOut, kafka.ErrState):
@@ -315,10 +352,6 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 			refused.add(l.epoch, l.offset)
 			cause, why = ordinary{cause}, letterRefused
 		}
-	}
-	if isKafka(cause, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress, kafka.ErrFencedInstanceID) {
-		why = rebalanced
-		return ordinary{cause}
 	}
 	return cause
 }
@@ -395,7 +428,7 @@ func (h *Handler) freed(ctx context.Context, slot int) {
 	err := h.lease.Clean(ctx, slot, func(ctx context.Context) error {
 		link := newLink(h.log, h.cfg.Kafka)
 		defer link.close()
-		client, err := h.newClient("cleaner", h.identity(slot), link.logs)
+		client, err := h.newClient("cleaner", h.identity(slot), false, link.logs)
 		if err != nil {
 			return err
 		}
