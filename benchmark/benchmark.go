@@ -38,7 +38,11 @@ type Config struct {
 	Stores []string
 	Self   string // this program, which is the echo as well
 
-	Rounds   int
+	Rounds int
+	// WarmUpRounds come before the others and do not count: a JVM that has just started, as that of brokers, is several times as slow as
+	// it is half a minute later, which whoever comes first would be held to.
+	WarmUpRounds int
+
 	Accounts int           // that each turn opens
 	Rejected float64       // share of transfers with a wrong token, 0 to 1
 	Patience time.Duration // how long nothing may come while something is waited for
@@ -87,8 +91,9 @@ func New(config Config, r *result.Run) *Bench {
 
 // turn is one contestant's part of a round.
 type turn struct {
-	title string
-	take  func(ctx context.Context) error
+	title     string
+	take      func(ctx context.Context) error
+	yardstick bool // of the database
 }
 
 // wrong is that answers contradict what they have to be.
@@ -138,10 +143,20 @@ func (b *Bench) rounds(ctx context.Context, turns []turn) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeStores()) }()
 	turns = append(turns, stores...)
-	for round := range b.Rounds {
+	for round := -b.WarmUpRounds; round < b.Rounds; round++ {
+		if round == 0 {
+			for i := range b.Result.Subjects {
+				b.Result.Subjects[i].Rounds, b.Result.Subjects[i].Notes = nil, nil
+			}
+		}
 		for _, t := range turns {
 			title := t.title
-			if b.Rounds > 1 {
+			switch {
+			case round < 0 && t.yardstick:
+				continue // there is nothing in it to be warmed
+			case round < 0:
+				title += ", to warm up"
+			case b.Rounds > 1:
 				title = fmt.Sprintf("%s, round %d of %d", title, round+1, b.Rounds)
 			}
 			b.Progress.Step(title)
@@ -161,7 +176,7 @@ func (b *Bench) rounds(ctx context.Context, turns []turn) (err error) {
 func (b *Bench) turns(take func(ctx context.Context, s *session) error) []turn {
 	var turns []turn
 	for _, c := range b.contestants() {
-		turns = append(turns, turn{c.Name, func(ctx context.Context) error { return b.within(ctx, c, 1, take) }})
+		turns = append(turns, turn{title: c.Name, take: func(ctx context.Context) error { return b.within(ctx, c, 1, take) }})
 	}
 	return turns
 }

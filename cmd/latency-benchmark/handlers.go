@@ -152,7 +152,7 @@ func withoutSecrets(args []string) []string {
 // configuration is the scenario's settings for the result.
 func (c *common) configuration(settings map[string]string) map[string]string {
 	all := map[string]string{
-		"surroundings": c.Surroundings, "rounds": fmt.Sprint(c.Rounds), "accounts": fmt.Sprint(c.Accounts), "rejected": fmt.Sprint(c.Rejected),
+		"surroundings": c.Surroundings, "rounds": fmt.Sprint(c.Rounds), "warm-up-rounds": fmt.Sprint(*c.WarmUpRounds), "accounts": fmt.Sprint(c.Accounts), "rejected": fmt.Sprint(c.Rejected),
 		"patience": time.Duration(c.Patience).String(), "beside": strings.Join(c.Beside, ","), "max-batch": fmt.Sprint(c.MaxBatch),
 		"scale": fmt.Sprint(c.Scale), "clients": fmt.Sprint(c.Clients), "store-time": time.Duration(c.StoreTime).String(), "sample-every": time.Duration(c.SampleEvery).String(),
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,11 +35,12 @@ type common struct {
 	Topics       load.Topics             `embed:""`
 	Surroundings string                  `enum:"auto,embedded,real,given" default:"auto" help:"embedded: brokers and registry in this process, and a Postgres. real: Apache Kafka, a registry and a Postgres that are started for it; needs Java and Maven. given: the stack that flags or environment name. auto: given when KAFKA_BROKERS or --kafka-brokers is there, else embedded."`
 
-	Handler  []string `sep:"none" placeholder:"NAME=COMMAND" help:"A handler to measure, with VARIABLE=value before its program if need be; several take turns. Without one: the command-handler beside this program, or on a given stack the handler that runs there."`
-	Rounds   int      `default:"1" help:"How often each takes its turn."`
-	Accounts int      `default:"10000" help:"How many accounts each turn opens."`
-	Rejected float64  `default:"0.01" help:"Share of transfers with a wrong token, 0 to 1."`
-	Patience duration `default:"30s" help:"How long nothing may come while something is waited for."`
+	Handler      []string `sep:"none" placeholder:"NAME=COMMAND" help:"A handler to measure, with VARIABLE=value before its program if need be; several take turns. Without one: the command-handler beside this program, or on a given stack the handler that runs there."`
+	Rounds       int      `default:"1" help:"How often each takes its turn."`
+	WarmUpRounds *int     `placeholder:"N" help:"Rounds before those, which do not count. Default: 1 with --surroundings real for drain, hot, latency and floor, since the brokers' JVM is slow at first; otherwise 0."`
+	Accounts     int      `default:"10000" help:"How many accounts each turn opens."`
+	Rejected     float64  `default:"0.01" help:"Share of transfers with a wrong token, 0 to 1."`
+	Patience     duration `default:"30s" help:"How long nothing may come while something is waited for."`
 
 	Beside    []string `placeholder:"NAME" help:"What takes turns with the handlers: echo-exactly-once, echo-at-least-once, tpcb, writes, fsync; with commas between."`
 	MaxBatch  int      `default:"4000" help:"Most commands in one go, of echo and writes."`
@@ -74,6 +76,9 @@ func (c *common) check() error {
 	if c.Rounds < 1 {
 		fault("--rounds must be at least 1")
 	}
+	if c.WarmUpRounds != nil && *c.WarmUpRounds < 0 {
+		fault("--warm-up-rounds must be at least 0")
+	}
 	if c.Accounts < 2 {
 		fault("--accounts must be at least 2: money goes from one to another")
 	}
@@ -100,6 +105,12 @@ type scenario interface {
 func (c *common) measure(s *session, name string, settings map[string]string, run scenario) (err error) {
 	if err := c.check(); err != nil {
 		return err
+	}
+	if c.WarmUpRounds == nil {
+		c.WarmUpRounds = new(int)
+		if c.Surroundings == "real" && slices.Contains([]string{"drain", "hot", "latency", "floor"}, name) {
+			*c.WarmUpRounds = 1
+		}
 	}
 	out := c.Out
 	r := &result.Run{
@@ -146,7 +157,7 @@ func (c *common) prepare(s *session, r *result.Run, shown *progress.Progress) (_
 	}
 	logger := slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	config := benchmark.Config{
-		Rounds: c.Rounds, Accounts: c.Accounts, Rejected: c.Rejected, Patience: time.Duration(c.Patience), MaxBatch: c.MaxBatch,
+		Rounds: c.Rounds, WarmUpRounds: *c.WarmUpRounds, Accounts: c.Accounts, Rejected: c.Rejected, Patience: time.Duration(c.Patience), MaxBatch: c.MaxBatch,
 		Scale: c.Scale, Clients: c.Clients, StoreTime: time.Duration(c.StoreTime), FsyncDir: c.FsyncDir, Interval: time.Duration(c.SampleEvery),
 		Progress: shown, Logger: logger,
 	}

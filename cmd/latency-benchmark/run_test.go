@@ -118,7 +118,7 @@ func TestEachScenarioMeasuresTheHandlerAndLeavesAResult(t *testing.T) {
 		"soak":    {[]string{"--rate=100", "--warm-up=200ms", "--duration=2s"}, map[string]int{"command-handler": 1}},
 		"ramp":    {[]string{"--interval=20ms", "--every=5", "--step=100", "--interactions=20", "--repeats=2"}, map[string]int{"command-handler": 2}},
 		"drain":   {append([]string{"--handlers=1,2", "--beside=tpcb,fsync", "--scale=1", "--clients=2", "--store-time=1s"}, draining...), map[string]int{"command-handler": 2, "TPC-B": 1, "fsync": 1}},
-		"hot":     {draining, map[string]int{"command-handler": 2}},
+		"hot":     {append([]string{"--warm-up-rounds=1"}, draining...), map[string]int{"command-handler": 2}},
 		"grow":    {append([]string{"--handled=0,20000"}, draining...), map[string]int{"command-handler": 2}},
 		"floor":   {append([]string{"--rate=100", "--warm-up=200ms", "--duration=1s", "--beside=echo-at-least-once,writes"}, draining...), map[string]int{"echo, at-least-once": 2, "load generator": 1, "bare writes": 1}},
 	} {
