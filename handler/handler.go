@@ -56,7 +56,7 @@ type Config struct {
 	// MaxPollInterval is after how long without a sign of progress the group gives a handler's partitions to another one.
 	// At least MinPollInterval. Default 60 s.
 	MaxPollInterval time.Duration
-	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 500:
+	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 700:
 	// larger ones bring rate, and take memory.
 	MaxBatch int
 	// RefreshSchemas is the time between two looks at the latest schema of each subject we write. Default 3 min.
@@ -111,7 +111,7 @@ func (c Config) withDefaults() Config {
 		c.MaxPollInterval = time.Minute
 	}
 	if c.MaxBatch == 0 {
-		c.MaxBatch = 500
+		c.MaxBatch = 700
 	}
 	if c.RefreshSchemas == 0 {
 		c.RefreshSchemas = 3 * time.Minute
@@ -272,7 +272,7 @@ func (h *Handler) work(ctx, work context.Context) error {
 	var polling, executing, producing, refreshing sync.WaitGroup
 	producer := h.cfg.Health.Stage("publishing")
 	stopPolling := make(chan struct{})
-	batches := newHandover(2 * h.cfg.MaxBatch)
+	batches := newHandover(max(h.cfg.MaxBatch, leastQueue))
 
 	producing.Go(func() { h.producer.run(work, batches, producer) })
 	refresh, stopRefresh := context.WithCancel(work)

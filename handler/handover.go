@@ -4,8 +4,8 @@ import "sync"
 
 // handover is the way of executed batches to the producer goroutine. Whoever takes gets all that waits, however many batches it
 // is: what was executed while a publication was under way goes out with the next one. A lane executes no more while its own batches here
-// hold as many records as two may, or as many bytes, which bounds memory whatever the backlog, and does not hold up the other lane. Two, because what a
-// transaction takes besides its records is the same for few and for many.
+// hold as many records as a full one has, or twice as many bytes as its queue, which bounds memory whatever the backlog, and does not hold up the other
+// lane. Several small ones may wait, because what a transaction takes besides its records is the same for few and for many.
 type handover struct {
 	mu      sync.Mutex
 	waiting []executed
