@@ -84,6 +84,13 @@ func (d *decoder) syntax(err error) {
 	}
 	if opened.line > 0 && strings.TrimSpace(strings.Join(d.lines[min(here.line, len(d.lines))-1:], "")) == "" {
 		here = opened // the end of the file says nothing of where it went wrong
+		last := len(d.lines)
+		for last > 1 && strings.TrimSpace(d.line(last)) == "" {
+			last--
+		}
+		if here.line > last { // nor does what was to open there
+			here = place{last, len([]rune(strings.TrimRight(d.line(last), " \t\r"))) + 1}
+		}
 	}
 	d.add(here, "", "it is not YAML ("+message+")", d.syntaxMend(told.Message, told.Mark))
 }
@@ -101,6 +108,8 @@ func (d *decoder) syntaxMend(message string, mark yaml.Mark) string {
 		return "indent with spaces, not tabs"
 	case strings.HasPrefix(message, "did not find expected ',' or"):
 		return "close the bracket, put a comma before this, or quotes around text with a colon and a space in it"
+	case strings.HasPrefix(message, "did not find expected node content"):
+		return "write what is missing here, or close the bracket"
 	case strings.HasPrefix(message, "mapping values are not allowed"):
 		return "put quotes around text with a colon and a space in it, or indent the key like those beside it"
 	case strings.HasPrefix(message, "found character that cannot start any token"):

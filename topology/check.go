@@ -304,7 +304,7 @@ func (c *checker) acls(t *Topology) []ACL {
 			continue
 		}
 		seen[entry.Principal+"\x00"+host] = here
-		if len(entry.Reads)+len(entry.Writes)+len(entry.Groups)+len(entry.TransactionalIDs)+len(entry.Rules) == 0 && !entry.IdempotentWrite {
+		if len(entry.Reads)+len(entry.Writes)+len(entry.Groups)+len(entry.TransactionalIDs)+len(entry.Rules) == 0 && !entry.IdempotentWrite && !c.misread(path, entry) {
 			c.add(here, entry.Principal, "nothing is allowed to it", "add reads, writes, groups, transactional_ids, idempotent_write or rules, or leave the entry out")
 		}
 		for j, rule := range entry.Rules {
@@ -326,6 +326,19 @@ func (c *checker) acls(t *Topology) []ACL {
 		}
 	}
 	return uniqueACLs(all)
+}
+
+// misread says whether an entry has a list that could not be read, which is told already.
+func (c *checker) misread(path string, entry fileACL) bool {
+	for key, read := range map[string]bool{
+		"reads": entry.Reads != nil, "writes": entry.Writes != nil, "groups": entry.Groups != nil,
+		"transactional_ids": entry.TransactionalIDs != nil, "rules": entry.Rules != nil,
+	} {
+		if _, given := c.places[path+"."+key]; given && !read {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *checker) rule(path string, rule fileRule) {

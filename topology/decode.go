@@ -147,13 +147,16 @@ func (d *decoder) object(node *yaml.Node, into reflect.Value, path, what string)
 			names = append(names, name)
 		}
 	}
-	if text, scalar := scalarText(node); scalar {
-		if short, ok := into.Addr().Interface().(interface{ short() *string }); ok {
-			*short.short() = text
-			return
-		}
+	short, hasShort := into.Addr().Interface().(interface{ short() *string })
+	if text, scalar := scalarText(node); scalar && hasShort {
+		*short.short() = text
+		return
 	}
 	entries, ok := mapping(node)
+	if !ok && hasShort {
+		d.add(at(node), shown(node), "this must be one file, or a mapping", "write ./FILE, or the keys "+strings.Join(names, ", ")+", each with a colon and its value")
+		return
+	}
 	if !ok {
 		d.add(at(node), shown(node), "this must be a mapping", "write one of the keys "+strings.Join(names, ", ")+", with a colon and its value")
 		return

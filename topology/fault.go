@@ -104,7 +104,8 @@ func (f *faults) err() error {
 
 // closest is the one of the words that a misspelt one is most like, or "" when it is like none of them.
 func closest(word string, words []string) string {
-	best, distance := "", max(2, len(word)/3)+1
+	most := min(max(2, len(word)/3), len(word)/2) // of a short word anything could be made
+	best, distance := "", most+1
 	for _, candidate := range words {
 		if d := editDistance(strings.ToLower(word), strings.ToLower(candidate)); d < distance {
 			best, distance = candidate, d
