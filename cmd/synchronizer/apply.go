@@ -123,6 +123,9 @@ func (a *applyCommand) consent(ctx context.Context, c console, target *topology.
 
 // unasked says what in a plan somebody has to agree to, and how they can.
 func (a *applyCommand) unasked(plan *topology.Plan) error {
+	if a.Plan != "" { // the rest of it was agreed to when it was looked at
+		return errors.New("there is no terminal to ask at, and the plan deletes: give --yes to apply all of it; nothing was applied")
+	}
 	var does []string
 	if plan.Count(topology.Update) > 0 {
 		does = append(does, "changes what exists")
@@ -140,7 +143,7 @@ func (a *applyCommand) unasked(plan *topology.Plan) error {
 		does = append(does, "is about what exists")
 	}
 	give := "give --yes to apply all of it"
-	if a.Plan == "" && !a.PruneConfig && len(a.AllowDelete) == 0 {
+	if !a.PruneConfig && len(a.AllowDelete) == 0 {
 		give += ", or --create-only to make only the topics, subjects and versions that are missing"
 	}
 	return fmt.Errorf("there is no terminal to ask at, and the plan %s: %s; nothing was applied", strings.Join(does, ", "), give)
