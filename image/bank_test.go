@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,11 +72,16 @@ var (
 	}
 )
 
-// synchronize makes topics and schemas, with the image for it.
+// synchronize makes topics and schemas, with the image for it. A plan, and another start of the stack, find nothing to do then.
 func (b *bundle) synchronize(environment []string) {
 	b.t.Helper()
-	args := append([]string{"run", "--rm"}, b.options(environment)...)
-	b.t.Log(mustDocker(b.t, append(args, tag("synchronizer"))...))
+	run := append(append([]string{"run", "--rm"}, b.options(environment)...), tag("synchronizer"))
+	b.t.Log(mustDocker(b.t, run...))
+	for _, args := range [][]string{{"plan"}, nil} {
+		if said := mustDocker(b.t, append(slices.Clone(run), args...)...); !strings.Contains(said, "Nothing to do") {
+			b.t.Errorf("%q says %s", args, said)
+		}
+	}
 }
 
 // start runs the handler's image and returns the container.
