@@ -62,12 +62,21 @@ func (b *book) latestOf(ctx context.Context, subject string) (version, error) {
 	}
 	// Not being listed proves nothing: Apicurio lists no more than 1,000 subjects.
 	v, err := b.target.latest(ctx, subject)
-	if err == nil || errors.Is(err, registry.ErrUnknownSubject) {
-		b.mutex.Lock()
-		b.latest[subject] = v
-		b.mutex.Unlock()
+	if err != nil && !errors.Is(err, registry.ErrUnknownSubject) {
+		return v, err
 	}
-	return v, err
+	// Another may register it between two looks at once: all of the plan goes by the first answer.
+	b.mutex.Lock()
+	first, known := b.latest[subject]
+	if !known {
+		b.latest[subject] = v
+		first = v
+	}
+	b.mutex.Unlock()
+	if first.Version == 0 {
+		return first, registry.ErrUnknownSubject
+	}
+	return first, nil
 }
 
 // verdict is what comes of comparing one subject.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/sr"
@@ -60,6 +61,50 @@ func TestARegistryThatTellsOnlyWhatItIsAskedForIsEnough(t *testing.T) {
 	s.run(t, "plan", "--topology", file).check(t, 1, "Not compared: which subjects there are besides", "Not compared: the registry's compatibility level", "all 1 topics and subjects")
 	s.run(t, "plan", "--allow-delete=subjects", "--topology", file).check(t, 1, "listing the subjects, to delete those that the topology does not list")
 	s.run(t, "export", "--dir", filepath.Join(t.TempDir(), "exported")).check(t, 0, "subjects are left out", "0 subjects")
+}
+
+// A plan asks for a subject twice at once when another schema refers to it. Between the answers another registers it here.
+func TestASubjectThatComesBetweenTwoLooksIsThereForAllOrForNone(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	answer, err := json.Marshal(map[string]any{"subject": "shop.Address", "version": 1, "id": 1, "schema": addressV1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	first, second := make(chan struct{}), make(chan struct{})
+	wait := func(r *http.Request, until chan struct{}) {
+		select {
+		case <-until:
+		case <-r.Context().Done():
+		}
+	}
+	s.embedded.registry.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case strings.Contains(r.URL.Path, "/payment/versions"): // the schema that refers to it is the second to ask
+			wait(r, first)
+		case strings.Contains(r.URL.Path, "/shop.Address/versions"):
+			switch asked.Add(1) {
+			case 1:
+				close(first)
+				wait(r, second)
+			case 2:
+				close(second)
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = io.WriteString(w, `{"error_code": 40401, "message": "Subject not found."}`) // the client reads it, or the test fails
+				return true
+			}
+			_, _ = w.Write(answer)
+			return true
+		}
+		return false
+	})
+	file := write(t, "subjects: [{file: ./payment.avsc, subject: payment, references: [{name: shop.Address, subject: shop.Address}]}, {file: ./address.avsc, subject: shop.Address}]", shopFiles())
+	got := s.run(t, "plan", "--topology", file, "--timeout=30s")
+	got.check(t, 2, "+ subject payment")
+	if asked.Load() != 2 || strings.Contains(got.stdout, "not possible") {
+		t.Errorf("asked %d times: %s", asked.Load(), got.stdout)
+	}
 }
 
 func TestASubjectWithALevelAndNoVersionsEndsNoExport(t *testing.T) {
