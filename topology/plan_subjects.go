@@ -289,15 +289,25 @@ func (b *book) judge(ctx context.Context, change *Change, q question, newLevel s
 		return nil
 	case err != nil:
 		return err
-	case yes:
+	case yes && newLevel == "":
 		return nil
 	}
 	level, err := b.target.level(ctx, change.Name)
-	if err == nil && (level == "" || level == "NONE") { // NONE is what Apicurio says of a subject without a level
-		level, err = b.target.level(ctx, "")
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case level == "" || level == "NONE": // NONE is what Apicurio says of a subject without a level
+		if level, err = b.target.level(ctx, ""); err != nil {
+			return err
+		}
+	case change.Schema.Compatibility == "":
+		newLevel = "" // it is the registry's, and the subject has one of its own
+	}
+	if yes {
+		if newLevel != "" && !implies(level, newLevel) {
+			change.Warnings = append(change.Warnings, fmt.Sprintf("it is compatible by the level that holds (%s); the level becomes %s before it is registered, and by that one the registry may refuse it", level, newLevel))
+		}
+		return nil
 	}
 	text := fmt.Sprintf("the registry says that it is not compatible (%s)", level)
 	if len(reasons) > 0 {
@@ -311,6 +321,13 @@ func (b *book) judge(ctx context.Context, change *Change, q question, newLevel s
 		change.Warnings = append(change.Warnings, text+"; the level becomes "+newLevel+" before it is registered")
 	}
 	return nil
+}
+
+// implies says whether what is compatible by one level is so by another.
+func implies(level, other string) bool {
+	base, transitive := strings.CutSuffix(level, "_TRANSITIVE")
+	otherBase, otherTransitive := strings.CutSuffix(other, "_TRANSITIVE")
+	return other == "NONE" || (base == otherBase || base == "FULL") && (transitive || !otherTransitive)
 }
 
 // sameAs says whether a version is what a schema says, references included. A reference without a version is to any.

@@ -107,6 +107,37 @@ func TestASubjectThatComesBetweenTwoLooksIsThereForAllOrForNone(t *testing.T) {
 	}
 }
 
+// What the registry says of a new version holds for the level that it has now, and the plan changes levels first.
+func TestAVerdictIsTakenForTheLevelThatWillHold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ own, registry, order, says, saysNot string }{
+		"the level becomes stricter":               {"", "FULL", orderV2, "by the level that holds (BACKWARD); the level becomes FULL before it is registered", "not possible:"},
+		"the level becomes weaker":                 {"FULL", "NONE", orderV2, "+ subject order", "warning"},
+		"a level of its own is not the registry's": {"BACKWARD", "NONE", orderBad, "! subject order", "the level becomes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServers(t)
+			s.register(t, "order", sr.Schema{Schema: orderV1})
+			if c.own != "" {
+				var level sr.CompatibilityLevel
+				if err := level.UnmarshalText([]byte(c.own)); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.registry(t).SetCompatibility(t.Context(), sr.SetCompatibility{Level: level}, "order")[0].Err; err != nil {
+					t.Fatal(err)
+				}
+			}
+			file := write(t, "registry: {compatibility: "+c.registry+"}\nsubjects: [{file: ./order.avsc, subject: order}]", map[string]string{"order.avsc": c.order})
+			got := s.run(t, "plan", "--topology", file)
+			got.check(t, 2, c.says)
+			if strings.Contains(got.stdout, c.saysNot) {
+				t.Errorf("%q is said: %s", c.saysNot, got.stdout)
+			}
+		})
+	}
+}
+
 func TestASubjectWithALevelAndNoVersionsEndsNoExport(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
