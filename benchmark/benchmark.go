@@ -91,9 +91,8 @@ func New(config Config, r *result.Run) *Bench {
 
 // turn is one contestant's part of a round.
 type turn struct {
-	title     string
-	take      func(ctx context.Context) error
-	yardstick bool // of the database
+	title string
+	take  func(ctx context.Context) error
 }
 
 // wrong is that answers contradict what they have to be.
@@ -142,18 +141,16 @@ func (b *Bench) rounds(ctx context.Context, turns []turn) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStores()) }()
-	turns = append(turns, stores...)
 	for round := -b.WarmUpRounds; round < b.Rounds; round++ {
 		if round == 0 {
 			for i := range b.Result.Subjects {
 				b.Result.Subjects[i].Rounds, b.Result.Subjects[i].Notes = nil, nil
 			}
+			turns = append(turns, stores...) // in which there is nothing to be warmed
 		}
 		for _, t := range turns {
 			title := t.title
 			switch {
-			case round < 0 && t.yardstick:
-				continue // there is nothing in it to be warmed
 			case round < 0:
 				title += ", to warm up"
 			case b.Rounds > 1:
@@ -176,7 +173,7 @@ func (b *Bench) rounds(ctx context.Context, turns []turn) (err error) {
 func (b *Bench) turns(take func(ctx context.Context, s *session) error) []turn {
 	var turns []turn
 	for _, c := range b.contestants() {
-		turns = append(turns, turn{title: c.Name, take: func(ctx context.Context) error { return b.within(ctx, c, 1, take) }})
+		turns = append(turns, turn{c.Name, func(ctx context.Context) error { return b.within(ctx, c, 1, take) }})
 	}
 	return turns
 }

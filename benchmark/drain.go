@@ -39,7 +39,7 @@ func (d Drain) Run(ctx context.Context, b *Bench) error {
 				if len(d.Hot) > 1 {
 					title += fmt.Sprintf(", %.0f%% on one account", 100*hot)
 				}
-				turns = append(turns, turn{title: title, take: func(ctx context.Context) error {
+				turns = append(turns, turn{title, func(ctx context.Context) error {
 					return b.within(ctx, c, handlers, func(ctx context.Context, s *session) error {
 						return s.drain(ctx, d, b.mix(hot), 0)
 					})

@@ -27,7 +27,7 @@ func (f Floor) Run(ctx context.Context, b *Bench) error {
 		}
 		return s.drain(ctx, f.Drain, b.mix(0), 0)
 	})
-	return b.rounds(ctx, append(turns, turn{title: "load generator", take: func(ctx context.Context) error { return b.generator(ctx, f.Commands) }}))
+	return b.rounds(ctx, append(turns, turn{"load generator", func(ctx context.Context) error { return b.generator(ctx, f.Commands) }}))
 }
 
 // generator writes commands that nobody reads.

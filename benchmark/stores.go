@@ -75,7 +75,7 @@ func (b *Bench) stores(ctx context.Context) (turns []turn, closeAll func() error
 
 // store is a turn of a yardstick.
 func (b *Bench) store(name, how string, run func(ctx context.Context) (rate float64, took *result.Latency, err error)) turn {
-	return turn{title: name, yardstick: true, take: func(ctx context.Context) error {
+	return turn{name, func(ctx context.Context) error {
 		if err := b.World.checkpoint(ctx); err != nil {
 			return err
 		}
