@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -11,37 +10,42 @@ import (
 	"openbank/schemas"
 )
 
-// compose appends the answers to records, and their events, to p.out: a transfer's events, the debited account's first, and then its
-// answer.
+// compose appends the answers to records to p.out, and then their events, the debited account's before the credited one's: a client waits
+// for its answer, and no two of a command's three records need to go out in one request.
 func (p *producer) compose(records []record) error {
-	e := &p.h.encoders
 	for i := range records {
-		r := &records[i]
-		if _, buried := r.letter(); buried {
+		if _, buried := records[i].letter(); !buried {
+			if err := p.addAnswer(&records[i]); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range records {
+		if _, buried := records[i].letter(); buried {
 			continue
 		}
-		o := r.outcome
-		var err error
-		switch command := r.command.(type) {
-		case *bank.ConfirmAccountCreation:
-			if o.Reason == "" {
-				err = p.add(&e.creationConfirmed, command.ID, &bank.AccountCreationConfirmed{ID: command.ID, IBAN: o.IBAN, Token: o.Token, Type: o.Type}, r)
-			} else {
-				err = p.add(&e.creationFailed, command.ID, &bank.AccountCreationFailed{ID: command.ID, Reason: o.Reason}, r)
-			}
-		case *bank.ConfirmMoneyTransfer:
-			for j := range o.Events {
-				err = errors.Join(err, p.addEvent(&o.Events[j], r))
-			}
-			if o.Reason == "" {
-				err = errors.Join(err, p.add(&e.transferConfirmed, command.ID, &bank.MoneyTransferConfirmed{ID: command.ID}, r))
-			} else {
-				err = errors.Join(err, p.add(&e.transferFailed, command.ID, &bank.MoneyTransferFailed{ID: command.ID, Reason: o.Reason}, r))
+		for j := range records[i].outcome.Events {
+			if err := p.addEvent(&records[i].outcome.Events[j], &records[i]); err != nil {
+				return err
 			}
 		}
-		if err != nil {
-			return err
+	}
+	return nil
+}
+
+func (p *producer) addAnswer(r *record) error {
+	e, o := &p.h.encoders, r.outcome
+	switch command := r.command.(type) {
+	case *bank.ConfirmAccountCreation:
+		if o.Reason == "" {
+			return p.add(&e.creationConfirmed, command.ID, &bank.AccountCreationConfirmed{ID: command.ID, IBAN: o.IBAN, Token: o.Token, Type: o.Type}, r)
 		}
+		return p.add(&e.creationFailed, command.ID, &bank.AccountCreationFailed{ID: command.ID, Reason: o.Reason}, r)
+	case *bank.ConfirmMoneyTransfer:
+		if o.Reason == "" {
+			return p.add(&e.transferConfirmed, command.ID, &bank.MoneyTransferConfirmed{ID: command.ID}, r)
+		}
+		return p.add(&e.transferFailed, command.ID, &bank.MoneyTransferFailed{ID: command.ID, Reason: o.Reason}, r)
 	}
 	return nil
 }

@@ -46,15 +46,15 @@ func TestMessagesAreWhatWasComposed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(p.out) != 3 {
-		t.Fatalf("%d records, want two events and an answer", len(p.out))
+		t.Fatalf("%d records, want an answer and two events", len(p.out))
 	}
 	for i, want := range []struct {
 		topic, key string
 		headers    []string
 	}{
-		{"balance_changed", "NL66OPEN0000000000", []string{"account-version=12345", "traceparent=00-1"}},
-		{"balance_changed", "NL66OPEN0000000000", []string{"account-version=12345", "traceparent=00-1"}},
 		{"money_transfer_feedback", "00000000-0000-0000-0000-000000000000", []string{"traceparent=00-1"}},
+		{"balance_changed", "NL66OPEN0000000000", []string{"account-version=12345", "traceparent=00-1"}},
+		{"balance_changed", "NL66OPEN0000000000", []string{"account-version=12345", "traceparent=00-1"}},
 	} {
 		m := p.assemble(&p.out[i])
 		if *m.TopicPartition.Topic != want.topic || string(m.Key) != want.key || len(m.Headers) != len(want.headers) {

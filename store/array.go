@@ -2,7 +2,9 @@ package store
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 
+	"github.com/lib/pq"
 	"github.com/lib/pq/oid"
 
 	"openbank/bank"
@@ -84,4 +86,44 @@ func (a *array) uuid(v bank.ID) {
 	a.b = append(a.b, 0, 0, 0, 16)
 	a.b = append(a.b, v[:]...)
 	a.n++
+}
+
+// literal builds a one-dimensional array in its text form, for a statement that can have no parameters.
+type literal struct {
+	b []byte
+	n int
+}
+
+func (l *literal) begin() {
+	separator := byte(',')
+	if l.n == 0 {
+		separator = '{'
+	}
+	l.b = append(l.b, separator)
+	l.n++
+}
+
+func (l *literal) text(v string) {
+	l.begin()
+	l.b = append(l.b, '"')
+	for i := range len(v) {
+		if v[i] == '"' || v[i] == '\\' {
+			l.b = append(l.b, '\\')
+		}
+		l.b = append(l.b, v[i])
+	}
+	l.b = append(l.b, '"')
+}
+
+func (l *literal) uuid(v bank.ID) {
+	l.begin()
+	l.b = hex.AppendEncode(l.b, v[:])
+}
+
+// sql is the array as it stands in a statement, whatever its texts are.
+func (l *literal) sql() string {
+	if l.n == 0 {
+		return "'{}'"
+	}
+	return pq.QuoteLiteral(string(append(l.b, '}')))
 }

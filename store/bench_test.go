@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	mrand "math/rand/v2"
 	"os"
@@ -186,10 +187,6 @@ func (w *workload) execute(b *testing.B, n int) float64 {
 func (w *workload) bare(b *testing.B, n int) float64 {
 	b.Helper()
 	ctx := context.WithoutCancel(b.Context())
-	prepared, err := w.s.statements(ctx)
-	if err != nil {
-		b.Fatal(err)
-	}
 	all, byIBAN, seq := w.everyAccount(b)
 	var spent time.Duration
 	done := 0
@@ -201,25 +198,15 @@ func (w *workload) bare(b *testing.B, n int) float64 {
 		writes.locked, writes.accounts, writes.seq = all, byIBAN, seq
 		writes.decide()
 		seq += int64(n)
-		changed, update := writes.changedBalances()
-		added, insert := writes.transferRows()
-
-		start := time.Now()
-		tx, err := w.s.executing.BeginTxx(ctx, nil)
+		balances, transfers := writes.changedBalances(), writes.transferRows()
+		err := w.s.lend(ctx, func(t *session) error {
+			start := time.Now()
+			defer func() { spent += time.Since(start) }()
+			return errors.Join(t.begin(ctx, newBatch(nil, nil)), t.put(ctx, t.writeTransfers, progressRows(nil), balances, transfers), t.Commit())
+		})
 		if err != nil {
 			b.Fatal(err)
 		}
-		t := transaction{ctx: ctx, tx: tx, prepared: prepared}
-		if err := t.exec(changed, prepared.updateBalances, update...); err != nil {
-			b.Fatal(err)
-		}
-		if err := t.exec(added, prepared.insertTransfers, insert...); err != nil {
-			b.Fatal(err)
-		}
-		if err := tx.Commit(); err != nil {
-			b.Fatal(err)
-		}
-		spent += time.Since(start)
 		done += n
 		for i := range all {
 			all[i].before = all[i].Version

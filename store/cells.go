@@ -3,18 +3,15 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 
 	"openbank/bank"
 )
 
-// cells reads rows as the driver made them. Scanning into typed variables goes through reflection for every number,
-// which shows when a batch reads two thousand accounts.
-type cells struct {
-	values [16]any
-	into   [16]any
-}
+// cells are a row as the driver made it, until the next one.
+type cells struct{ values [16]driver.Value }
 
 // eachRow calls row for every row, which scans it, and closes rows.
 func eachRow(rows *sql.Rows, row func() error) (err error) {
@@ -41,14 +38,8 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-func (c *cells) scan(rows *sql.Rows, n int) error {
-	if c.into[0] == nil {
-		for i := range c.values {
-			c.into[i] = &c.values[i]
-		}
-	}
-	return rows.Scan(c.into[:n]...)
-}
+// next reads the next row, of n columns. Error: io.EOF behind the last one.
+func (c *cells) next(rows driver.Rows, n int) error { return rows.Next(c.values[:n]) }
 
 // null tells whether a column is null. int and text give 0 and "" then.
 func (c *cells) null(i int) bool { return c.values[i] == nil }

@@ -107,7 +107,7 @@ func User(database string) (string, error) {
 
 // pool opens a pool of at most size sessions with the given settings.
 func (s *Store) pool(cfg pq.Config, size int, session map[string]string, dial dialer,
-	ready func(context.Context, driver.Conn) error,
+	ready func(context.Context, connection) (driver.Conn, error),
 ) (*sqlx.DB, error) {
 	cfg = cfg.Clone()
 	runtime := maps.Clone(everySession)
@@ -129,7 +129,7 @@ func (s *Store) pool(cfg pq.Config, size int, session map[string]string, dial di
 type connector struct {
 	*pq.Connector
 	renewed func()
-	ready   func(context.Context, driver.Conn) error // nil: nothing more to do
+	ready   func(context.Context, connection) (driver.Conn, error) // nil: nothing more to do
 }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -141,14 +141,23 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err == nil {
 		err = rows.Close()
 	}
+	ready := conn
 	if err == nil && c.ready != nil {
-		err = c.ready(ctx, conn)
+		ready, err = c.ready(ctx, conn.(connection))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("setting up a session: %w", err), conn.Close())
 	}
 	c.renewed()
-	return conn, nil
+	return ready, nil
+}
+
+// executes makes a connection a session that executes.
+func (s *Store) executes(ctx context.Context, conn connection) (driver.Conn, error) {
+	if err := s.serve(ctx, conn); err != nil {
+		return nil, err
+	}
+	return s.prepare(ctx, conn)
 }
 
 // serve makes a session one that executes: no other session can hand the database back while it is there, and none

@@ -2,11 +2,10 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"openbank/crash"
@@ -79,82 +78,54 @@ func refusal(err error) string {
 }
 
 // try runs a batch once. Whatever goes wrong, the transaction is rolled back and outcomes are void.
-func (s *Store) try(ctx context.Context, commands []Command, progress []Progress, outcomes []Outcome) (err error) {
-	b := newBatch(commands, outcomes)
-	if err := s.numberTopics(ctx, b); err != nil {
-		return err
-	}
-	if err := b.drawIdentities(s.random); err != nil {
-		return err
-	}
-	prepared, err := s.statements(ctx)
-	if err != nil {
-		return err
-	}
-	tx, err := s.executing.BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
-	}
-	committed := false
-	defer func() {
-		if !committed {
-			if e := tx.Rollback(); e != nil && !isConnectionError(e) { // a broken connection rolls back by itself
-				err = errors.Join(err, fmt.Errorf("rolling back: %w", e))
+func (s *Store) try(ctx context.Context, commands []Command, progress []Progress, outcomes []Outcome) error {
+	for sessions := s.executing.Stats().MaxOpenConnections; ; sessions-- {
+		b := newBatch(commands, outcomes)
+		if err := s.numberTopics(ctx, b); err != nil {
+			return err
+		}
+		if err := b.drawIdentities(s.random); err != nil {
+			return err
+		}
+		begun := false
+		err := s.lend(ctx, func(t *session) error {
+			crash.Point("before-row-locks", len(commands))
+			if err := t.begin(ctx, b); err != nil {
+				return errors.Join(err, t.rollback())
 			}
-		}
-	}()
-	// ctx ends the transaction as a whole. Watching it in each statement as well would cost a goroutine each time.
-	t := transaction{ctx: context.WithoutCancel(ctx), tx: tx, prepared: prepared}
-	if len(commands) > 0 {
-		crash.Point("before-row-locks", len(commands))
-		if err := t.lock(b); err != nil {
-			return err
-		}
-		crash.Point("after-row-locks", len(commands))
-		if err := t.lookUp(b); err != nil {
-			return err
-		}
-		b.since = s.since.Load()
-		b.decide()
-		if err := t.write(b); err != nil {
+			begun = true
+			return s.finish(ctx, t, b, progress)
+		})
+		// A session that the server has ended while nobody used it says so at its first message.
+		if begun || sessions == 0 || !errors.Is(err, driver.ErrBadConn) {
 			return err
 		}
 	}
-	if err := t.saveProgress(progress); err != nil {
-		return err
+}
+
+// finish decides a batch that begin has read, writes it and commits.
+func (s *Store) finish(ctx context.Context, t *session, b *batch, progress []Progress) error {
+	crash.Point("after-row-locks", len(b.commands))
+	b.since = s.since.Load()
+	b.decide()
+	if err := t.write(ctx, b, progress); err != nil {
+		return errors.Join(err, t.rollback())
 	}
-	committed = true // or perhaps not, when this fails: the next run's look-up will tell
-	crash.Point("before-postgres-commit", len(commands))
-	if err := tx.Commit(); err != nil {
+	crash.Point("before-postgres-commit", len(b.commands))
+	if err := t.Commit(); err != nil { // or perhaps it was: the next run's look-up will tell
 		return fmt.Errorf("committing: %w", err)
 	}
-	crash.Point("after-postgres-commit", len(commands))
+	crash.Point("after-postgres-commit", len(b.commands))
 	return nil
 }
 
-// transaction is a transaction and the statements that are used in it.
-type transaction struct {
-	ctx      context.Context
-	tx       *sqlx.Tx
-	prepared *statements
-}
-
-func (t transaction) query(stmt *sqlx.Stmt, args ...any) (*sql.Rows, error) {
-	return t.tx.StmtContext(t.ctx, stmt.Stmt).QueryContext(t.ctx, args...) //nolint:sqlclosecheck // ends with the transaction
-}
-
-// exec runs a statement that must touch exactly n rows.
-func (t transaction) exec(n int, stmt *sqlx.Stmt, args ...any) error {
-	result, err := t.tx.StmtContext(t.ctx, stmt.Stmt).ExecContext(t.ctx, args...) //nolint:sqlclosecheck // ends with the transaction
-	if err != nil {
-		return err
+// rollback ends a transaction that failed. A broken connection rolls back by itself.
+func (t *session) rollback() error {
+	if !t.IsValid() {
+		return nil
 	}
-	touched, err := result.RowsAffected()
-	if err != nil {
-		return err
-	}
-	if touched != int64(n) {
-		return fmt.Errorf("%d rows instead of %d: %w", touched, n, errOvertaken)
+	if err := t.Rollback(); err != nil && !isConnectionError(err) {
+		return fmt.Errorf("rolling back: %w", err)
 	}
 	return nil
 }

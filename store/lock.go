@@ -1,17 +1,11 @@
 package store
 
-import (
-	"fmt"
+import "openbank/bank"
 
-	"github.com/lib/pq/oid"
-
-	"openbank/bank"
-)
-
-// lock reads and locks the accounts that the batch may name. Names that are no account here lock nothing, and neither
-// do unfit texts, which never go to Postgres: one would fail the whole batch.
-func (t transaction) lock(b *batch) error {
-	names := newArray(oid.T_text, 2*len(b.commands))
+// names are those of the accounts that the batch may change, for lockSQL. Names that are no account here lock nothing, and neither do
+// unfit texts, which never go to Postgres: one would fail the whole batch.
+func (b *batch) names() *literal {
+	names := new(literal)
 	seen := make(map[string]struct{}, 2*len(b.commands))
 	add := func(name string) {
 		if _, ok := seen[name]; !ok {
@@ -30,29 +24,17 @@ func (t transaction) lock(b *batch) error {
 			add(iban)
 		}
 	}
-	rows, err := t.query(t.prepared.lock, names.bytes())
-	if err != nil {
-		return fmt.Errorf("locking the accounts: %w", err)
-	}
-	b.locked = make([]lockedAccount, 0, len(seen))
-	var c cells
-	err = eachRow(rows, func() error {
-		if err := c.scan(rows, 6); err != nil {
-			return err
-		}
-		a := lockedAccount{id: int32(c.int(0)), before: c.int(5)}
-		a.Account = bank.Account{
-			IBAN: c.text(1), Token: c.text(2), // no type: nothing is decided by it
-			Balance: c.int(3), Limit: c.int(4), Version: a.before,
-		}
-		b.locked = append(b.locked, a)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("locking the accounts: %w", err)
-	}
-	for i := range b.locked {
-		b.accounts[b.locked[i].IBAN] = &b.locked[i].Account
-	}
+	b.locked = make([]lockedAccount, 0, len(seen)) // never grows: accounts are pointed to
+	return names
+}
+
+// lockedRow takes a row of lockSQL.
+func (b *batch) lockedRow(c *cells) error {
+	b.locked = append(b.locked, lockedAccount{id: int32(c.int(0)), before: c.int(5), Account: bank.Account{
+		IBAN: c.text(1), Token: c.text(2), // no type: nothing is decided by it
+		Balance: c.int(3), Limit: c.int(4), Version: c.int(5),
+	}})
+	a := &b.locked[len(b.locked)-1].Account
+	b.accounts[a.IBAN] = a
 	return nil
 }

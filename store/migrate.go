@@ -49,8 +49,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 			return err
 		}
 		// A session that executes, before another one may hand the database back.
-		_, err := s.statements(ctx)
-		return err
+		return s.lend(ctx, func(*session) error { return nil })
 	})
 }
 

@@ -71,13 +71,13 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns = append(p.conns, client, postgres)
 		p.mu.Unlock()
-		s := &session{proxy: p, client: client, postgres: postgres}
+		s := &relay{proxy: p, client: client, postgres: postgres}
 		p.sessions.Go(s.forward)
 		p.sessions.Go(s.answer)
 	}
 }
 
-type session struct {
+type relay struct {
 	proxy            *proxy
 	client, postgres net.Conn
 	mu               sync.Mutex
@@ -85,7 +85,7 @@ type session struct {
 }
 
 // forward hands the client's messages on, one at a time.
-func (s *session) forward() {
+func (s *relay) forward() {
 	defer func() { _ = s.postgres.Close() }()
 	in := bufio.NewReader(s.client)
 	for header := 4; ; header = 5 { // the first message has no type
@@ -120,7 +120,7 @@ func readMessage(in *bufio.Reader, header int) ([]byte, error) {
 }
 
 // answer hands Postgres' replies back. A reply that is dropped has been given: what it acknowledges has happened.
-func (s *session) answer() {
+func (s *relay) answer() {
 	defer func() { _ = s.client.Close() }()
 	b := make([]byte, 64<<10)
 	for {

@@ -6,10 +6,12 @@
 //
 // A batch is one transaction, READ COMMITTED, with one order of statements and of locks in every session:
 //
-//	lock     the accounts that the batch may name, by IBAN          lock.go
-//	look up  the ids handled before, and draw the seq numbers       lookup.go
-//	decide   one command after the other, in memory                 decide.go
-//	write    balances, new balances, creations, transfers, progress write.go
+//	lock     the accounts that the batch may name, by IBAN                lock.go
+//	look up  the ids handled before, and draw the seq numbers             lookup.go
+//	decide   one command after the other, in memory                       decide.go
+//	write    new balances, creations, or balances, transfers; progress    write.go
+//
+// That is three messages to Postgres: what is read is asked for along with the transaction's beginning, and COMMIT is the third (session.go).
 //
 // The look-up comes after the locks and in a statement of its own: it must see what another session committed while
 // ours waited for the locks. The other way round money moved twice between two sessions. Accounts and rows are
@@ -82,9 +84,6 @@ type Store struct {
 	reached      func(step string)          // tests look on here
 	since        atomic.Int64               // commands up to this seq are history
 
-	preparing sync.Mutex
-	prepared  *statements
-
 	numbering sync.Mutex // never held while asking Postgres: a new session takes it
 	topics    map[topic]int32
 }
@@ -129,7 +128,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		topics:       make(map[topic]int32),
 	}
 	s.surroundings.log = c.Logger.With("database", s.target)
-	if s.executing, err = s.pool(cfg, c.Sessions, executing, dialer{silence: silence, lines: &s.lines}, s.serve); err != nil {
+	if s.executing, err = s.pool(cfg, c.Sessions, executing, dialer{silence: silence, lines: &s.lines}, s.executes); err != nil {
 		return nil, err
 	}
 	if s.reading, err = s.pool(cfg, 4, reading, dialer{lines: &s.lines}, nil); err != nil {

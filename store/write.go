@@ -3,40 +3,71 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"context"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq/oid"
 )
 
-// write stores what was decided: balances by IBAN, new balances by IBAN, creations by id, transfers by id, so that two
-// sessions that write the same keys wait for each other in the same order. A row that another session wrote first
-// shows as a unique violation, a row that is not there any more as one too few; both mean: run the batch again.
-func (t transaction) write(b *batch) error {
-	for _, w := range []struct {
-		what string
-		stmt *sqlx.Stmt
-		args func() (rows int, args []any)
-	}{
-		{"updating the balances", t.prepared.updateBalances, b.changedBalances},
-		{"inserting the new balances", t.prepared.insertBalances, b.newBalances},
-		{"inserting the account creations", t.prepared.insertCreations, b.creationRows},
-		{"inserting the transfers", t.prepared.insertTransfers, b.transferRows},
-	} {
-		rows, args := w.args()
-		if rows == 0 {
-			continue
+// write stores what was decided, and how far the partitions are: creations with their new balances, then transfers with the balances
+// that they changed, sorted by IBAN and by id, so that two sessions that write the same keys wait for each other in the same order. A
+// row that another session wrote first shows as a unique violation, a row that is not there any more as one too few; both mean: run the
+// batch again.
+func (t *session) write(ctx context.Context, b *batch, progress []Progress) error {
+	last := progressRows(progress)
+	if len(b.newCreations) > 0 {
+		now := last
+		if len(b.newTransfers) > 0 { // no lane's batch has both
+			now = progressRows(nil)
 		}
-		if err := t.exec(rows, w.stmt, args...); err != nil {
-			return fmt.Errorf("%s: %w", w.what, err)
+		if err := t.put(ctx, t.writeCreations, now, b.newBalances(), b.creationRows()); err != nil {
+			return fmt.Errorf("writing the account creations: %w", err)
+		}
+	}
+	if len(b.newTransfers) > 0 || len(b.newCreations) == 0 && last.n > 0 {
+		if err := t.put(ctx, t.writeTransfers, last, b.changedBalances(), b.transferRows()); err != nil {
+			return fmt.Errorf("writing the transfers: %w", err)
 		}
 	}
 	return nil
 }
 
-// changedBalances are the arguments of updateBalancesSQL.
-func (b *batch) changedBalances() (rows int, args []any) {
+// rows are arguments of a statement: arrays of so many elements, one a column.
+type rows struct {
+	n       int
+	columns []*array
+}
+
+// put runs one of the statements that write, each of whose parts must write all of its rows.
+func (t *session) put(ctx context.Context, stmt driver.StmtQueryContext, progress, balances, commands rows) (err error) {
+	var args []driver.NamedValue
+	for _, part := range []rows{progress, balances, commands} {
+		for _, column := range part.columns {
+			args = append(args, driver.NamedValue{Ordinal: len(args) + 1, Value: column.bytes()})
+		}
+	}
+	result, err := stmt.QueryContext(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, result.Close()) }()
+	var c cells
+	if err := c.next(result, 3); err != nil {
+		return err
+	}
+	for i, part := range []rows{balances, commands, progress} {
+		if c.int(i) != int64(part.n) {
+			return fmt.Errorf("%d rows instead of %d: %w", c.int(i), part.n, errOvertaken)
+		}
+	}
+	return nil
+}
+
+// changedBalances are the balances of writeTransfersSQL.
+func (b *batch) changedBalances() rows {
 	n := len(b.locked)
 	id, amount, version := newArray(oid.T_int4, n), newArray(oid.T_int8, n), newArray(oid.T_int8, n)
 	for i := range b.locked { // in the order in which they were locked: by IBAN
@@ -46,19 +77,16 @@ func (b *batch) changedBalances() (rows int, args []any) {
 			version.int8(a.Version)
 		}
 	}
-	return int(id.n), []any{id.bytes(), amount.bytes(), version.bytes()}
+	return rows{int(id.n), []*array{id, amount, version}}
 }
 
-// newBalances are the arguments of insertBalancesSQL.
-func (b *batch) newBalances() (rows int, args []any) {
+// newBalances are the balances of writeCreationsSQL.
+func (b *batch) newBalances() rows {
 	made := make([]string, 0, len(b.newCreations))
 	for _, c := range b.newCreations {
 		if c.outcome.Reason == "" {
 			made = append(made, c.outcome.IBAN)
 		}
-	}
-	if len(made) == 0 {
-		return 0, nil
 	}
 	slices.Sort(made)
 	n := len(made)
@@ -73,7 +101,7 @@ func (b *batch) newBalances() (rows int, args []any) {
 		limit.int8(a.Limit)
 		version.int8(a.Version)
 	}
-	return n, []any{iban.bytes(), token.bytes(), kind.bytes(), amount.bytes(), limit.bytes(), version.bytes()}
+	return rows{n, []*array{iban, token, kind, amount, limit, version}}
 }
 
 // rowArrays are the columns that creations and transfers have in common.
@@ -107,11 +135,8 @@ func (r *rowArrays) add(reason string, seq int64, from origin) {
 	r.offset.int8(from.offset)
 }
 
-// creationRows are the arguments of insertCreationsSQL.
-func (b *batch) creationRows() (rows int, args []any) {
-	if len(b.newCreations) == 0 {
-		return 0, nil
-	}
+// creationRows are the commands of writeCreationsSQL.
+func (b *batch) creationRows() rows {
 	slices.SortFunc(b.newCreations, func(x, y *creation) int { return bytes.Compare(x.id[:], y.id[:]) })
 	n := len(b.newCreations)
 	r := newRowArrays(n)
@@ -127,17 +152,11 @@ func (b *batch) creationRows() (rows int, args []any) {
 			kind.null()
 		}
 	}
-	return n, []any{
-		r.id.bytes(), r.reason.bytes(), r.seq.bytes(), r.topic.bytes(), r.partition.bytes(), r.offset.bytes(),
-		iban.bytes(), token.bytes(), kind.bytes(),
-	}
+	return rows{n, []*array{r.id, r.reason, r.seq, r.topic, r.partition, r.offset, iban, token, kind}}
 }
 
-// transferRows are the arguments of insertTransfersSQL.
-func (b *batch) transferRows() (rows int, args []any) {
-	if len(b.newTransfers) == 0 {
-		return 0, nil
-	}
+// transferRows are the commands of writeTransfersSQL.
+func (b *batch) transferRows() rows {
 	slices.SortFunc(b.newTransfers, func(x, y *transfer) int { return bytes.Compare(x.id[:], y.id[:]) })
 	n := len(b.newTransfers)
 	r := newRowArrays(n)
@@ -174,18 +193,14 @@ func (b *batch) transferRows() (rows int, args []any) {
 			toVersion.null()
 		}
 	}
-	return n, []any{
-		r.id.bytes(), r.reason.bytes(), r.seq.bytes(), r.topic.bytes(), r.partition.bytes(), r.offset.bytes(),
-		print.bytes(), from.bytes(), to.bytes(), description.bytes(), amount.bytes(),
-		fromBalance.bytes(), fromVersion.bytes(), toBalance.bytes(), toVersion.bytes(),
-	}
+	return rows{n, []*array{
+		r.id, r.reason, r.seq, r.topic, r.partition, r.offset, print, from, to, description, amount,
+		fromBalance, fromVersion, toBalance, toVersion,
+	}}
 }
 
-// saveProgress moves partitions on, in the same order in every session.
-func (t transaction) saveProgress(progress []Progress) error {
-	if len(progress) == 0 {
-		return nil
-	}
+// progressRows move partitions on, in the same order in every session.
+func progressRows(progress []Progress) rows {
 	sorted := merge(progress)
 	n := len(sorted)
 	topic, topicID, partition := newArray(oid.T_text, n), newArray(oid.T_uuid, n), newArray(oid.T_int4, n)
@@ -197,11 +212,7 @@ func (t transaction) saveProgress(progress []Progress) error {
 		executed.int8(p.ExecutedTo)
 		published.int8(p.PublishedTo)
 	}
-	if err := t.exec(n, t.prepared.saveProgress,
-		topic.bytes(), topicID.bytes(), partition.bytes(), executed.bytes(), published.bytes()); err != nil {
-		return fmt.Errorf("saving the progress: %w", err)
-	}
-	return nil
+	return rows{n, []*array{topic, topicID, partition, executed, published}}
 }
 
 // merge sorts progress by partition and makes one entry of several for the same one, which a single statement could
