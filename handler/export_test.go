@@ -65,12 +65,16 @@ func StartHalfway(ctx context.Context, cfg Config, s *store.Store, r *registry.C
 	return w, nil
 }
 
-// Executed waits until so many batches wait to be published.
+// Executed waits until so many records wait to be published.
 func (w *Halfway) Executed(ctx context.Context, n int) error {
-	for len(w.waiting) < n {
+	for _, b := range w.waiting {
+		n -= len(b.records)
+	}
+	for n > 0 {
 		select {
 		case b := <-w.batches:
 			w.waiting = append(w.waiting, b)
+			n -= len(b.records)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -78,19 +82,15 @@ func (w *Halfway) Executed(ctx context.Context, n int) error {
 	return nil
 }
 
-// Publish publishes the batches that wait, one after the other, as the producer goroutine would.
+// Publish publishes the batches that wait, in one go, as the producer goroutine would.
 func (w *Halfway) Publish(ctx context.Context) error {
 	publish := w.h.producer.publish
 	if w.h.exactlyOnce {
 		publish = w.h.producer.publishOnce
 	}
-	for _, b := range w.waiting {
-		if _, err := publish(ctx, []executed{b}); err != nil {
-			return err
-		}
-	}
+	_, err := publish(ctx, w.waiting)
 	w.waiting = nil
-	return nil
+	return err
 }
 
 // Stop ends it; what waits is not published.

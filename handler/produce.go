@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,8 +33,8 @@ type producer struct {
 	stuck   <-chan error // gets what a call of client returns that was given up on; nil when there is none
 	left    atomic.Int32 // clients that are left behind in such a call
 
-	arena []byte     // keys, values and versions of the publication at hand; librdkafka copies them
-	out   []outgoing // the publication at hand
+	arena []byte     // keys, values and versions of the portion at hand; librdkafka copies them
+	out   []outgoing // the portion at hand
 
 	// The message at hand: a publication has thousands.
 	message kafka.Message
@@ -47,22 +49,40 @@ type outgoing struct {
 	key, value, version, end int
 	traces                   []kafka.Header
 	flight                   *flight // nil: nobody waits for it by itself
-	err                      error   // of the delivery
+	err                      error   // of a letter's delivery
 }
 
 // flight counts the deliveries that a publication waits for.
 type flight struct {
 	pending atomic.Int64
 	landed  chan struct{}
-	// rejected is why the client did not take a record at all, the first of them; whoever produces alone uses it. A
-	// transaction knows nothing of such a record, and would be committed without it.
-	rejected error
+
+	mu     sync.Mutex
+	failed int              // records that the client did not take, or that report so without a name
+	first  map[string]error // for each topic of theirs, the first error
 }
 
-func (f *flight) reject(err error) {
-	if f.rejected == nil {
-		f.rejected = err
+func (f *flight) fail(topic string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed++
+	if f.first == nil {
+		f.first = map[string]error{}
 	}
+	if f.first[topic] == nil {
+		f.first[topic] = err
+	}
+}
+
+// err is the first error of one topic, if any failed: the same one each time, whichever fails first, since it is logged.
+func (f *flight) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == 0 {
+		return nil
+	}
+	topic := slices.Min(slices.Collect(maps.Keys(f.first)))
+	return fmt.Errorf("producing to %s: %w", topic, f.first[topic])
 }
 
 func newFlight(n int) *flight {
@@ -214,15 +234,15 @@ func (p *producer) publish(ctx context.Context, batches []executed) (refusedLett
 	if err != nil {
 		return nil, err
 	}
-	p.out, p.arena = p.out[:0], p.arena[:0]
+	n := 0
 	for i := range batches {
 		batches[i].records = dropRefused(refused, batches[i].records)
-		if err := p.compose(batches[i].records); err != nil {
+		n += len(batches[i].records)
+	}
+	if n > 0 {
+		if err := p.send(ctx, batches); err != nil {
 			return nil, err
 		}
-	}
-	if err := p.send(ctx); err != nil {
-		return nil, err
 	}
 	p.h.owned.Lock()
 	defer p.h.owned.Unlock()
@@ -265,44 +285,36 @@ func (p *producer) reopen(refused refusedLetters) {
 	}
 }
 
-// send produces p.out and waits until all of it is delivered. What a broker refuses is sent again, for as long as it takes.
-func (p *producer) send(ctx context.Context) error {
-	if len(p.out) == 0 {
-		return nil
-	}
-	open := p.composed()
+// send produces the answers and events of the batches and waits until all are delivered. What a broker refuses is sent again, for as long
+// as it takes, and with it what else the batches have for its topic: to know each record that landed would cost more in every publication
+// than it saves in the few that meet a refusal. Those of the topic that had landed stand there twice, equal byte for byte unless their schema
+// has been replaced meanwhile, as they may at least once.
+func (p *producer) send(ctx context.Context, batches []executed) error {
+	var failed map[string]error
 	return p.h.until(ctx, p.h.log, publishing, func() error {
-		if err := p.attempt(ctx, open); err != nil {
+		f := newFlight(1) // until all are handed over: how many there are is known then
+		p.reports.expect(f)
+		if err := p.produceAll(ctx, f, batches, nil, failed); err != nil {
 			return err
 		}
-		failed := open[:0]
-		for _, o := range open {
-			if o.err != nil {
-				failed = append(failed, o)
-			}
+		f.done(1)
+		if err := f.wait(ctx); err != nil {
+			return err
 		}
-		if open = failed; len(open) == 0 {
+		err := f.err()
+		if err == nil {
 			p.link.ok()
 			return nil
 		}
+		failed = f.first
 		if err := p.revive(); err != nil {
 			return err
 		}
-		first := open[0]
-		return fmt.Errorf("producing to %s (%d records wait): %w", *first.topic, len(open), first.err)
+		return fmt.Errorf("%d records wait: %w", f.failed, err)
 	})
 }
 
-// composed lists what compose has made.
-func (p *producer) composed() []*outgoing {
-	all := make([]*outgoing, len(p.out))
-	for i := range p.out {
-		all[i] = &p.out[i]
-	}
-	return all
-}
-
-// attempt produces each record once and waits for all reports; the outcome is in outgoing.err.
+// attempt produces each letter once and waits for all reports; the outcome is in outgoing.err.
 func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 	f := newFlight(len(open))
 	for _, o := range open {
@@ -316,8 +328,8 @@ func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 	return f.wait(ctx)
 }
 
-// produce hands a record to the client, which reports on it to its flight if it has one. Of a record that the client does not take f
-// learns here. Error: ctx's cause.
+// produce hands a record to the client, whose report counts for the record's flight if it has one. Of a record that the client does not
+// take f learns here: a transaction would be committed without it. Error: ctx's cause.
 func (p *producer) produce(ctx context.Context, f *flight, o *outgoing) error {
 	m := p.assemble(o)
 	crash.Point("before-produce", 1)
@@ -330,7 +342,7 @@ func (p *producer) produce(ctx context.Context, f *flight, o *outgoing) error {
 	}
 	if err != nil {
 		o.err = err
-		f.reject(fmt.Errorf("producing to %s: %w", *o.topic, err))
+		f.fail(*o.topic, err)
 		if o.flight != nil {
 			o.flight.done(1)
 		}
@@ -339,26 +351,26 @@ func (p *producer) produce(ctx context.Context, f *flight, o *outgoing) error {
 	return nil
 }
 
-// assemble makes the message of a record. It holds until the next one is made.
+// assemble makes the message of a record. It holds until the next one is made. Only a letter's report names its record: the library keeps
+// each such name in a map that is locked twice a record.
 func (p *producer) assemble(o *outgoing) *kafka.Message {
-	m := o.letter
-	if m == nil {
-		p.headers = p.headers[:0]
-		if o.version < o.end {
-			p.headers = append(p.headers, kafka.Header{Key: "account-version", Value: p.arena[o.version:o.end]})
+	if m := o.letter; m != nil {
+		m.Opaque = nil
+		if o.flight != nil {
+			m.Opaque = o
 		}
-		p.headers = append(p.headers, o.traces...)
-		p.message = kafka.Message{
-			TopicPartition: kafka.TopicPartition{Topic: o.topic, Partition: kafka.PartitionAny},
-			Key:            p.arena[o.key:o.value], Value: p.arena[o.value:o.version], Headers: p.headers,
-		}
-		m = &p.message
+		return m
 	}
-	m.Opaque = nil
-	if o.flight != nil {
-		m.Opaque = o
+	p.headers = p.headers[:0]
+	if o.version < o.end {
+		p.headers = append(p.headers, kafka.Header{Key: "account-version", Value: p.arena[o.version:o.end]})
 	}
-	return m
+	p.headers = append(p.headers, o.traces...)
+	p.message = kafka.Message{
+		TopicPartition: kafka.TopicPartition{Topic: o.topic, Partition: kafka.PartitionAny},
+		Key:            p.arena[o.key:o.value], Value: p.arena[o.value:o.version], Headers: p.headers,
+	}
+	return &p.message
 }
 
 // revive replaces the client if it has failed for good, and says so.

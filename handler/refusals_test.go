@@ -3,6 +3,7 @@
 package handler_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"openbank/bank"
+	handlers "openbank/handler"
 )
 
 // refuse has the embedded Kafka answer a request itself while refuse returns a response.
@@ -81,6 +83,92 @@ func TestCommittedOffsetsThatCannotBeReadAreNotTakenForNone(t *testing.T) {
 		t.Error("nothing was refused")
 	}
 	b.stop(h)
+}
+
+// Without transactions, what a broker refuses is sent again until it is taken, with what else of the publication goes to that topic. What it
+// has for other topics is not.
+func TestWhatABrokerRefusesIsSentAgainWithItsTopicAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	var n ids
+	w := b.watch(creationAnswers, transferAnswers, events)
+	opener := b.start("DELIVERY=at-least-once")
+	accounts := make([]string, 20)
+	for i := range accounts {
+		accounts[i] = b.open(w, n.next()).IBAN
+	}
+	b.stop(opener)
+
+	var allowed atomic.Bool
+	var blocked atomic.Int32 // the first partition of the events that is written to
+	blocked.Store(-1)
+	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
+		asked := request.(*kmsg.ProduceRequest)
+		response := asked.ResponseKind().(*kmsg.ProduceResponse)
+		refused := false
+		for _, at := range asked.Topics {
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic, topic.TopicID = at.Topic, at.TopicID
+			for _, p := range at.Partitions {
+				partition := kmsg.NewProduceResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, kerr.NotEnoughReplicas.Code // the client itself sends it again
+				if at.Topic == events {
+					blocked.CompareAndSwap(-1, p.Partition)
+					if p.Partition == blocked.Load() {
+						refused, partition.ErrorCode = true, kerr.TopicAuthorizationFailed.Code
+					}
+				}
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			response.Topics = append(response.Topics, topic)
+		}
+		if !refused || allowed.Load() {
+			return nil
+		}
+		return response
+	})
+	const deposits = 200 // several portions
+	records := make([]*kgo.Record, deposits)
+	for i := range records {
+		records[i] = b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: accounts[i%len(accounts)]})
+	}
+	b.send(records...)
+	h := b.halfway(handlers.Config{Delivery: handlers.AtLeastOnce})
+	ctx, cancel := context.WithTimeout(t.Context(), reasonableTimeout)
+	defer cancel()
+	if err := h.Executed(ctx, deposits); err != nil {
+		t.Fatal(err)
+	}
+	published := make(chan error, 1)
+	go func() { published <- h.Publish(ctx) }()
+
+	w.wait(events, "", 1)
+	taken := string(w.of(events, "")[0].Key) // an account whose partition is not blocked
+	b.eventually("what is taken is sent again", reasonableTimeout, func() error {
+		if all := len(w.of(events, taken)); all < 2*deposits/len(accounts) {
+			return fmt.Errorf("%d events of the account", all)
+		}
+		return nil
+	})
+	for _, r := range w.of(events, "") {
+		if r.Partition == blocked.Load() {
+			t.Errorf("an event on partition %d, which is blocked", r.Partition)
+		}
+	}
+	select {
+	case err := <-published:
+		t.Fatal("published before the events were taken:", err)
+	default:
+	}
+	allowed.Store(true)
+	if err := <-published; err != nil {
+		t.Fatal(err)
+	}
+	report := b.answered(reasonableTimeout, true) // of which equal repeats are a rule
+	if report.Events != deposits || report.Answers != len(accounts)+deposits || report.Repeats < deposits/len(accounts) {
+		t.Errorf("%d events, %d answers to %d commands, %d repeats", report.Events, report.Answers, len(accounts)+deposits, report.Repeats)
+	}
 }
 
 // A dead letter topic that takes nothing stalls the partition that the dead letter is from, and nothing else.

@@ -11,8 +11,16 @@ type reports struct {
 	link    *link
 	reading sync.WaitGroup
 
-	mu   sync.Mutex
-	left bool
+	mu     sync.Mutex
+	left   bool
+	flight *flight // counts the reports that name no record; nil when a transaction says whether those were delivered
+}
+
+// expect has the reports that name no record counted for f. All those of the flight before must be in.
+func (r *reports) expect(f *flight) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flight = f
 }
 
 // read takes the reports until the client closes.
@@ -33,12 +41,16 @@ func (r *reports) take(m *kafka.Message) {
 	if r.left {
 		return
 	}
-	o, ok := m.Opaque.(*outgoing)
-	if !ok {
-		return // the transaction says whether it was delivered
+	err := m.TopicPartition.Error
+	if o, ok := m.Opaque.(*outgoing); ok {
+		o.err = err
+		o.flight.done(1)
+	} else if r.flight != nil {
+		if err != nil {
+			r.flight.fail(*m.TopicPartition.Topic, err)
+		}
+		r.flight.done(1)
 	}
-	o.err = m.TopicPartition.Error
-	o.flight.done(1)
 }
 
 // leave has all further reports ignored: what they are about is sent again, by another client and from the same memory.

@@ -117,24 +117,25 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		return &brokenProducer{fmt.Errorf("beginning a transaction: %w", err)}
 	}
 	crash.Point("after-begin-transaction", n)
-	f := newFlight(0)
+	reports := 0
 	if p.told {
-		f = newFlight(len(sent))
+		reports = len(sent)
 	}
+	f := newFlight(reports)
 	for _, l := range sent {
-		l.flight, l.err = nil, nil
-		if p.told {
-			l.flight = f
-		}
+		l.err = nil
+	}
+	for _, l := range sent[:reports] {
+		l.flight = f
 	}
 	err := p.finishOffsets(ctx, batches)
 	if err == nil {
-		err = p.produceAll(ctx, f, batches, sent)
-	} else if p.told {
-		f.done(int64(len(sent)))
+		err = p.produceAll(ctx, f, batches, sent, nil)
+	} else {
+		f.done(int64(reports))
 	}
 	if err == nil {
-		err = f.rejected
+		err = f.err()
 	}
 	if err == nil {
 		err = p.commit(ctx, len(batches))
@@ -160,8 +161,9 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 const portion = 64
 
 // produceAll hands the letters to the client, first so that their flight is whole whatever comes, and then the batches' answers and
-// events, of which the transaction says whether they are delivered. Error: encoding, or ctx's cause.
-func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed, letters []*letter) error {
+// events, or those for certain topics alone. The transaction says whether they are delivered; where there is none they are part of the
+// flight. Error: encoding, or ctx's cause.
+func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed, letters []*letter, topics map[string]error) error {
 	for _, l := range letters {
 		if err := p.produce(ctx, f, &l.outgoing); err != nil {
 			return err
@@ -174,7 +176,15 @@ func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed
 				return fatalError{err}
 			}
 			for i := range p.out {
-				if err := p.produce(ctx, f, &p.out[i]); err != nil {
+				o := &p.out[i]
+				if topics != nil && topics[*o.topic] == nil {
+					continue
+				}
+				if !p.h.exactlyOnce {
+					o.flight = f
+					f.pending.Add(1)
+				}
+				if err := p.produce(ctx, f, o); err != nil {
 					return err
 				}
 			}
@@ -336,7 +346,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	case isKafka(cause, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress, kafka.ErrFencedInstanceID):
 		why = rebalanced
 		return ordinary{cause}
-	case len(letters) > 0 && !p.told && why != rebalanced && f.rejected == nil:
+	case len(letters) > 0 && !p.told && why != rebalanced && f.err() == nil:
 		// It may be for a dead letter: the next client is to say of each why it is not taken. Reports on everything would cost a tenth of
 		// the handler's time, and the library can't make them for some records alone.
 		p.told = true
