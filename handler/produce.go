@@ -48,8 +48,10 @@ type outgoing struct {
 	// Where its key, its value and its account's version begin, and where that ends. An answer has no version.
 	key, value, version, end int
 	traces                   []kafka.Header
-	flight                   *flight // nil: nobody waits for it by itself
-	err                      error   // of a letter's delivery
+	epoch                    *epoch  // of its command's partition
+	flight                   *flight // that its report counts for; nil in a transaction, which says whether it was delivered
+	named                    bool    // its report says whose it is
+	err                      error   // of the delivery, if named
 }
 
 // flight counts the deliveries that a publication waits for.
@@ -57,15 +59,13 @@ type flight struct {
 	pending atomic.Int64
 	landed  chan struct{}
 
-	mu     sync.Mutex
-	failed int              // records that the client did not take, or that report so without a name
-	first  map[string]error // for each topic of theirs, the first error
+	mu    sync.Mutex
+	first map[string]error // the first error of each topic, of records that the client did not take and of nameless reports
 }
 
 func (f *flight) fail(topic string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.failed++
 	if f.first == nil {
 		f.first = map[string]error{}
 	}
@@ -78,7 +78,7 @@ func (f *flight) fail(topic string, err error) {
 func (f *flight) err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.failed == 0 {
+	if len(f.first) == 0 {
 		return nil
 	}
 	topic := slices.Min(slices.Collect(maps.Keys(f.first)))
@@ -225,24 +225,16 @@ func (p *producer) run(ctx context.Context, batches *handover, stage *health.Sta
 // publish sends everything of the batches that is still ours and finishes its offsets, at least once. Dead letters go first: where
 // one is not taken, its partition waits at that record, and what comes behind it is not published.
 func (p *producer) publish(ctx context.Context, batches []executed) (refusedLetters, error) {
-	p.h.owned.Lock()
-	for i := range batches {
-		batches[i].records = dropStale(batches[i].records)
-	}
-	p.h.owned.Unlock()
+	p.keepOurs(batches)
 	refused, err := p.sendLetters(ctx, batches)
 	if err != nil {
 		return nil, err
 	}
-	n := 0
 	for i := range batches {
 		batches[i].records = dropRefused(refused, batches[i].records)
-		n += len(batches[i].records)
 	}
-	if n > 0 {
-		if err := p.send(ctx, batches); err != nil {
-			return nil, err
-		}
+	if err := p.send(ctx, batches); err != nil {
+		return nil, err
 	}
 	p.h.owned.Lock()
 	defer p.h.owned.Unlock()
@@ -285,40 +277,81 @@ func (p *producer) reopen(refused refusedLetters) {
 	}
 }
 
+// keepOurs leaves out the records of partitions that went to another handler.
+func (p *producer) keepOurs(batches []executed) {
+	p.h.owned.Lock()
+	defer p.h.owned.Unlock()
+	for i := range batches {
+		batches[i].records = dropStale(batches[i].records)
+	}
+}
+
 // send produces the answers and events of the batches and waits until all are delivered. What a broker refuses is sent again, for as long
-// as it takes, and with it what else the batches have for its topic: to know each record that landed would cost more in every publication
-// than it saves in the few that meet a refusal. Those of the topic that had landed stand there twice, equal byte for byte unless their schema
-// has been replaced meanwhile, as they may at least once.
+// as it takes and its partition is ours. The first time, reports are only counted, since to name each record costs more in every
+// publication than it saves in the few that meet a refusal: so all that goes to a topic that refuses some is sent a second time. From then
+// on each has a name. Those that had landed stand there twice, equal byte for byte unless their schema has been replaced meanwhile.
 func (p *producer) send(ctx context.Context, batches []executed) error {
-	var failed map[string]error
+	var open []*outgoing // nil before a refusal
 	return p.h.until(ctx, p.h.log, publishing, func() error {
-		f := newFlight(1) // until all are handed over: how many there are is known then
-		p.reports.expect(f)
-		if err := p.produceAll(ctx, f, batches, nil, failed); err != nil {
-			return err
+		var err error
+		if open == nil {
+			open, err = p.sendCounted(ctx, batches)
+		} else {
+			open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.epoch.current.Load() })
+			if e := p.attempt(ctx, open); e != nil {
+				return e
+			}
+			if open = slices.DeleteFunc(open, func(o *outgoing) bool { return o.err == nil }); len(open) > 0 {
+				err = fmt.Errorf("producing to %s: %w", *open[0].topic, open[0].err)
+			}
 		}
-		f.done(1)
-		if err := f.wait(ctx); err != nil {
-			return err
-		}
-		err := f.err()
 		if err == nil {
 			p.link.ok()
 			return nil
 		}
-		failed = f.first
-		if err := p.revive(); err != nil {
-			return err
+		if e := p.revive(); e != nil {
+			return e
 		}
-		return fmt.Errorf("%d records wait: %w", f.failed, err)
+		return err
 	})
 }
 
-// attempt produces each letter once and waits for all reports; the outcome is in outgoing.err.
+// sendCounted sends all once, and composes what goes to the topics that refused some: that is to be sent again.
+func (p *producer) sendCounted(ctx context.Context, batches []executed) (again []*outgoing, err error) {
+	f := newFlight(1) // until all are handed over: how many there are is known then
+	p.reports.expect(f)
+	if err := p.produceAll(ctx, f, batches, nil); err != nil {
+		return nil, err
+	}
+	f.done(1)
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
+	refused := f.err()
+	if refused == nil {
+		return nil, nil
+	}
+	p.keepOurs(batches)
+	p.out, p.arena = p.out[:0], p.arena[:0]
+	for _, b := range batches {
+		if err := p.compose(b.records); err != nil {
+			return nil, fatalError{err}
+		}
+	}
+	again = []*outgoing{}
+	for i := range p.out {
+		if f.first[*p.out[i].topic] != nil {
+			again = append(again, &p.out[i])
+		}
+	}
+	return again, refused
+}
+
+// attempt produces each record once, by name, and waits for all reports; the outcome is in outgoing.err.
 func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 	f := newFlight(len(open))
 	for _, o := range open {
-		o.flight, o.err = f, nil
+		o.flight, o.named, o.err = f, true, nil
 	}
 	for _, o := range open {
 		if err := p.produce(ctx, f, o); err != nil {
@@ -351,16 +384,21 @@ func (p *producer) produce(ctx context.Context, f *flight, o *outgoing) error {
 	return nil
 }
 
-// assemble makes the message of a record. It holds until the next one is made. Only a letter's report names its record: the library keeps
-// each such name in a map that is locked twice a record.
+// assemble makes the message of a record. It holds until the next one is made. The library keeps names in a map that it locks twice a
+// record.
 func (p *producer) assemble(o *outgoing) *kafka.Message {
-	if m := o.letter; m != nil {
-		m.Opaque = nil
-		if o.flight != nil {
-			m.Opaque = o
-		}
-		return m
+	m := o.letter
+	if m == nil {
+		m = p.answerOrEvent(o)
 	}
+	m.Opaque = nil
+	if o.named {
+		m.Opaque = o
+	}
+	return m
+}
+
+func (p *producer) answerOrEvent(o *outgoing) *kafka.Message {
 	p.headers = p.headers[:0]
 	if o.version < o.end {
 		p.headers = append(p.headers, kafka.Header{Key: "account-version", Value: p.arena[o.version:o.end]})

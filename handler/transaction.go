@@ -126,11 +126,11 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		l.err = nil
 	}
 	for _, l := range sent[:reports] {
-		l.flight = f
+		l.flight, l.named = f, true
 	}
 	err := p.finishOffsets(ctx, batches)
 	if err == nil {
-		err = p.produceAll(ctx, f, batches, sent, nil)
+		err = p.produceAll(ctx, f, batches, sent)
 	} else {
 		f.done(int64(reports))
 	}
@@ -161,9 +161,8 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 const portion = 64
 
 // produceAll hands the letters to the client, first so that their flight is whole whatever comes, and then the batches' answers and
-// events, or those for certain topics alone. The transaction says whether they are delivered; where there is none they are part of the
-// flight. Error: encoding, or ctx's cause.
-func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed, letters []*letter, topics map[string]error) error {
+// events. The transaction says whether those are delivered; where there is none they are part of the flight. Error: encoding, or ctx's cause.
+func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed, letters []*letter) error {
 	for _, l := range letters {
 		if err := p.produce(ctx, f, &l.outgoing); err != nil {
 			return err
@@ -177,9 +176,6 @@ func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed
 			}
 			for i := range p.out {
 				o := &p.out[i]
-				if topics != nil && topics[*o.topic] == nil {
-					continue
-				}
 				if !p.h.exactlyOnce {
 					o.flight = f
 					f.pending.Add(1)

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -95,7 +96,17 @@ type Cluster struct {
 
 // Start fetches what is not in the cache yet, starts the brokers and returns when all of them are there. ctx bounds the
 // start alone.
-func Start(ctx context.Context, config Config) (_ *Cluster, err error) {
+func Start(ctx context.Context, config Config) (*Cluster, error) {
+	for tries := 1; ; tries++ {
+		c, err := start(ctx, config)
+		// A port that was free a moment ago may be somebody else's when the broker comes to it.
+		if err == nil || tries == 3 || len(config.Ports) > 0 || config.Dir != "" || !strings.Contains(err.Error(), "Address already in use") {
+			return c, err
+		}
+	}
+}
+
+func start(ctx context.Context, config Config) (_ *Cluster, err error) {
 	if config.Version == "" {
 		config.Version = Current
 	}

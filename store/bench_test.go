@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	mrand "math/rand/v2"
 	"os"
@@ -202,7 +201,13 @@ func (w *workload) bare(b *testing.B, n int) float64 {
 		err := w.s.lend(ctx, func(t *session) error {
 			start := time.Now()
 			defer func() { spent += time.Since(start) }()
-			return errors.Join(t.begin(ctx, newBatch(nil, nil)), t.put(ctx, t.writeTransfers, progressRows(nil), balances, transfers), t.Commit())
+			if err := t.begin(ctx, newBatch(nil, nil)); err != nil {
+				return err
+			}
+			if err := t.put(ctx, t.writeTransfers, progressRows(nil), balances, transfers); err != nil {
+				return err
+			}
+			return t.Commit()
 		})
 		if err != nil {
 			b.Fatal(err)

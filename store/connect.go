@@ -63,7 +63,8 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 UNION ALL
 SELECT set_config('open_bank.handler', 'on', false)`
 
-// silence is how long a session of ours waits for a reply: longer than any statement may take.
+// silence is how long a session of ours waits for a reply: longer than a statement may take. A message of several that takes longer yet is
+// given up, and its batch run again.
 const silence = 75 * time.Second
 
 // settings reads a URL (or key=value pairs) as lib/pq does, with two differences: TLS is used when the server offers it

@@ -68,6 +68,7 @@ const (
 //	57P01 57P02 57P03 25006 08* 53*   the surroundings: wait
 //	23505 in a table of ours          another session got there first: again
 //	22* 23* 54*                       one command's fault
+//	26000 42P05                       what was prepared is gone, or another session's: fatal
 //	42* 28* 3D* OB*                   fatal; OB001 is our own guard's
 //
 // A connection that breaks is waited for, and so is whatever else there is: a failing disk is not the command's fault.
@@ -101,6 +102,8 @@ func (s *Store) classify(err error) verdict {
 		return verdict{wait, stateAway}
 	case "25006":
 		return verdict{wait, stateReadOnly}
+	case "26000", "42P05":
+		return verdict{class: fatal}
 	case "23505":
 		if pe.Table == s.layout.balance || pe.Table == s.layout.creations || pe.Table == s.layout.transfers {
 			return verdict{class: again}
@@ -152,7 +155,7 @@ func (s *Store) explain(err error) *FatalError {
 	switch {
 	case pe.Code.Class() == "28":
 		return &FatalError{at + ": Postgres does not let this user in; correct the user or the password, or pg_hba.conf on the server", err}
-	case pe.Code.Class() == "OB":
+	case pe.Code.Class() == "OB" || pe.Code == "26000" || pe.Code == "42P05":
 		return &FatalError{at + ": the settings of the session are gone, as with a pooler in transaction mode; connect to Postgres itself, or to a pooler in session mode", err}
 	case pe.Code.Class() == "3D":
 		return &FatalError{at + ": there is no such database; create it, or correct the name", err}

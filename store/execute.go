@@ -79,29 +79,40 @@ func refusal(err error) string {
 
 // try runs a batch once. Whatever goes wrong, the transaction is rolled back and outcomes are void.
 func (s *Store) try(ctx context.Context, commands []Command, progress []Progress, outcomes []Outcome) error {
-	for sessions := s.executing.Stats().MaxOpenConnections; ; sessions-- {
+	for sessions := s.executing.Stats().MaxOpenConnections; ; {
+		opened := s.opened.Load()
 		b := newBatch(commands, outcomes)
 		if err := s.numberTopics(ctx, b); err != nil {
 			return err
 		}
-		if err := b.drawIdentities(s.random); err != nil {
-			return err
-		}
 		begun := false
 		err := s.lend(ctx, func(t *session) error {
+			if s.opened.Load() != opened {
+				return errRenumber
+			}
+			if err := b.drawIdentities(s.random); err != nil {
+				return err
+			}
 			crash.Point("before-row-locks", len(commands))
 			if err := t.begin(ctx, b); err != nil {
-				return errors.Join(err, t.rollback())
+				t.rollback()
+				return err
 			}
 			begun = true
 			return s.finish(ctx, t, b, progress)
 		})
-		// A session that the server has ended while nobody used it says so at its first message.
-		if begun || sessions == 0 || !errors.Is(err, driver.ErrBadConn) {
+		switch {
+		case errors.Is(err, errRenumber):
+		case !begun && sessions > 0 && errors.Is(err, driver.ErrBadConn):
+			sessions-- // one that the server has ended while nobody used it says so at its first message
+		default:
 			return err
 		}
 	}
 }
+
+// errRenumber says that a session was opened after the topics were numbered, perhaps with a server where the numbers mean something else.
+var errRenumber = errors.New("a session was opened meanwhile")
 
 // finish decides a batch that begin has read, writes it and commits.
 func (s *Store) finish(ctx context.Context, t *session, b *batch, progress []Progress) error {
@@ -109,7 +120,8 @@ func (s *Store) finish(ctx context.Context, t *session, b *batch, progress []Pro
 	b.since = s.since.Load()
 	b.decide()
 	if err := t.write(ctx, b, progress); err != nil {
-		return errors.Join(err, t.rollback())
+		t.rollback()
+		return err
 	}
 	crash.Point("before-postgres-commit", len(b.commands))
 	if err := t.Commit(); err != nil { // or perhaps it was: the next run's look-up will tell
@@ -119,13 +131,10 @@ func (s *Store) finish(ctx context.Context, t *session, b *batch, progress []Pro
 	return nil
 }
 
-// rollback ends a transaction that failed. A broken connection rolls back by itself.
-func (t *session) rollback() error {
-	if !t.IsValid() {
-		return nil
+// rollback ends a transaction that failed, if there is one. Where that fails as well the session is broken: the server rolls back, and the
+// pool drops it.
+func (t *session) rollback() {
+	if t.IsValid() {
+		_ = t.Rollback()
 	}
-	if err := t.Rollback(); err != nil && !isConnectionError(err) {
-		return fmt.Errorf("rolling back: %w", err)
-	}
-	return nil
 }

@@ -303,3 +303,38 @@ func sound(t testing.TB, s *Store) *Report {
 	}
 	return r
 }
+
+// What locks and looks up has its arguments written out in the statement.
+func TestAnAccountMayHaveAnyName(t *testing.T) {
+	t.Parallel()
+	for _, settings := range []string{"", "standard_conforming_strings=off"} {
+		url := database(t)
+		separator := "?"
+		if strings.Contains(url, "?") {
+			separator = "&"
+		}
+		s := open(t, url+separator+settings)
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		from := accounts(t, s, 1, 1000)[0]
+		names := []string{`'`, `''`, `"`, `\`, `\'`, `\\`, `"}`, `{a,b}`, `a,b`, `NULL`, `null`, ` `, `$1`, `');DROP TABLE balance;--`, `E'\x27'`, "\n", "é"}
+		var commands []Command
+		for i, name := range names {
+			if _, err := s.executing.ExecContext(t.Context(), `INSERT INTO balance (iban, token, amount, type, lmt) VALUES ($1, $2, 0, 'AUTO', 0)`, name, fmt.Sprint("token", i)); err != nil {
+				t.Fatal(err)
+			}
+			commands = append(commands, move(int64(i+1), from.IBAN, from.Token, name))
+		}
+		for range 2 {
+			if _, err := s.Execute(t.Context(), Batch{Commands: commands}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, name := range names {
+			if got := balanceOf(t, s, name); got != int64(i+1) {
+				t.Errorf("%q has %d, want %d (%s)", name, got, i+1, settings)
+			}
+		}
+	}
+}

@@ -100,6 +100,7 @@ func (s *Store) numberTopic(ctx context.Context, t topic) (int32, error) {
 // forgetTopics is called for every new session: it may be with another server, or with one that was restored to an
 // earlier state, in which the numbers mean something else.
 func (s *Store) forgetTopics() {
+	s.opened.Add(1)
 	s.numbering.Lock()
 	defer s.numbering.Unlock()
 	clear(s.topics)

@@ -17,7 +17,7 @@ type session struct {
 	writeTransfers, writeCreations driver.StmtQueryContext
 }
 
-// connection is what lib/pq's connections can do.
+// connection is what lib/pq's connections can do. database/sql looks for all of it in what it is given.
 type connection interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -35,7 +35,7 @@ type connection interface {
 func (s *Store) prepare(ctx context.Context, conn connection) (*session, error) {
 	for _, q := range []question{lockAccounts, lookUpTransfers, lookUpCreations} {
 		if _, err := conn.ExecContext(ctx, "PREPARE "+q.name+"("+q.of+"[]) AS "+s.layout.sql(q.sql), nil); err != nil {
-			return nil, fmt.Errorf("preparing for %s: %w", q.what, err)
+			return nil, fmt.Errorf("preparing %s: %w", q.name, err)
 		}
 	}
 	t := &session{connection: conn}
@@ -53,32 +53,29 @@ func (s *Store) prepare(ctx context.Context, conn connection) (*session, error) 
 }
 
 // lend lends a session. If that is broken when it comes back, the pool drops it.
-func (s *Store) lend(ctx context.Context, do func(*session) error) (err error) {
+func (s *Store) lend(ctx context.Context, do func(*session) error) error {
 	conn, err := s.executing.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
-	err = conn.Raw(func(c any) error { return do(c.(*session)) })
-	if e := conn.Close(); e != nil && !isConnectionError(e) { // Raw has closed a broken one
-		err = errors.Join(err, e)
-	}
-	return err
+	defer func() { _ = conn.Close() }() // gives it back; if it is broken, Raw has done that
+	return conn.Raw(func(c any) error { return do(c.(*session)) })
 }
 
 // question is one of the statements that read what a batch needs to be decided. They are sent in one message, which can have no parameters:
 // they are prepared in SQL, and executed with their argument written out.
 type question struct {
-	what, name string
-	of         string // their argument is an array of this type
-	sql        string
-	columns    int
-	row        func(*batch, *cells) error
+	name    string
+	of      string // their argument is an array of this type
+	sql     string
+	columns int
+	row     func(*batch, *cells) error
 }
 
 var (
-	lockAccounts    = question{"locking the accounts", "open_bank_lock", "text", lockSQL, 6, (*batch).lockedRow}
-	lookUpTransfers = question{"looking up the transfers", "open_bank_transfers", "uuid", lookUpTransfersSQL, 15, (*batch).transferRow}
-	lookUpCreations = question{"looking up the account creations", "open_bank_creations", "uuid", lookUpCreationsSQL, 9, (*batch).creationRow}
+	lockAccounts    = question{"open_bank_lock", "text", lockSQL, 6, (*batch).lockedRow}
+	lookUpTransfers = question{"open_bank_transfers", "uuid", lookUpTransfersSQL, 15, (*batch).transferRow}
+	lookUpCreations = question{"open_bank_creations", "uuid", lookUpCreationsSQL, 9, (*batch).creationRow}
 )
 
 // begin begins a transaction, locks the accounts that the batch may name, reads the rows of the ids that were handled before, and draws
@@ -102,20 +99,25 @@ func (t *session) begin(ctx context.Context, b *batch) (err error) {
 	if creations.n > 0 {
 		ask(lookUpCreations, creations)
 	}
-	rows, err := t.QueryContext(ctx, message.String(), nil)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("locking the accounts and looking up the commands: %w", err)
+		}
+	}()
+	result, err := t.QueryContext(ctx, message.String(), nil)
 	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = errors.Join(err, result.Close()) }()
 	var c cells
 	for i, q := range questions {
 		if i > 0 {
-			if err := rows.(driver.RowsNextResultSet).NextResultSet(); err != nil {
-				return fmt.Errorf("%s: %w", q.what, err)
+			if err := result.(driver.RowsNextResultSet).NextResultSet(); err != nil {
+				return err
 			}
 		}
 		for {
-			err := c.next(rows, q.columns)
+			err := c.next(result, q.columns)
 			if errors.Is(err, io.EOF) {
 				break
 			}
@@ -123,7 +125,7 @@ func (t *session) begin(ctx context.Context, b *batch) (err error) {
 				err = q.row(b, &c)
 			}
 			if err != nil {
-				return fmt.Errorf("%s: %w", q.what, err)
+				return err
 			}
 		}
 	}

@@ -30,8 +30,8 @@ UNION ALL
 SELECT uuid, reason, seq, origin_topic, origin_partition, origin_offset, iban, token, {type}
 FROM {cac} WHERE uuid = ANY(CAST($1 AS uuid[]))`
 
-	// All that a batch writes, in one round trip, and how many rows each part wrote. Both are executed in this order, which is the order
-	// of the locks in every session; no part sees what another one writes.
+	// All that a batch writes, in one round trip, and how many rows each part wrote. No part sees what another one writes. The order of
+	// the counts is that of execution (Postgres promises none, 11 to 18 go by it), and so that of the locks: the same in every session.
 	//
 	// The rows of balance are named twice, so that they are found by index alone and whatever join the planner takes costs no more than
 	// the batch; by the join condition alone PostgreSQL 11, planning on a small table, read all of it for ever.

@@ -86,6 +86,7 @@ type Store struct {
 
 	numbering sync.Mutex // never held while asking Postgres: a new session takes it
 	topics    map[topic]int32
+	opened    atomic.Int64 // sessions so far
 }
 
 // Open connects to Postgres, which need not be there yet: it is waited for, with one log line, until ctx is done.

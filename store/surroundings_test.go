@@ -25,9 +25,9 @@ func TestEveryErrorHasItsClass(t *testing.T) {
 	s := &Store{layout: clojureLayout}
 	for want, codes := range map[class]string{
 		again:   "40001 40P01",
-		wait:    "55P03 57014 57P01 57P02 57P03 25006 08000 08006 53000 53100 53300 58030 XX000 26000 0A000",
+		wait:    "55P03 57014 57P01 57P02 57P03 25006 08000 08006 53000 53100 53300 58030 XX000 0A000",
 		refused: "22001 22003 22021 22P05 23502 23514 23505 54000",
-		fatal:   "42P01 42703 42501 28000 28P01 3D000",
+		fatal:   "26000 42P05 42P01 42703 42501 28000 28P01 3D000",
 	} {
 		for code := range strings.FieldsSeq(codes) {
 			err := fmt.Errorf("doing something: %w", &pq.Error{Code: pqerror.Code(code)})

@@ -35,17 +35,17 @@ func (t *session) write(ctx context.Context, b *batch, progress []Progress) erro
 	return nil
 }
 
-// rows are arguments of a statement: arrays of so many elements, one a column.
-type rows struct {
-	n       int
-	columns []*array
+// arguments are a statement's: arrays of n elements, one for each column.
+type arguments struct {
+	n      int
+	arrays []*array
 }
 
 // put runs one of the statements that write, each of whose parts must write all of its rows.
-func (t *session) put(ctx context.Context, stmt driver.StmtQueryContext, progress, balances, commands rows) (err error) {
+func (t *session) put(ctx context.Context, stmt driver.StmtQueryContext, progress, balances, commands arguments) (err error) {
 	var args []driver.NamedValue
-	for _, part := range []rows{progress, balances, commands} {
-		for _, column := range part.columns {
+	for _, part := range []arguments{progress, balances, commands} {
+		for _, column := range part.arrays {
 			args = append(args, driver.NamedValue{Ordinal: len(args) + 1, Value: column.bytes()})
 		}
 	}
@@ -58,7 +58,7 @@ func (t *session) put(ctx context.Context, stmt driver.StmtQueryContext, progres
 	if err := c.next(result, 3); err != nil {
 		return err
 	}
-	for i, part := range []rows{balances, commands, progress} {
+	for i, part := range []arguments{balances, commands, progress} {
 		if c.int(i) != int64(part.n) {
 			return fmt.Errorf("%d rows instead of %d: %w", c.int(i), part.n, errOvertaken)
 		}
@@ -67,7 +67,7 @@ func (t *session) put(ctx context.Context, stmt driver.StmtQueryContext, progres
 }
 
 // changedBalances are the balances of writeTransfersSQL.
-func (b *batch) changedBalances() rows {
+func (b *batch) changedBalances() arguments {
 	n := len(b.locked)
 	id, amount, version := newArray(oid.T_int4, n), newArray(oid.T_int8, n), newArray(oid.T_int8, n)
 	for i := range b.locked { // in the order in which they were locked: by IBAN
@@ -77,11 +77,11 @@ func (b *batch) changedBalances() rows {
 			version.int8(a.Version)
 		}
 	}
-	return rows{int(id.n), []*array{id, amount, version}}
+	return arguments{int(id.n), []*array{id, amount, version}}
 }
 
 // newBalances are the balances of writeCreationsSQL.
-func (b *batch) newBalances() rows {
+func (b *batch) newBalances() arguments {
 	made := make([]string, 0, len(b.newCreations))
 	for _, c := range b.newCreations {
 		if c.outcome.Reason == "" {
@@ -101,7 +101,7 @@ func (b *batch) newBalances() rows {
 		limit.int8(a.Limit)
 		version.int8(a.Version)
 	}
-	return rows{n, []*array{iban, token, kind, amount, limit, version}}
+	return arguments{n, []*array{iban, token, kind, amount, limit, version}}
 }
 
 // rowArrays are the columns that creations and transfers have in common.
@@ -136,7 +136,7 @@ func (r *rowArrays) add(reason string, seq int64, from origin) {
 }
 
 // creationRows are the commands of writeCreationsSQL.
-func (b *batch) creationRows() rows {
+func (b *batch) creationRows() arguments {
 	slices.SortFunc(b.newCreations, func(x, y *creation) int { return bytes.Compare(x.id[:], y.id[:]) })
 	n := len(b.newCreations)
 	r := newRowArrays(n)
@@ -152,11 +152,11 @@ func (b *batch) creationRows() rows {
 			kind.null()
 		}
 	}
-	return rows{n, []*array{r.id, r.reason, r.seq, r.topic, r.partition, r.offset, iban, token, kind}}
+	return arguments{n, []*array{r.id, r.reason, r.seq, r.topic, r.partition, r.offset, iban, token, kind}}
 }
 
 // transferRows are the commands of writeTransfersSQL.
-func (b *batch) transferRows() rows {
+func (b *batch) transferRows() arguments {
 	slices.SortFunc(b.newTransfers, func(x, y *transfer) int { return bytes.Compare(x.id[:], y.id[:]) })
 	n := len(b.newTransfers)
 	r := newRowArrays(n)
@@ -193,14 +193,14 @@ func (b *batch) transferRows() rows {
 			toVersion.null()
 		}
 	}
-	return rows{n, []*array{
+	return arguments{n, []*array{
 		r.id, r.reason, r.seq, r.topic, r.partition, r.offset, print, from, to, description, amount,
 		fromBalance, fromVersion, toBalance, toVersion,
 	}}
 }
 
 // progressRows move partitions on, in the same order in every session.
-func progressRows(progress []Progress) rows {
+func progressRows(progress []Progress) arguments {
 	sorted := merge(progress)
 	n := len(sorted)
 	topic, topicID, partition := newArray(oid.T_text, n), newArray(oid.T_uuid, n), newArray(oid.T_int4, n)
@@ -212,7 +212,7 @@ func progressRows(progress []Progress) rows {
 		executed.int8(p.ExecutedTo)
 		published.int8(p.PublishedTo)
 	}
-	return rows{n, []*array{topic, topicID, partition, executed, published}}
+	return arguments{n, []*array{topic, topicID, partition, executed, published}}
 }
 
 // merge sorts progress by partition and makes one entry of several for the same one, which a single statement could

@@ -34,6 +34,9 @@ var version = "development"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if _, ok := os.LookupEnv("GOMAXPROCS"); !ok {
+		runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/shareOfGo))
+	}
 	if err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintf(os.Stderr, "command-handler: %v\n", err)
 		os.Exit(1) //nolint:gocritic // nothing is left to defer: the signals' registration ends with the process
@@ -75,9 +78,6 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	}
 	if _, ok := env("GOGC"); !ok {
 		debug.SetGCPercent(heapGrowth)
-	}
-	if _, ok := env("GOMAXPROCS"); !ok {
-		runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/shareOfGo))
 	}
 	log := cfg.logger(stderr)
 	if command != "" {
@@ -129,8 +129,8 @@ const memoryLimit = 24 << 20
 const heapGrowth = 50
 
 // shareOfGo is which part of the CPUs runs Go code at the same time, unless GOMAXPROCS says otherwise: a half, the other one being for the
-// threads of the Kafka clients. What stages hand each other then goes on on the same thread, and no other is woken to find nothing to do:
-// with 2 CPUs that saves an eighth of the handler's time under full load, and as much at 500 commands/s.
+// threads of the Kafka clients. What stages hand each other then goes on on the same thread, and no other is woken to find nothing to do
+// (docs/scaling.md).
 const shareOfGo = 2
 
 func (c config) logger(w io.Writer) *slog.Logger {
