@@ -98,7 +98,7 @@ type Cluster struct {
 // start alone.
 func Start(ctx context.Context, config Config) (*Cluster, error) {
 	for tries := 1; ; tries++ {
-		c, err := start(ctx, config)
+		c, err := launch(ctx, config)
 		// A port that was free a moment ago may be somebody else's when the broker comes to it.
 		if err == nil || tries == 3 || len(config.Ports) > 0 || config.Dir != "" || !strings.Contains(err.Error(), "Address already in use") {
 			return c, err
@@ -106,7 +106,7 @@ func Start(ctx context.Context, config Config) (*Cluster, error) {
 	}
 }
 
-func start(ctx context.Context, config Config) (_ *Cluster, err error) {
+func launch(ctx context.Context, config Config) (_ *Cluster, err error) {
 	if config.Version == "" {
 		config.Version = Current
 	}
