@@ -178,7 +178,7 @@ func TestTheToolsWorkWithTheirLists(t *testing.T) {
 		}
 		for _, e := range needed {
 			a.take(e)
-			if said, err := tool.work(env); err == nil {
+			if said, err := tool.work(env); err == nil && !strings.Contains(said, "Not compared: ") { // that is said, and no failure
 				t.Errorf("%s does not need %s: %s", tool.program, e, said)
 			} else {
 				t.Logf("without %s: %s", e, said)
