@@ -11,7 +11,7 @@ import (
 )
 
 // compose appends the answers to records to p.out, and then their events, the debited account's before the credited one's: a client waits
-// for its answer, and no two of a command's three records need to go out in one request.
+// for its answer.
 func (p *producer) compose(records []record) error {
 	for i := range records {
 		if _, buried := records[i].letter(); !buried {

@@ -93,6 +93,9 @@ func (s *Store) classify(err error) verdict {
 		}
 		return verdict{wait, stateFailing}
 	}
+	if sessionIsGone(pe) {
+		return verdict{class: fatal}
+	}
 	switch pe.Code {
 	case "40001", "40P01":
 		return verdict{class: again}
@@ -102,8 +105,6 @@ func (s *Store) classify(err error) verdict {
 		return verdict{wait, stateAway}
 	case "25006":
 		return verdict{wait, stateReadOnly}
-	case "26000", "42P05":
-		return verdict{class: fatal}
 	case "23505":
 		if pe.Table == s.layout.balance || pe.Table == s.layout.creations || pe.Table == s.layout.transfers {
 			return verdict{class: again}
@@ -117,10 +118,15 @@ func (s *Store) classify(err error) verdict {
 		return verdict{wait, stateFull}
 	case "22", "23", "54":
 		return verdict{class: refused}
-	case "42", "28", "3D", "OB":
+	case "42", "28", "3D":
 		return verdict{class: fatal}
 	}
 	return verdict{wait, stateFailing}
+}
+
+// sessionIsGone says whether what a session was set to or prepared for is not there, or another one's is.
+func sessionIsGone(pe *pq.Error) bool {
+	return pe.Code.Class() == "OB" || pe.Code == "26000" || pe.Code == "42P05"
 }
 
 func isConnectionError(err error) bool {
@@ -155,7 +161,7 @@ func (s *Store) explain(err error) *FatalError {
 	switch {
 	case pe.Code.Class() == "28":
 		return &FatalError{at + ": Postgres does not let this user in; correct the user or the password, or pg_hba.conf on the server", err}
-	case pe.Code.Class() == "OB" || pe.Code == "26000" || pe.Code == "42P05":
+	case sessionIsGone(pe):
 		return &FatalError{at + ": the settings of the session are gone, as with a pooler in transaction mode; connect to Postgres itself, or to a pooler in session mode", err}
 	case pe.Code.Class() == "3D":
 		return &FatalError{at + ": there is no such database; create it, or correct the name", err}

@@ -24,7 +24,6 @@ func (b *batch) names() *literal {
 			add(iban)
 		}
 	}
-	b.locked = make([]lockedAccount, 0, len(seen)) // never grows: accounts are pointed to
 	return names
 }
 

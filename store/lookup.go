@@ -15,15 +15,24 @@ func (b *batch) ids() (transfers, creations *literal) {
 	return transfers, creations
 }
 
-// transferRow takes a row of lookUpTransfersSQL: a handled one, or the block of numbers.
-func (b *batch) transferRow(c *cells) error {
-	if b.drawn(c) {
+// rowOf takes a row of a look-up: that of a handled command, or the one without an id, which has the number that the batch counts from.
+func rowOf(handled func(*batch, bank.ID, *cells)) func(*batch, *cells) error {
+	return func(b *batch, c *cells) error {
+		if c.null(0) {
+			b.seq = c.int(2)
+			return nil
+		}
+		id, err := c.id(0)
+		if err != nil {
+			return err
+		}
+		handled(b, id, c)
 		return nil
 	}
-	id, err := c.id(0)
-	if err != nil {
-		return err
-	}
+}
+
+// handledTransfer takes a row of lookUpTransfersSQL.
+func (b *batch) handledTransfer(id bank.ID, c *cells) {
 	b.transfers[id] = &transfer{
 		id: id, seq: c.int(2), origin: c.origin(3),
 		printed: !c.null(6), print: c.int(6),
@@ -34,31 +43,13 @@ func (b *batch) transferRow(c *cells) error {
 			To:     bank.Side{Known: !c.null(14), Balance: c.int(13), Version: c.int(14)},
 		},
 	}
-	return nil
 }
 
-// creationRow takes a row of lookUpCreationsSQL: a handled one, or the block of numbers.
-func (b *batch) creationRow(c *cells) error {
-	if b.drawn(c) {
-		return nil
-	}
-	id, err := c.id(0)
-	if err != nil {
-		return err
-	}
+// handledCreation takes a row of lookUpCreationsSQL.
+func (b *batch) handledCreation(id bank.ID, c *cells) {
 	b.creations[id] = &creation{
 		id: id, seq: c.int(2), origin: c.origin(3),
 		outcome: bank.CreationOutcome{Reason: c.text(1), IBAN: c.text(6), Token: c.text(7)},
 		kind:    bank.AccountType(c.text(8)),
 	}
-	return nil
-}
-
-// drawn takes the one row of a look-up that has no id but the number that the batch counts from.
-func (b *batch) drawn(c *cells) bool {
-	if !c.null(0) {
-		return false
-	}
-	b.seq = c.int(2)
-	return true
 }

@@ -74,8 +74,8 @@ type question struct {
 
 var (
 	lockAccounts    = question{"open_bank_lock", "text", lockSQL, 6, (*batch).lockedRow}
-	lookUpTransfers = question{"open_bank_transfers", "uuid", lookUpTransfersSQL, 15, (*batch).transferRow}
-	lookUpCreations = question{"open_bank_creations", "uuid", lookUpCreationsSQL, 9, (*batch).creationRow}
+	lookUpTransfers = question{"open_bank_transfers", "uuid", lookUpTransfersSQL, 15, rowOf((*batch).handledTransfer)}
+	lookUpCreations = question{"open_bank_creations", "uuid", lookUpCreationsSQL, 9, rowOf((*batch).handledCreation)}
 )
 
 // begin begins a transaction, locks the accounts that the batch may name, reads the rows of the ids that were handled before, and draws
@@ -90,7 +90,9 @@ func (t *session) begin(ctx context.Context, b *batch) (err error) {
 		message.WriteString("; EXECUTE " + q.name + "(" + argument.sql() + ")")
 	}
 	if len(b.commands) > 0 {
-		ask(lockAccounts, b.names())
+		names := b.names()
+		b.locked = make([]lockedAccount, 0, names.n) // never grows: accounts are pointed to
+		ask(lockAccounts, names)
 	}
 	transfers, creations := b.ids()
 	if transfers.n > 0 {
