@@ -2,6 +2,7 @@ package handler_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -113,6 +114,72 @@ func (b *bundle) takeSlot(slot int) {
 	}
 }
 
+// serving finds the session that has a slot, once it counts among those that execute, and the lock that they share.
+func (b *bundle) serving(slot int) (pid int, lock int64) {
+	b.t.Helper()
+	db := b.connected(b.bank.Postgres.URL(""))
+	b.eventually(fmt.Sprintf("the handler in slot %d executes", slot), reasonableTimeout, func() error {
+		var key int64
+		if err := db.QueryRowContext(b.t.Context(), slotSQL, slot).Scan(&key, &pid); err != nil {
+			return err
+		}
+		return db.QueryRowContext(b.t.Context(), `SELECT (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted AND pid = $1`, pid).Scan(&lock)
+	})
+	return pid, lock
+}
+
+// withoutSlot ends the session that has a slot, and keeps its handler from another one until a condition holds. A session that executes
+// queues behind whoever asks for the bank to itself, which nobody gets while a handler is connected; one that looks or cleans up does not.
+func (b *bundle) withoutSlot(slot int, what string, until func() error) {
+	b.t.Helper()
+	db := b.connected(b.bank.Postgres.URL(""))
+	pid, lock := b.serving(slot)
+	ctx, cancel := context.WithCancel(b.t.Context())
+	asked := make(chan error, 1)
+	go func() {
+		_, err := db.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, lock)
+		asked <- err
+	}()
+	defer func() {
+		cancel()
+		if err := <-asked; err == nil {
+			b.t.Error("no handler was connected")
+		}
+	}()
+	b.eventually("somebody asks for the bank to itself", reasonableTimeout, func() error {
+		return db.QueryRowContext(b.t.Context(), `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND NOT granted
+AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = $1 AND mode = 'ExclusiveLock'`, lock).Scan(new(int))
+	})
+	if _, err := db.ExecContext(b.t.Context(), `SELECT pg_terminate_backend($1)`, pid); err != nil {
+		b.t.Fatal(err)
+	}
+	b.eventually(what, reasonableTimeout, until)
+}
+
+// looked waits until the handler that has a slot has looked which ones are taken.
+func (b *bundle) looked(slot int) {
+	b.t.Helper()
+	pid, _ := b.serving(slot) // before that it would queue too, instead of looking
+	db := b.connected(b.bank.Postgres.URL(""))
+	b.eventually(fmt.Sprintf("the handler in slot %d looks", slot), reasonableTimeout, func() error {
+		return db.QueryRowContext(b.t.Context(), `SELECT pid FROM pg_stat_activity WHERE pid = $1 AND state = 'idle' AND query LIKE '%FROM pg_locks%'`, pid).Scan(&pid)
+	})
+}
+
+// producer is what the brokers know a transactional id's producer by: another one once somebody else has initialized it.
+func (b *bundle) producer(id string) string {
+	b.t.Helper()
+	transactions, err := kadm.NewClient(b.client).DescribeTransactions(b.t.Context(), id)
+	if err == nil {
+		err = transactions[id].Err
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return fmt.Sprint("producer ", transactions[id].ProducerID, ", epoch ", transactions[id].ProducerEpoch)
+}
+
 // A handler that sees another one's slot free ends the transaction that may be open there. When the other one has only lost its session, it
 // is fenced, and has to publish once more: nothing else.
 func TestCleaningUpAfterAHandlerThatIsAliveCostsItOneTryMore(t *testing.T) {
@@ -123,22 +190,31 @@ func TestCleaningUpAfterAHandlerThatIsAliveCostsItOneTryMore(t *testing.T) {
 	w := b.watch(creationAnswers, transferAnswers)
 	l := &load{b: b, random: rand.New(rand.NewPCG(18, 18))}
 	l.open(w, 50)
-	db := b.connected(b.bank.Postgres.URL(""))
-	fenced := func() bool {
-		return f.handlers[0].says("a new one goes on")() == nil || f.handlers[1].says("a new one goes on")() == nil
-	}
-	for try := 0; !fenced(); try++ {
-		if try == 60 {
-			t.Fatal("no look of the other handler fell between the loss of a session and the next one")
+	var alive *handler
+	b.eventually("a handler works in slot 0", reasonableTimeout, func() error {
+		for _, h := range f.handlers {
+			if h.says("delivery=exactly-once slot=0 ")() == nil {
+				alive = h
+				return nil
+			}
 		}
-		var key int64
-		var pid int
-		b.eventually("the slot is taken", reasonableTimeout, func() error { return db.QueryRowContext(t.Context(), slotSQL, 0).Scan(&key, &pid) })
-		<-l.busy(200) // in which time the other handler sees it
-		if _, err := db.ExecContext(t.Context(), `SELECT pg_terminate_backend($1)`, pid); err != nil {
-			t.Fatal(err)
+		return errors.New("none says so")
+	})
+	b.looked(1) // and the other one has seen it there
+	before := b.producer("command-handler-0")
+	sent := l.busy(1000)
+	b.withoutSlot(0, "the other handler cleans up", func() error {
+		if now := b.producer("command-handler-0"); now == before {
+			return fmt.Errorf("%s is still there", now)
 		}
-	}
+		return nil
+	})
+	<-sent
+	b.eventually("the one that lost its session has its slot again", reasonableTimeout, alive.says("our slot is ours again"))
+	b.eventually("it is fenced", reasonableTimeout, func() error {
+		b.send(l.next()) // until it has something to publish
+		return alive.says("a new one goes on")()
+	})
 	b.answered(2*reasonableTimeout, false)
 	f.stop()
 }
