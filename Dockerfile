@@ -31,11 +31,8 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=development
-# HTTP/2 is left out of the handler, which is weighed: what it asks by HTTP is the registry alone.
 RUN set -eu; . /target.env; \
-    CGO_ENABLED=1 go build -tags musl,nethttpomithttp2 -trimpath -o /out/command-handler -ldflags "-s -w -X main.version=$VERSION \
-      -linkmode external -extldflags '-static -Wl,--gc-sections -Wl,--no-eh-frame-hdr -Wl,-T,/src/cmd/command-handler/static.ld'" \
-      ./cmd/command-handler; \
+    VERSION="$VERSION" cmd/command-handler/build-static -o /out/command-handler; \
     CGO_ENABLED=0 go build -trimpath -o /out/ -ldflags "-s -w -X main.version=$VERSION" ./cmd/synchronizer ./cmd/open-bank
 
 # Without a name: there is no /etc/passwd. The certificates are for a registry that a public authority vouches for.

@@ -28,6 +28,11 @@ run: build ## keep a whole bank running until ctrl-C; bank.env says how to join 
 build: tools ## build the commands into bin/
 	CGO_ENABLED=1 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/ $(addprefix ./cmd/,$(COMMANDS))
 
+.PHONY: static
+static: build ## the same, with the handler as the image has it: what is measured
+	$(call install,musl-gcc,musl-tools)
+	CC=musl-gcc VERSION=$(VERSION) cmd/command-handler/build-static -o $(BIN)/command-handler
+
 .PHONY: test
 test: tools ## all tests, with the race detector; starts its own servers
 	CGO_ENABLED=1 go test -race -timeout 15m -p 2 ./...
@@ -48,10 +53,10 @@ fuzz: tools ## random records and schemas for MINUTES=n of CPU (default 10)
 
 # What it takes is measured on Apache Kafka, and told; a handler with more than 64 MiB is a failure.
 .PHONY: memory
-memory: tools ## 1,000,000 hostile records, a backlog of 2,000,000 commands, Postgres away for a minute: RECORDS=n (30 min; Java and Maven)
+memory: static ## 1,000,000 hostile records, a backlog of 2,000,000 commands, Postgres away for a minute: RECORDS=n (30 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
-	CGO_ENABLED=1 go test -tags memory -count 1 -timeout 3h -v -run Memory ./security -args -records $(or $(RECORDS),1000000)
+	CGO_ENABLED=1 go test -tags memory -count 1 -timeout 3h -v -run Memory ./security -args -handler $(CURDIR)/$(BIN)/command-handler -records $(or $(RECORDS),1000000)
 
 .PHONY: test-stores
 test-stores: tools ## have keytool and openssl read what `make certs` writes; needs both
@@ -101,7 +106,7 @@ RESULTS ?= bench-results
 MEASURE = timeout $(1) $(BIN)/latency-benchmark run $(2) --surroundings real --out $(RESULTS)/$$(date +%F)-$(3).json
 
 .PHONY: bench-handler
-bench-handler: build ## the handler on a real Apache Kafka, beside what the machine can do at best, into bench-results/ (35 min; Java and Maven)
+bench-handler: static ## the handler on a real Apache Kafka, beside what the machine can do at best, into bench-results/ (35 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	@mkdir -p $(RESULTS)

@@ -36,21 +36,23 @@ func StartHalfway(ctx context.Context, cfg Config, s *store.Store, r *registry.C
 	w := &Halfway{h: h, batches: make(chan executed, 100)}
 	stopPolling := make(chan struct{})
 	var stages sync.WaitGroup
-	out := newHandover(h.cfg.MaxBatch)
+	out := h.newHandover()
 	stages.Go(func() {
 		defer out.close()
 		l.execute(work, out)
 	})
 	stages.Go(func() {
-		for {
-			all, open := out.take()
-			if !open {
-				return
-			}
+		for range out.ready {
+			all, end := out.take()
 			for _, b := range all {
 				w.batches <- b
 			}
-			out.done()
+			if len(all) > 0 {
+				out.done()
+			}
+			if end {
+				return
+			}
 		}
 	})
 	stages.Go(func() { l.consume(work, stopPolling) })
@@ -84,13 +86,24 @@ func (w *Halfway) Executed(ctx context.Context, n int) error {
 
 // Publish publishes the batches that wait, in one go, as the producer goroutine would.
 func (w *Halfway) Publish(ctx context.Context) error {
-	publish := w.h.producer.publish
-	if w.h.exactlyOnce {
-		publish = w.h.producer.publishOnce
+	if err := w.Launch(ctx); err != nil {
+		return err
 	}
-	_, err := publish(ctx, w.waiting)
+	return w.h.producer.land(ctx, 0)
+}
+
+// Launch is Publish, but does not wait for few commands to be published.
+func (w *Halfway) Launch(ctx context.Context) error {
+	p := w.h.producer
+	if p.batches == nil {
+		p.batches = w.h.newHandover()
+	}
+	for _, b := range w.waiting {
+		p.batches.put(b)
+	}
 	w.waiting = nil
-	return err
+	batches, _ := p.batches.take()
+	return p.publish(ctx, batches)
 }
 
 // Stop ends it; what waits is not published.

@@ -9,22 +9,32 @@ import "sync"
 type handover struct {
 	mu      sync.Mutex
 	waiting []executed
-	records map[*lane]int // of each lane, in waiting
-	leaving map[*lane]int // the same, of what is being published
-	bytes   map[*lane]int // of each lane, in waiting
+	records map[*lane]int   // of each lane, in waiting
+	leaving []map[*lane]int // the same, of each publication under way, in their order
+	bytes   map[*lane]int   // of each lane, in waiting
 	closed  bool
 
 	limit     int           // records of one lane; as many bytes as two full queues have are the limit too
+	overlap   int           // records of one lane that may be on their way while it executes more
 	ready     chan struct{} // something waits, or the handover was closed
 	taken     chan struct{} // closed, and made anew, when all was taken
 	published chan struct{} // the same, when a publication is over
 }
 
-func newHandover(limit int) *handover {
+func newHandover(limit, overlap int) *handover {
 	return &handover{
-		records: map[*lane]int{}, leaving: map[*lane]int{}, bytes: map[*lane]int{}, limit: limit,
+		records: map[*lane]int{}, bytes: map[*lane]int{}, limit: limit, overlap: overlap,
 		ready: make(chan struct{}, 1), taken: make(chan struct{}), published: make(chan struct{}),
 	}
+}
+
+// newHandover makes the one of a handler. A transaction overlaps with no other.
+func (h *Handler) newHandover() *handover {
+	overlap := overlap
+	if h.exactlyOnce {
+		overlap = 0
+	}
+	return newHandover(max(h.cfg.MaxBatch, leastQueue), overlap)
 }
 
 // put hands a batch over, for which busy has said that there is room.
@@ -41,50 +51,46 @@ func (h *handover) put(b executed) {
 	signal(h.ready)
 }
 
-// take waits for batches and takes all there are, in the order in which they came. It returns false once the handover is
-// closed and empty.
-func (h *handover) take() ([]executed, bool) {
-	for {
-		h.mu.Lock()
-		if all := h.waiting; len(all) > 0 {
-			h.waiting = nil
-			h.records, h.leaving = h.leaving, h.records
-			clear(h.records)
-			clear(h.bytes)
-			close(h.taken)
-			h.taken = make(chan struct{})
-			h.mu.Unlock()
-			return all, true
-		}
-		closed := h.closed
-		h.mu.Unlock()
-		if closed {
-			return nil, false
-		}
-		<-h.ready
+// take takes all batches that wait, in the order in which they came, and says whether it is the end: the handover is closed. Each time that
+// it takes some, done is to be called when they are published. ready says when it is worth taking.
+func (h *handover) take() (all []executed, end bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if all = h.waiting; len(all) > 0 {
+		h.waiting = nil
+		h.leaving = append(h.leaving, h.records)
+		h.records = map[*lane]int{}
+		clear(h.bytes)
+		close(h.taken)
+		h.taken = make(chan struct{})
 	}
+	return all, h.closed
 }
 
-// done says that what was taken is published, or about to be.
+// done says that the oldest of what was taken is published, or about to be.
 func (h *handover) done() {
 	h.mu.Lock()
-	clear(h.leaving)
+	defer h.mu.Unlock()
+	h.leaving = h.leaving[1:]
 	close(h.published)
 	h.published = make(chan struct{})
-	h.mu.Unlock()
 }
 
 // busy gives what closes when it is worth looking again whether the lane should execute n records more; nil when it should now. It should not
-// while there is no room for them. Nor, unless it has a full batch, while its latest batch is being published, or about to be: these records
-// would wait for the end of that anyway, and meet others until then. When its latest batch waits for another lane's publication, they go
-// along with it.
+// while there is no room for them. Nor, unless it has a full batch or all would be few enough to overlap, while its latest batch is being
+// published, or about to be: these records would wait for the end of that anyway, and meet others until then. When its latest batch waits
+// for another lane's publication, they go along with it.
 func (h *handover) busy(l *lane, n int, full bool) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch waiting := h.records[l]; {
+	waiting, leaving := h.records[l], 0
+	for _, records := range h.leaving {
+		leaving += records[l]
+	}
+	switch {
 	case waiting > 0 && (waiting+n > h.limit || h.bytes[l] >= 2*queueBytes):
 		return h.taken
-	case !full && (h.leaving[l] > 0 || len(h.leaving) == 0 && waiting > 0):
+	case !full && waiting+leaving+n > h.overlap && (leaving > 0 || len(h.leaving) == 0 && waiting > 0):
 		return h.published
 	}
 	return nil

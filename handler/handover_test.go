@@ -9,14 +9,14 @@ func TestHandover(t *testing.T) {
 
 	t.Run("all that waits is taken, in order", func(t *testing.T) {
 		t.Parallel()
-		h := newHandover(100)
+		h := newHandover(100, 0)
 		for n := range 50 {
 			h.put(batch(a, n%3+1))
 		}
 		h.put(batch(b, 7))
-		got, open := h.take()
-		if !open || len(got) != 51 {
-			t.Fatalf("%d batches, open %t", len(got), open)
+		got, end := h.take()
+		if end || len(got) != 51 {
+			t.Fatalf("%d batches, end %t", len(got), end)
 		}
 		for n := range 50 {
 			if len(got[n].records) != n%3+1 {
@@ -27,7 +27,7 @@ func TestHandover(t *testing.T) {
 
 	t.Run("a lane waits for room, and the other one doesn't wait for it", func(t *testing.T) {
 		t.Parallel()
-		h := newHandover(10)
+		h := newHandover(10, 0)
 		if h.busy(a, 25, true) != nil {
 			t.Error("no room where nothing waits")
 		}
@@ -49,7 +49,7 @@ func TestHandover(t *testing.T) {
 
 	t.Run("a few large records fill a lane's room as many small ones do", func(t *testing.T) {
 		t.Parallel()
-		h := newHandover(1000)
+		h := newHandover(1000, 0)
 		large := executed{lane: a, records: []record{{value: make([]byte, queueBytes)}}}
 		h.put(large)
 		taken := h.busy(a, 1, true)
@@ -65,7 +65,7 @@ func TestHandover(t *testing.T) {
 
 	t.Run("a lane is busy while its latest batch is published, and not while it waits for the other lane's", func(t *testing.T) {
 		t.Parallel()
-		h := newHandover(10)
+		h := newHandover(10, 0)
 		if h.busy(a, 1, false) != nil {
 			t.Error("busy with nothing")
 		}
@@ -86,16 +86,33 @@ func TestHandover(t *testing.T) {
 		}
 	})
 
+	t.Run("few commands overlap with those before them, more wait for them", func(t *testing.T) {
+		t.Parallel()
+		h := newHandover(10, 4)
+		h.put(batch(a, 1))
+		if h.busy(a, 3, false) != nil || h.busy(a, 4, false) == nil {
+			t.Error("what waits and what comes are few, together")
+		}
+		h.take()
+		h.put(batch(a, 2))
+		h.take()
+		if h.busy(a, 1, false) != nil || h.busy(a, 2, false) == nil || h.busy(b, 10, false) != nil {
+			t.Error("what is on its way and what comes are few, together and of one lane")
+		}
+		h.done()
+		if h.busy(a, 2, false) != nil || h.busy(a, 3, false) == nil {
+			t.Error("the oldest is published, the other one on its way")
+		}
+	})
+
 	t.Run("what waits when it is closed is taken", func(t *testing.T) {
 		t.Parallel()
-		h := newHandover(1)
+		h := newHandover(1, 0)
 		h.put(batch(a, 1))
 		h.close()
-		if got, open := h.take(); len(got) != 1 || !open {
-			t.Errorf("%d batches, open %t", len(got), open)
-		}
-		if _, open := h.take(); open {
-			t.Error("it is still open")
+		<-h.ready
+		if got, end := h.take(); len(got) != 1 || !end {
+			t.Errorf("%d batches, end %t", len(got), end)
 		}
 	})
 }

@@ -161,10 +161,9 @@ func (r refusedLetters) covers(e *epoch, offset int64) bool {
 	return ok && offset >= first
 }
 
-// sendLetters sends the dead letters of the batches, and waits for them to be delivered. A refusal is the broker's word; a topic whose
+// sendLetters sends dead letters, and waits for them to be delivered. A refusal is the broker's word; a topic whose
 // leader is away is waited for, like every other that is written to.
-func (p *producer) sendLetters(ctx context.Context, batches []executed) (refusedLetters, error) {
-	all := lettersOf(batches)
+func (p *producer) sendLetters(ctx context.Context, all []*letter) (refusedLetters, error) {
 	var open []*outgoing
 	for _, l := range all {
 		if l.lane.letters.ready() {

@@ -33,6 +33,9 @@ type producer struct {
 	stuck   <-chan error // gets what a call of client returns that was given up on; nil when there is none
 	left    atomic.Int32 // clients that are left behind in such a call
 
+	batches *handover
+	aloft   []publication // at least once, the oldest first
+
 	arena []byte     // keys, values and versions of the portion at hand; librdkafka copies them
 	out   []outgoing // the portion at hand
 
@@ -99,6 +102,9 @@ func (f *flight) done(n int64) {
 		close(f.landed)
 	}
 }
+
+// isDown says whether every report is there.
+func (f *flight) isDown() bool { return f.pending.Load() == 0 }
 
 // wait waits until every report is there. Error: ctx's cause.
 func (f *flight) wait(ctx context.Context) error {
@@ -201,47 +207,134 @@ func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.A
 // run publishes what the lanes hand over until batches is closed.
 func (p *producer) run(ctx context.Context, batches *handover, stage *health.Stage) {
 	defer stage.Rests()
-	for {
-		waiting, open := batches.take()
-		if !open {
-			return
+	p.batches = batches
+	for end := false; !end; {
+		var waiting []executed
+		select {
+		case <-batches.ready:
+			waiting, end = batches.take()
+		case <-p.landing():
 		}
 		stage.Moves()
-		publish := p.publish
-		if p.h.exactlyOnce {
-			publish = p.publishOnce
+		err := p.publish(ctx, waiting)
+		if err == nil && end {
+			err = p.land(ctx, 0)
 		}
-		refused, err := publish(ctx, waiting)
-		batches.done()
 		if err != nil {
 			p.h.fail(err)
 			return
 		}
-		p.reopen(refused)
-		stage.Rests()
+		if len(p.aloft) == 0 {
+			stage.Rests()
+		}
 	}
 }
 
-// publish sends everything of the batches that is still ours and finishes its offsets, at least once. Dead letters go first: where
-// one is not taken, its partition waits at that record, and what comes behind it is not published.
-func (p *producer) publish(ctx context.Context, batches []executed) (refusedLetters, error) {
-	p.keepOurs(batches)
-	refused, err := p.sendLetters(ctx, batches)
-	if err != nil {
-		return nil, err
+// publish publishes the batches that waited, if any, and finishes what has landed.
+func (p *producer) publish(ctx context.Context, batches []executed) error {
+	if len(batches) == 0 {
+		return p.land(ctx, overlap)
 	}
+	if !p.h.exactlyOnce {
+		return p.launch(ctx, batches)
+	}
+	refused, err := p.publishOnce(ctx, batches)
+	if err != nil {
+		return err
+	}
+	p.batches.done()
+	p.reopen(refused)
+	return nil
+}
+
+// overlap is how many commands may be on their way to the brokers, at least once, when the next ones follow: while commands are few, an
+// answer does not wait for the one before it. More of them travel in company, which costs less.
+const overlap = 32
+
+// publication is batches whose answers and events the client has, and not yet all brokers.
+type publication struct {
+	batches []executed
+	records int // in batches
+	flight  *flight
+}
+
+// launch sends everything of the batches that is still ours, at least once; land finishes their offsets. Dead letters go first: where one is
+// not taken, its partition waits at that record, and what comes behind it is not published.
+func (p *producer) launch(ctx context.Context, batches []executed) error {
+	p.keepOurs(batches)
+	letters := lettersOf(batches)
+	if len(letters) > 0 { // a refusal ends the epoch that what is aloft belongs to
+		if err := p.land(ctx, 0); err != nil {
+			return err
+		}
+	}
+	refused, err := p.sendLetters(ctx, letters)
+	if err != nil {
+		return err
+	}
+	out := publication{batches: batches, flight: newFlight(1)} // until all are handed over: how many there are is known then
 	for i := range batches {
 		batches[i].records = dropRefused(refused, batches[i].records)
+		out.records += len(batches[i].records)
 	}
-	if err := p.send(ctx, batches); err != nil {
-		return nil, err
+	if err := p.produceAll(ctx, out.flight, batches, nil); err != nil {
+		return err
 	}
+	out.flight.done(1)
+	p.aloft = append(p.aloft, out)
+	if len(refused) == 0 {
+		return p.land(ctx, overlap)
+	}
+	if err := p.land(ctx, 0); err != nil {
+		return err
+	}
+	p.reopen(refused)
+	return nil
+}
+
+// landing is closed when the oldest publication has landed; nil when there is none.
+func (p *producer) landing() <-chan struct{} {
+	if len(p.aloft) == 0 {
+		return nil
+	}
+	return p.aloft[0].flight.landed
+}
+
+// land finishes publications in their order: those that have landed, and others until no more commands than limit are aloft.
+func (p *producer) land(ctx context.Context, limit int) error {
+	aloft := 0
+	for _, out := range p.aloft {
+		aloft += out.records
+	}
+	for len(p.aloft) > 0 {
+		first := p.aloft[0]
+		if aloft <= limit && !first.flight.isDown() {
+			return nil
+		}
+		if err := first.flight.wait(ctx); err != nil {
+			return err
+		}
+		if first.flight.err() != nil {
+			return p.sendAgain(ctx)
+		}
+		p.link.ok()
+		p.landed(1)
+		aloft -= first.records
+	}
+	return nil
+}
+
+// landed finishes the first n publications.
+func (p *producer) landed(n int) {
 	p.h.owned.Lock()
 	defer p.h.owned.Unlock()
-	for _, b := range batches {
-		b.lane.storeOffsets(p.finish(b))
+	for _, out := range p.aloft[:n] {
+		for _, b := range out.batches {
+			b.lane.storeOffsets(p.finish(b))
+		}
+		p.batches.done()
 	}
-	return refused, nil
+	p.aloft = slices.Delete(p.aloft, 0, n)
 }
 
 // dropRefused leaves out the records that stand at or behind a refused one of their epoch.
@@ -286,65 +379,58 @@ func (p *producer) keepOurs(batches []executed) {
 	}
 }
 
-// send produces the answers and events of the batches and waits until all are delivered. What a broker refuses is sent again, for as long
-// as it takes and its partition is ours. The first time, reports are only counted, since to name each record costs more in every
-// publication than it saves in the few that meet a refusal: so all that goes to a topic that refuses some is sent a second time. From then
-// on each has a name. Those that had landed stand there twice, equal byte for byte unless their schema has been replaced meanwhile.
-func (p *producer) send(ctx context.Context, batches []executed) error {
-	var open []*outgoing // nil before a refusal
-	return p.h.until(ctx, p.h.log, publishing, func() error {
-		var err error
-		if open == nil {
-			open, err = p.sendCounted(ctx, batches)
-		} else {
+// sendAgain sends again what a broker refused of the publications aloft, for as long as it takes and its partition is ours, and finishes
+// them. To name each record in its report would cost more in every publication than it saves in the few that meet a refusal: so all of
+// them that goes to a topic that refuses some is sent a second time, in its order. From then on each has a name. Those that had landed stand
+// there twice, equal byte for byte unless their schema has been replaced meanwhile.
+func (p *producer) sendAgain(ctx context.Context) error {
+	all := newFlight(0)
+	p.out, p.arena = p.out[:0], p.arena[:0]
+	for _, out := range p.aloft {
+		if err := out.flight.wait(ctx); err != nil {
+			return err
+		}
+		for topic, err := range out.flight.first {
+			all.fail(topic, err)
+		}
+		p.keepOurs(out.batches)
+		for _, b := range out.batches {
+			if err := p.compose(b.records); err != nil {
+				return fatalError{err}
+			}
+		}
+	}
+	var open []*outgoing
+	for i := range p.out {
+		if all.first[*p.out[i].topic] != nil {
+			open = append(open, &p.out[i])
+		}
+	}
+	refusal := all.err()
+	err := p.h.until(ctx, p.h.log, publishing, func() error {
+		if refusal == nil {
 			open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.epoch.current.Load() })
-			if e := p.attempt(ctx, open); e != nil {
-				return e
+			if err := p.attempt(ctx, open); err != nil {
+				return err
 			}
-			if open = slices.DeleteFunc(open, func(o *outgoing) bool { return o.err == nil }); len(open) > 0 {
-				err = fmt.Errorf("producing to %s: %w", *open[0].topic, open[0].err)
+			if open = slices.DeleteFunc(open, func(o *outgoing) bool { return o.err == nil }); len(open) == 0 {
+				p.link.ok()
+				return nil
 			}
+			refusal = fmt.Errorf("producing to %s: %w", *open[0].topic, open[0].err)
 		}
-		if err == nil {
-			p.link.ok()
-			return nil
+		if err := p.revive(); err != nil {
+			return err
 		}
-		if e := p.revive(); e != nil {
-			return e
-		}
+		err := refusal
+		refusal = nil
 		return err
 	})
-}
-
-// sendCounted sends all once, and composes what goes to the topics that refused some: that is to be sent again.
-func (p *producer) sendCounted(ctx context.Context, batches []executed) (again []*outgoing, err error) {
-	f := newFlight(1) // until all are handed over: how many there are is known then
-	p.reports.expect(f)
-	if err := p.produceAll(ctx, f, batches, nil); err != nil {
-		return nil, err
+	if err != nil {
+		return err
 	}
-	f.done(1)
-	if err := f.wait(ctx); err != nil {
-		return nil, err
-	}
-	refused := f.err()
-	if refused == nil {
-		return nil, nil
-	}
-	p.keepOurs(batches)
-	p.out, p.arena = p.out[:0], p.arena[:0]
-	for _, b := range batches {
-		if err := p.compose(b.records); err != nil {
-			return nil, fatalError{err}
-		}
-	}
-	again = []*outgoing{}
-	for i := range p.out {
-		if f.first[*p.out[i].topic] != nil {
-			again = append(again, &p.out[i])
-		}
-	}
-	return again, refused
+	p.landed(len(p.aloft))
+	return nil
 }
 
 // attempt produces each record once, by name, and waits for all reports; the outcome is in outgoing.err.
@@ -391,9 +477,13 @@ func (p *producer) assemble(o *outgoing) *kafka.Message {
 	if m == nil {
 		m = p.answerOrEvent(o)
 	}
-	m.Opaque = nil
-	if o.named {
+	switch {
+	case o.named:
 		m.Opaque = o
+	case o.flight != nil:
+		m.Opaque = o.flight
+	default:
+		m.Opaque = nil
 	}
 	return m
 }

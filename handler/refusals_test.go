@@ -180,6 +180,67 @@ func TestWhatABrokerRefusesIsSentAgainWithItsTopicAlone(t *testing.T) {
 	}
 }
 
+// Without transactions, few commands are published without waiting for those before them. When a broker refuses some, what came behind them
+// goes out once more behind them, so that the last copies stand in order.
+func TestWhatOvertookARefusedRecordIsSentAgainBehindIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	var n ids
+	w := b.watch(creationAnswers, transferAnswers, events)
+	opener := b.start("DELIVERY=at-least-once")
+	account := b.open(w, n.next()).IBAN
+	b.stop(opener)
+	var refused atomic.Bool
+	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
+		asked := request.(*kmsg.ProduceRequest)
+		if asked.Topics[0].Topic != events || !refused.CompareAndSwap(false, true) {
+			return nil
+		}
+		response := asked.ResponseKind().(*kmsg.ProduceResponse)
+		for _, at := range asked.Topics {
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic, topic.TopicID = at.Topic, at.TopicID
+			for _, p := range at.Partitions {
+				partition := kmsg.NewProduceResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, kerr.TopicAuthorizationFailed.Code
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			response.Topics = append(response.Topics, topic)
+		}
+		return response
+	})
+	h := b.halfway(handlers.Config{Delivery: handlers.AtLeastOnce})
+	ctx, cancel := context.WithTimeout(t.Context(), reasonableTimeout)
+	defer cancel()
+	const deposits = 5
+	for range deposits {
+		b.send(b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: account}))
+		if err := h.Executed(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Launch(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Publish(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if !refused.Load() {
+		t.Error("nothing was refused")
+	}
+	if report := b.answered(reasonableTimeout, true); report.Events != deposits || report.Answers != 1+deposits {
+		t.Errorf("%d events, %d answers to %d commands", report.Events, report.Answers, 1+deposits)
+	}
+	var versions []string
+	for _, r := range w.of(events, account) {
+		versions = append(versions, string(r.Headers[0].Value))
+	}
+	if last := versions[max(0, len(versions)-deposits):]; !slices.IsSorted(last) || len(versions) > 2*deposits-1 {
+		t.Errorf("the events came with the versions %v", versions)
+	}
+}
+
 // A dead letter topic that takes nothing stalls the partition that the dead letter is from, and nothing else.
 func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 	t.Parallel()

@@ -11,16 +11,8 @@ type reports struct {
 	link    *link
 	reading sync.WaitGroup
 
-	mu     sync.Mutex
-	left   bool
-	flight *flight // counts the reports that name no record; nil when a transaction says whether those were delivered
-}
-
-// expect has the reports that name no record counted for f. All those of the flight before must be in.
-func (r *reports) expect(f *flight) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.flight = f
+	mu   sync.Mutex
+	left bool
 }
 
 // read takes the reports until the client closes.
@@ -42,14 +34,15 @@ func (r *reports) take(m *kafka.Message) {
 		return
 	}
 	err := m.TopicPartition.Error
-	if o, ok := m.Opaque.(*outgoing); ok {
-		o.err = err
-		o.flight.done(1)
-	} else if r.flight != nil {
+	switch of := m.Opaque.(type) { // nil when a transaction says whether it was delivered
+	case *outgoing:
+		of.err = err
+		of.flight.done(1)
+	case *flight:
 		if err != nil {
-			r.flight.fail(*m.TopicPartition.Topic, err)
+			of.fail(*m.TopicPartition.Topic, err)
 		}
-		r.flight.done(1)
+		of.done(1)
 	}
 }
 
