@@ -117,6 +117,21 @@ func (f *fleet) end(ctx context.Context, p *process.Process, log string) error {
 	return nil
 }
 
+// said says whether one of the handlers has written that.
+func (f *fleet) said(text string) (bool, error) {
+	logs, err := filepath.Glob(filepath.Join(f.logs, "*.log"))
+	if err != nil {
+		return false, err
+	}
+	for _, log := range logs {
+		written, err := os.ReadFile(log)
+		if err != nil || strings.Contains(string(written), text) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
 const stopTime = 30 * time.Second
 
 // visit is a handler that joins, stays for a while and leaves. One that left before it had joined would be waited for by the

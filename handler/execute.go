@@ -136,13 +136,17 @@ func (l *lane) saved(list []store.Progress) {
 	}
 }
 
-// lastProgress writes the published offsets at a clean stop, if the servers are there to take them.
-func (l *lane) lastProgress(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, stopReserve)
+// lastProgress writes the published offsets at a clean stop, if the servers are there to take them. Kafka must have them first: while the
+// group waits for a member that is gone, it answers us only when that one's session is over.
+func (l *lane) lastProgress(ctx context.Context, until time.Time) {
+	confirming, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	for e := range l.working {
-		for e.current.Load() && !e.confirmed() && pause(ctx, confirmPause) {
-			continue // the Poll goroutine hears of it
+		for e.current.Load() && !e.confirmed() {
+			if !pause(confirming, confirmPause) { // the Poll goroutine hears of it
+				l.log.Warn("the group does not take the last offsets in time: what was published is published again at the next start", "group", l.h.cfg.Group, "partition", e.partition)
+				break
+			}
 		}
 	}
 	l.saveProgress(ctx)

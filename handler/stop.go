@@ -19,13 +19,15 @@ const (
 type stop struct {
 	h   *Handler
 	end time.Time // of the budget
+	// reserve is what of it is not for the work in flight.
+	reserve time.Duration
 	// overdue fires when the work in flight takes too long.
 	overdue *time.Timer
 }
 
 func (h *Handler) beginStop() *stop {
-	forWork := h.cfg.StopTimeout - min(stopReserve, h.cfg.StopTimeout/4)
-	s := &stop{h: h, end: time.Now().Add(h.cfg.StopTimeout)}
+	s := &stop{h: h, end: time.Now().Add(h.cfg.StopTimeout), reserve: min(stopReserve, h.cfg.StopTimeout/4)}
+	forWork := h.cfg.StopTimeout - s.reserve
 	// A stop that takes too long ends like a failure: what is not finished is left to the next handler.
 	s.overdue = time.AfterFunc(forWork, func() {
 		h.fail(fmt.Errorf("could not finish the work in flight within %s (of a stop's %s): what is left is done again at the next start", forWork, h.cfg.StopTimeout))
@@ -45,7 +47,7 @@ func (s *stop) finish(work context.Context, inFlight, rest func()) (finished boo
 		ctx, cancel := context.WithDeadline(work, s.end)
 		defer cancel()
 		for _, l := range s.h.lanes {
-			l.lastProgress(ctx)
+			l.lastProgress(ctx, s.end.Add(-s.reserve/2))
 		}
 		rest()
 	})
