@@ -261,14 +261,13 @@ type publication struct {
 // launch sends everything of the batches that is still ours, at least once; land finishes their offsets. Dead letters go first: where one is
 // not taken, its partition waits at that record, and what comes behind it is not published.
 func (p *producer) launch(ctx context.Context, batches []executed) error {
-	p.keepOurs(batches)
-	letters := lettersOf(batches)
-	if len(letters) > 0 { // a refusal ends the epoch that what is aloft belongs to
+	if len(lettersOf(batches)) > 0 { // a refusal ends the epoch that what is aloft belongs to
 		if err := p.land(ctx, 0); err != nil {
 			return err
 		}
 	}
-	refused, err := p.sendLetters(ctx, letters)
+	p.keepOurs(batches)
+	refused, err := p.sendLetters(ctx, lettersOf(batches))
 	if err != nil {
 		return err
 	}
