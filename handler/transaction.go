@@ -400,7 +400,7 @@ func (p *producer) settled(ctx context.Context, batches []executed) error {
 		if len(epochs) == 0 {
 			continue
 		}
-		committed, err := b.lane.committedOffsets(ctx, epochs)
+		committed, err := b.lane.committedOffsets(ctx, epochs, b.lane.producersOffsets)
 		if err != nil {
 			return err
 		}
