@@ -55,7 +55,7 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 				records[i].outcome, outcomes = &outcomes[0], outcomes[1:]
 			}
 			if _, buried := records[i].letter(); !buried {
-				records[i].key, records[i].value = nil, nil
+				records[i].key, records[i].value, records[i].headers = nil, nil, traceHeaders(records[i].headers)
 			}
 		}
 		done := l.meter.now()
@@ -138,18 +138,23 @@ func (l *lane) saved(list []store.Progress) {
 
 // lastProgress writes the published offsets at a clean stop, if the servers are there to take them. Kafka must have them first: while the
 // group waits for a member that is gone, it answers us only when that one's session is over.
-func (l *lane) lastProgress(ctx context.Context, until time.Time) {
+func (l *lane) lastProgress(ctx context.Context, until time.Time, saving time.Duration) {
 	confirming, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	for e := range l.working {
 		for e.current.Load() && !e.confirmed() {
-			if !pause(confirming, confirmPause) { // the Poll goroutine hears of it
-				l.log.Warn("the group does not take the last offsets in time: what was published is published again at the next start", "group", l.h.cfg.Group, "partition", e.partition)
-				break
+			if pause(confirming, confirmPause) { // the Poll goroutine hears of it
+				continue
 			}
+			if ctx.Err() == nil {
+				l.log.Warn("the group does not take the last offsets in time: what was published may be published again at the next start", "group", l.h.cfg.Group, "partition", e.partition)
+			}
+			break
 		}
 	}
-	l.saveProgress(ctx)
+	limited, cancel := context.WithTimeout(ctx, saving)
+	defer cancel()
+	l.saveProgress(limited)
 }
 
 // confirmPause is the time between two looks whether Kafka has taken the last offsets.

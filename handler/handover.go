@@ -3,9 +3,10 @@ package handler
 import "sync"
 
 // handover is the way of executed batches to the producer goroutine. Whoever takes gets all that waits, however many batches it
-// is: what was executed while a publication was under way goes out with the next one. A lane executes no more while its own batches here
-// hold as many records as a full one has, or twice as many bytes as its queue, which bounds memory whatever the backlog, and does not hold up the other
-// lane. Several small ones may wait, because what a transaction takes besides its records is the same for few and for many.
+// is: what was executed while a publication was under way goes out with the next one, or at once where few may overlap. A lane executes no
+// more while its own batches here hold as many records as a full one has, or twice as many bytes as its queue, which bounds memory whatever
+// the backlog, and does not hold up the other lane. Several small ones may wait, because what a transaction takes besides its records is
+// the same for few and for many.
 type handover struct {
 	mu      sync.Mutex
 	waiting []executed
@@ -30,11 +31,11 @@ func newHandover(limit, overlap int) *handover {
 
 // newHandover makes the one of a handler. A transaction overlaps with no other.
 func (h *Handler) newHandover() *handover {
-	overlap := overlap
+	few := overlap
 	if h.exactlyOnce {
-		overlap = 0
+		few = 0
 	}
-	return newHandover(max(h.cfg.MaxBatch, leastQueue), overlap)
+	return newHandover(max(h.cfg.MaxBatch, leastQueue), few)
 }
 
 // put hands a batch over, for which busy has said that there is room.
@@ -67,7 +68,7 @@ func (h *handover) take() (all []executed, end bool) {
 	return all, h.closed
 }
 
-// done says that the oldest of what was taken is published, or about to be.
+// done says that the oldest of what was taken is published.
 func (h *handover) done() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

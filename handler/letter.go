@@ -129,6 +129,18 @@ type letter struct {
 	reason  string
 }
 
+// hasLetters says whether there is a dead letter in the batches.
+func hasLetters(batches []executed) bool {
+	for _, b := range batches {
+		for i := range b.records {
+			if _, ok := b.records[i].letter(); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // lettersOf makes the dead letters of the batches.
 func lettersOf(batches []executed) []*letter {
 	var all []*letter

@@ -261,7 +261,7 @@ type publication struct {
 // launch sends everything of the batches that is still ours, at least once; land finishes their offsets. Dead letters go first: where one is
 // not taken, its partition waits at that record, and what comes behind it is not published.
 func (p *producer) launch(ctx context.Context, batches []executed) error {
-	if len(lettersOf(batches)) > 0 { // a refusal ends the epoch that what is aloft belongs to
+	if hasLetters(batches) { // a refusal ends the epoch that what is aloft belongs to
 		if err := p.land(ctx, 0); err != nil {
 			return err
 		}
@@ -271,6 +271,7 @@ func (p *producer) launch(ctx context.Context, batches []executed) error {
 	if err != nil {
 		return err
 	}
+	p.keepOurs(batches)                                        // that may have taken a while
 	out := publication{batches: batches, flight: newFlight(1)} // until all are handed over: how many there are is known then
 	for i := range batches {
 		batches[i].records = dropRefused(refused, batches[i].records)
@@ -379,9 +380,9 @@ func (p *producer) keepOurs(batches []executed) {
 }
 
 // sendAgain sends again what a broker refused of the publications aloft, for as long as it takes and its partition is ours, and finishes
-// them. To name each record in its report would cost more in every publication than it saves in the few that meet a refusal: so all of
-// them that goes to a topic that refuses some is sent a second time, in its order. From then on each has a name. Those that had landed stand
-// there twice, equal byte for byte unless their schema has been replaced meanwhile.
+// them. Reports name publications, since to keep each record until its own would take memory in every publication for the few that meet a
+// refusal: so all that goes to a topic that refuses some is sent a second time, in its order. From then on reports name records. Those that
+// had landed stand there twice, equal byte for byte unless their schema has been replaced meanwhile.
 func (p *producer) sendAgain(ctx context.Context) error {
 	all := newFlight(0)
 	p.out, p.arena = p.out[:0], p.arena[:0]
@@ -418,11 +419,11 @@ func (p *producer) sendAgain(ctx context.Context) error {
 			}
 			refusal = fmt.Errorf("producing to %s: %w", *open[0].topic, open[0].err)
 		}
-		if err := p.revive(); err != nil {
-			return err
-		}
 		err := refusal
-		refusal = nil
+		refusal = nil // the next time, it is tried
+		if e := p.revive(); e != nil {
+			return e
+		}
 		return err
 	})
 	if err != nil {
@@ -469,8 +470,8 @@ func (p *producer) produce(ctx context.Context, f *flight, o *outgoing) error {
 	return nil
 }
 
-// assemble makes the message of a record. It holds until the next one is made. The library keeps names in a map that it locks twice a
-// record.
+// assemble makes the message of a record. It holds until the next one is made. Its report names the record where that is asked for, or else
+// its publication; nothing in a transaction, since the library keeps names in a map that it locks twice a record.
 func (p *producer) assemble(o *outgoing) *kafka.Message {
 	m := o.letter
 	if m == nil {

@@ -47,7 +47,7 @@ func (s *stop) finish(work context.Context, inFlight, rest func()) (finished boo
 		ctx, cancel := context.WithDeadline(work, s.end)
 		defer cancel()
 		for _, l := range s.h.lanes {
-			l.lastProgress(ctx, s.end.Add(-s.reserve/2))
+			l.lastProgress(ctx, s.end.Add(-s.reserve), s.reserve/3)
 		}
 		rest()
 	})
