@@ -29,6 +29,22 @@ func (b *bundle) refuse(key kmsg.Key, refuse func(kmsg.Request) kmsg.Response) {
 	})
 }
 
+// producedWith answers a request to produce with an error for each partition, the client's to send again or the broker's last word.
+func producedWith(asked *kmsg.ProduceRequest, why func(topic string, partition int32) *kerr.Error) kmsg.Response {
+	response := asked.ResponseKind().(*kmsg.ProduceResponse)
+	for _, at := range asked.Topics {
+		topic := kmsg.NewProduceResponseTopic()
+		topic.Topic, topic.TopicID = at.Topic, at.TopicID
+		for _, p := range at.Partitions {
+			partition := kmsg.NewProduceResponseTopicPartition()
+			partition.Partition, partition.ErrorCode = p.Partition, why(at.Topic, p.Partition).Code
+			topic.Partitions = append(topic.Partitions, partition)
+		}
+		response.Topics = append(response.Topics, topic)
+	}
+	return response
+}
+
 func TestCommittedOffsetsThatCannotBeReadAreNotTakenForNone(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -104,25 +120,17 @@ func TestWhatABrokerRefusesIsSentAgainWithItsTopicAlone(t *testing.T) {
 	var blocked atomic.Int32 // the first partition of the events that is written to
 	blocked.Store(-1)
 	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
-		asked := request.(*kmsg.ProduceRequest)
-		response := asked.ResponseKind().(*kmsg.ProduceResponse)
 		refused := false
-		for _, at := range asked.Topics {
-			topic := kmsg.NewProduceResponseTopic()
-			topic.Topic, topic.TopicID = at.Topic, at.TopicID
-			for _, p := range at.Partitions {
-				partition := kmsg.NewProduceResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, kerr.NotEnoughReplicas.Code // the client itself sends it again
-				if at.Topic == events {
-					blocked.CompareAndSwap(-1, p.Partition)
-					if p.Partition == blocked.Load() {
-						refused, partition.ErrorCode = true, kerr.TopicAuthorizationFailed.Code
-					}
+		response := producedWith(request.(*kmsg.ProduceRequest), func(topic string, partition int32) *kerr.Error {
+			if topic == events {
+				blocked.CompareAndSwap(-1, partition)
+				if partition == blocked.Load() {
+					refused = true
+					return kerr.TopicAuthorizationFailed
 				}
-				topic.Partitions = append(topic.Partitions, partition)
 			}
-			response.Topics = append(response.Topics, topic)
-		}
+			return kerr.NotEnoughReplicas // the client itself sends it again
+		})
 		if !refused || allowed.Load() {
 			return nil
 		}
@@ -197,18 +205,7 @@ func TestWhatOvertookARefusedRecordIsSentAgainBehindIt(t *testing.T) {
 		if asked.Topics[0].Topic != events || !refused.CompareAndSwap(false, true) {
 			return nil
 		}
-		response := asked.ResponseKind().(*kmsg.ProduceResponse)
-		for _, at := range asked.Topics {
-			topic := kmsg.NewProduceResponseTopic()
-			topic.Topic, topic.TopicID = at.Topic, at.TopicID
-			for _, p := range at.Partitions {
-				partition := kmsg.NewProduceResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, kerr.TopicAuthorizationFailed.Code
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			response.Topics = append(response.Topics, topic)
-		}
-		return response
+		return producedWith(asked, func(string, int32) *kerr.Error { return kerr.TopicAuthorizationFailed })
 	})
 	h := b.halfway(handlers.Config{Delivery: handlers.AtLeastOnce})
 	ctx, cancel := context.WithTimeout(t.Context(), reasonableTimeout)
@@ -253,29 +250,17 @@ func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 	var refused atomic.Int64
 	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
 		asked := request.(*kmsg.ProduceRequest)
-		response := asked.ResponseKind().(*kmsg.ProduceResponse)
-		letter := func(at kmsg.ProduceRequestTopic) bool {
-			return strings.HasSuffix(at.Topic, deadLetterSuffix)
-		}
-		if allowed.Load() || !slices.ContainsFunc(asked.Topics, letter) {
+		letter := func(topic string) bool { return strings.HasSuffix(topic, deadLetterSuffix) }
+		if allowed.Load() || !slices.ContainsFunc(asked.Topics, func(at kmsg.ProduceRequestTopic) bool { return letter(at.Topic) }) {
 			return nil
 		}
 		refused.Add(1)
-		for _, at := range asked.Topics {
-			code := kerr.NotEnoughReplicas.Code // what came along with the dead letter is to be sent again
-			if letter(at) {
-				code = kerr.TopicAuthorizationFailed.Code
+		return producedWith(asked, func(topic string, _ int32) *kerr.Error {
+			if letter(topic) {
+				return kerr.TopicAuthorizationFailed
 			}
-			topic := kmsg.NewProduceResponseTopic()
-			topic.Topic, topic.TopicID = at.Topic, at.TopicID
-			for _, p := range at.Partitions {
-				partition := kmsg.NewProduceResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, code
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			response.Topics = append(response.Topics, topic)
-		}
-		return response
+			return kerr.NotEnoughReplicas // what came along with the dead letter is to be sent again
+		})
 	})
 	h := b.start()
 	w := b.watch(creationAnswers, transferAnswers, transfers+deadLetterSuffix)
