@@ -384,7 +384,7 @@ func (p *producer) keepOurs(batches []executed) {
 // refusal: so all that goes to a topic that refuses some is sent a second time, in its order. From then on reports name records. Those that
 // had landed stand there twice, equal byte for byte unless their schema has been replaced meanwhile.
 func (p *producer) sendAgain(ctx context.Context) error {
-	all := newFlight(0)
+	all := newFlight(0) // for the first errors of all of them
 	p.out, p.arena = p.out[:0], p.arena[:0]
 	for _, out := range p.aloft {
 		if err := out.flight.wait(ctx); err != nil {
