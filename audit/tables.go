@@ -139,7 +139,7 @@ func (t *tables) outcome(rows *sql.Rows) (o Outcome, err error) {
 		t.e.Scope.Former[o.Origin.Topic] = true
 	}
 	o.Command.Kind = Transfer
-	if iban != "" {
+	if iban != "" && o.Reason == "" { // beside a reason it is one that a former handler drew and found taken
 		o.Opened = t.same.opened(iban, token, bank.AccountType(kind))
 	}
 	if isCreation {

@@ -40,6 +40,10 @@ func TestTablesAreReadInEitherLayoutWithWhatAPredecessorLeft(t *testing.T) {
 		if _, err := old.ExecContext(t.Context(), l.InsertTransfer(), bank.ID{1}.String(), "insufficient funds"); err != nil {
 			t.Fatal(err)
 		}
+		taken := []any{bank.ID{0}.String(), bank.CompanyIBAN, bank.CompanyToken, "AUTO", bank.ReasonNoFreeIBAN}
+		if _, err := old.ExecContext(t.Context(), l.InsertCreation(), taken...); err != nil {
+			t.Fatal(err)
+		}
 		open := func() *store.Store {
 			s, err := store.Open(t.Context(), store.Config{URL: url, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
@@ -88,10 +92,11 @@ func TestTablesAreReadInEitherLayoutWithWhatAPredecessorLeft(t *testing.T) {
 		outcome := func(id byte, seq, balance, version int64) Outcome {
 			return Outcome{Command: Key{Transfer, bank.ID{id}}, Seq: seq, To: bank.Side{Known: true, Balance: bank.CompanyBalance + balance, Version: version}}
 		}
+		opensNothing := Outcome{Command: Key{Creation, bank.ID{0}}, Reason: bank.ReasonNoFreeIBAN}
 		refused := Outcome{Command: Key{Transfer, bank.ID{1}}, Reason: "insufficient funds"}
 
 		deposit(2)
-		read([]Outcome{refused, outcome(2, 1, 10, 1)}, 10, 0, 0)
+		read([]Outcome{opensNothing, refused, outcome(2, 1, 10, 1)}, 10, 0, 0)
 		s := open()
 		if err := s.HandBack(t.Context()); err != nil {
 			t.Fatal(err)
@@ -100,6 +105,6 @@ func TestTablesAreReadInEitherLayoutWithWhatAPredecessorLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		deposit(3)
-		read([]Outcome{refused, outcome(2, 0, 10, 1), outcome(3, 1, 20, 2)}, 20, 10, 1)
+		read([]Outcome{opensNothing, refused, outcome(2, 0, 10, 1), outcome(3, 1, 20, 2)}, 20, 10, 1)
 	}
 }

@@ -197,14 +197,12 @@ func (b *books) createAccount(ctx context.Context, c *bank.ConfirmAccountCreatio
 		return o, err
 	}
 	if taken != nil {
-		o.Reason = bank.ReasonNoFreeIBAN
+		_, err = b.insertCreation.ExecContext(ctx, c.ID.String(), nil, nil, nil, bank.ReasonNoFreeIBAN)
+		return bank.CreationOutcome{Reason: bank.ReasonNoFreeIBAN}, err
 	}
-	reason = sql.NullString{String: o.Reason, Valid: o.Reason != ""}
-	if _, err := b.insertCreation.ExecContext(ctx, c.ID.String(), o.IBAN, o.Token, string(c.Type), reason); err != nil {
+	if _, err := b.insertCreation.ExecContext(ctx, c.ID.String(), o.IBAN, o.Token, string(c.Type), nil); err != nil {
 		return o, err
 	}
-	if taken == nil {
-		_, err = b.insertAccount.ExecContext(ctx, o.IBAN, o.Token, string(c.Type))
-	}
+	_, err = b.insertAccount.ExecContext(ctx, o.IBAN, o.Token, string(c.Type))
 	return o, err
 }
