@@ -34,6 +34,7 @@ type fleet struct {
 	crashes []crashAt // still to come
 	armed   int
 	started int
+	cut     bool // a handler died at its crash point, or lost its slot, while it stopped
 }
 
 func newFleet(env []string, logs string, s schedule, fail context.CancelCauseFunc) *fleet {
@@ -111,10 +112,24 @@ func (f *fleet) end(ctx context.Context, p *process.Process, log string) error {
 		p.Kill()
 		return fmt.Errorf("a handler does not stop within %s, see %s", stopTime, log)
 	}
-	if err := p.Err(); err != nil && !wasKilled(p) && (!f.slotless || !wasEvicted(p, log)) {
+	err := p.Err()
+	if err == nil {
+		return nil
+	}
+	if !wasKilled(p) && (!f.slotless || !wasEvicted(p, log)) {
 		return fmt.Errorf("a handler stopped with %w, see %s: %s", err, log, lastLine(log))
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cut = true
 	return nil
+}
+
+// wasCut says whether one of the handlers did not get to the end of its stop.
+func (f *fleet) wasCut() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cut
 }
 
 // said says whether one of the handlers has written that.

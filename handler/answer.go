@@ -64,7 +64,7 @@ func (p *producer) addEvent(event *bank.BalanceChanged, r *record) error {
 
 // append adds one record whose key stands in the arena from the given place on. A version below zero is none.
 func (p *producer) append(o *output, key int, message any, version int64, r *record) (err error) {
-	out := outgoing{topic: &o.topic, epoch: r.epoch, key: key, value: len(p.arena), traces: traceHeaders(r.headers)}
+	out := outgoing{topic: &o.topic, epoch: r.epoch, key: key, value: len(p.arena), traces: r.headers}
 	if p.arena, err = o.encoder.Load().Append(p.arena, message); err != nil {
 		return fmt.Errorf("encoding %s: %w", schemas.Name(message), err)
 	}

@@ -29,11 +29,12 @@ func composing(t *testing.T, transfers int) (*producer, executed) {
 	event := bank.BalanceChanged{IBAN: "NL66OPEN0000000000", NewBalance: 1, ChangedBy: 1, FromTo: "cash", Description: "d", Version: 12345}
 	b := executed{lane: &lane{h: h}}
 	for range transfers {
-		b.records = append(b.records, record{
+		r := record{
 			command: &bank.ConfirmMoneyTransfer{},
-			headers: []kafka.Header{{Key: "other", Value: []byte("1")}},
-			outcome: &store.Outcome{Disposition: store.Executed, Events: []bank.BalanceChanged{event, event}},
-		})
+			headers: []kafka.Header{{Key: "other", Value: []byte("1")}, {Key: "traceparent", Value: []byte("00-1")}},
+		}
+		r.executed(&store.Outcome{Disposition: store.Executed, Events: []bank.BalanceChanged{event, event}})
+		b.records = append(b.records, r)
 	}
 	return &producer{h: h}, b
 }
@@ -41,7 +42,6 @@ func composing(t *testing.T, transfers int) (*producer, executed) {
 func TestMessagesAreWhatWasComposed(t *testing.T) {
 	t.Parallel()
 	p, b := composing(t, 1)
-	b.records[0].headers = append(b.records[0].headers, kafka.Header{Key: "traceparent", Value: []byte("00-1")})
 	if err := p.compose(b.records); err != nil {
 		t.Fatal(err)
 	}

@@ -52,10 +52,8 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 		l.saved(batch.Progress)
 		for i := range records {
 			if records[i].command != nil {
-				records[i].outcome, outcomes = &outcomes[0], outcomes[1:]
-			}
-			if _, buried := records[i].letter(); !buried {
-				records[i].key, records[i].value, records[i].headers = nil, nil, traceHeaders(records[i].headers)
+				records[i].executed(&outcomes[0])
+				outcomes = outcomes[1:]
 			}
 		}
 		done := l.meter.now()

@@ -6,18 +6,21 @@ import (
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
+	"openbank/bank"
 	"openbank/store"
 )
 
 // record is one record of a command topic on its way through the stages.
 type record struct {
-	key, value []byte // nil once it is executed and no dead letter
+	// Once it is executed, and no dead letter, key and value are nil, and of the headers those are left that answers and events carry on.
+	key, value []byte
 	headers    []kafka.Header
 	sent       int64 // when, in milliseconds since 1970; not above 0 when that is not known
 	offset     int64
 	epoch      *epoch
 	polled     time.Duration // when the client gave it to us, by meter.now
-	// command is *bank.ConfirmAccountCreation or *bank.ConfirmMoneyTransfer, nil when the record is unreadable.
+	// command is *bank.ConfirmAccountCreation or *bank.ConfirmMoneyTransfer, nil when the record is unreadable. Once that is executed
+	// it has only its id.
 	command any
 	// unreadable is why the record can never be read: it becomes a dead letter.
 	unreadable string
@@ -46,6 +49,17 @@ func (r *record) fault() int {
 		return idReused
 	}
 	return refusedByBase
+}
+
+// executed notes the outcome, and keeps only what answers and events, or a dead letter, are made of: it may wait for long to be published.
+func (r *record) executed(outcome *store.Outcome) {
+	r.outcome = outcome
+	if transfer, ok := r.command.(*bank.ConfirmMoneyTransfer); ok {
+		*transfer = bank.ConfirmMoneyTransfer{ID: transfer.ID}
+	}
+	if _, buried := r.letter(); !buried {
+		r.key, r.value, r.headers = nil, nil, traceHeaders(r.headers)
+	}
 }
 
 // size is about what the record holds in memory, in bytes.
