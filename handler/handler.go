@@ -56,7 +56,7 @@ type Config struct {
 	// MaxPollInterval is after how long without a sign of progress the group gives a handler's partitions to another one.
 	// At least MinPollInterval. Default 60 s.
 	MaxPollInterval time.Duration
-	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 700:
+	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 650:
 	// larger ones bring rate, and take memory.
 	MaxBatch int
 	// RefreshSchemas is the time between two looks at the latest schema of each subject we write. Default 3 min.
@@ -111,7 +111,7 @@ func (c Config) withDefaults() Config {
 		c.MaxPollInterval = time.Minute
 	}
 	if c.MaxBatch == 0 {
-		c.MaxBatch = 700
+		c.MaxBatch = 650
 	}
 	if c.RefreshSchemas == 0 {
 		c.RefreshSchemas = 3 * time.Minute

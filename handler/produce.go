@@ -16,22 +16,20 @@ import (
 	"openbank/health"
 )
 
-// adminTimeout bounds a question to the brokers' admin side.
-const adminTimeout = 5 * time.Second
-
-// producer owns the one Kafka producer of both lanes. Its goroutine publishes everything that waits in one go; another one
-// drains the delivery reports at all times.
+// producer publishes for both lanes. Its goroutine publishes everything that waits in one go; others drain the delivery reports at all times.
 type producer struct {
-	h      *Handler
-	link   *link
-	client *kafka.Producer
-	inUse  sync.RWMutex // held to write by whoever replaces or closes client
-	closed bool
+	h    *Handler
+	link *link
+	// What is published goes over line, but for the answers to few commands: without a transaction those have one of their own. The client
+	// sends a request for each partition, and a broker answers it before it reads the connection's next one: behind events an answer would
+	// wait for them. More commands share requests, and two lines would take more of the CPU than they save.
+	line
+	answers *line        // &line in transactions
+	inUse   sync.RWMutex // held to write by whoever replaces or closes a line's client
+	closed  bool
 
-	reports *reports
-	told    bool         // the client reports on each dead letter of a transaction, once one of them was refused
-	stuck   <-chan error // gets what a call of client returns that was given up on; nil when there is none
-	left    atomic.Int32 // clients that are left behind in such a call
+	told bool         // the client reports on each dead letter of a transaction, once one of them was refused
+	left atomic.Int32 // clients that are left behind in a call
 
 	batches *handover
 	aloft   []publication // at least once, the oldest first
@@ -56,6 +54,8 @@ type outgoing struct {
 	named                    bool    // its report says whose it is
 	err                      error   // of the delivery, if named
 }
+
+func (o *outgoing) isAnswer() bool { return o.letter == nil && o.version == o.end }
 
 // flight counts the deliveries that a publication waits for.
 type flight struct {
@@ -114,94 +114,6 @@ func (f *flight) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-func newProducer(h *Handler) (*producer, error) {
-	p := &producer{h: h, link: newLink(h.log, h.cfg.Kafka)}
-	if err := p.open(); err != nil {
-		p.link.close()
-		return nil, fmt.Errorf("making a Kafka producer: %w", err)
-	}
-	return p, nil
-}
-
-// open makes the client: transactional, or idempotent.
-func (p *producer) open() error {
-	client, err := p.h.newClient("producer", p.h.transactionalID(), !p.h.exactlyOnce || p.told, p.link.logs)
-	if err != nil {
-		return err
-	}
-	r := &reports{link: p.link}
-	r.reading.Go(func() { r.read(client.Events()) })
-	p.client, p.reports = client, r
-	return nil
-}
-
-// newClient makes a Kafka producer, which reports on each delivery or on none.
-func (h *Handler) newClient(name, transactionalID string, reports bool, logs chan kafka.LogEvent) (*kafka.Producer, error) {
-	cfg := ProducerSettings(h.cfg.Kafka, h.cfg.ClientID+"-"+name, transactionalID, logs)
-	cfg["go.delivery.reports"] = reports
-	return kafka.NewProducer(&cfg)
-}
-
-func (p *producer) close() {
-	p.inUse.Lock()
-	defer p.inUse.Unlock()
-	p.closed = true
-	p.dismiss(p.client, p.reports, p.stuck)
-	if p.left.Load() == 0 { // one that is left behind still logs; the process is about to end
-		p.link.close()
-	}
-}
-
-// renew replaces a client that had a fatal error. Where no new one can be made, the old one stays, for those who ask over its
-// connections.
-func (p *producer) renew() error {
-	p.inUse.Lock()
-	defer p.inUse.Unlock()
-	old, reports, stuck := p.client, p.reports, p.stuck
-	if err := p.open(); err != nil {
-		return err
-	}
-	p.stuck = nil
-	p.dismiss(old, reports, stuck)
-	return nil
-}
-
-// dismiss closes a client. One that is stuck in a call can't be closed: it is left behind, and closed when the call has returned.
-func (p *producer) dismiss(client *kafka.Producer, reports *reports, stuck <-chan error) {
-	end := func() {
-		client.Close()
-		reports.reading.Wait()
-	}
-	if stuck == nil {
-		end()
-		return
-	}
-	reports.leave()
-	p.left.Add(1)
-	go func() {
-		<-stuck //nolint:errcheck // it was of a transaction that is begun anew
-		end()
-		p.left.Add(-1)
-	}()
-}
-
-// admin asks the brokers something over the producer's connections, for at most adminTimeout.
-func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.AdminClient) error) error {
-	p.inUse.RLock()
-	defer p.inUse.RUnlock()
-	if p.closed {
-		return errStopped
-	}
-	client, err := kafka.NewAdminClientFromProducer(p.client)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
-	return ask(ctx, client)
 }
 
 // run publishes what the lanes hand over until batches is closed.
@@ -440,24 +352,24 @@ func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 		o.flight, o.named, o.err = f, true, nil
 	}
 	for _, o := range open {
-		if err := p.produce(ctx, f, o); err != nil {
+		if err := p.produce(ctx, f, &p.line, o); err != nil {
 			return err
 		}
 	}
 	return f.wait(ctx)
 }
 
-// produce hands a record to the client, whose report counts for the record's flight if it has one. Of a record that the client does not
+// produce hands a record to a line's client, whose report counts for the record's flight if it has one. Of a record that the client does not
 // take f learns here: a transaction would be committed without it. Error: ctx's cause.
-func (p *producer) produce(ctx context.Context, f *flight, o *outgoing) error {
+func (p *producer) produce(ctx context.Context, f *flight, over *line, o *outgoing) error {
 	m := p.assemble(o)
 	crash.Point("before-produce", 1)
-	err := p.client.Produce(m, nil)
+	err := over.client.Produce(m, nil)
 	for err != nil && isKafka(err, kafka.ErrQueueFull) {
 		if !pause(ctx, 5*time.Millisecond) {
 			return context.Cause(ctx)
 		}
-		err = p.client.Produce(m, nil)
+		err = over.client.Produce(m, nil)
 	}
 	if err != nil {
 		o.err = err
@@ -490,7 +402,7 @@ func (p *producer) assemble(o *outgoing) *kafka.Message {
 
 func (p *producer) answerOrEvent(o *outgoing) *kafka.Message {
 	p.headers = p.headers[:0]
-	if o.version < o.end {
+	if !o.isAnswer() {
 		p.headers = append(p.headers, kafka.Header{Key: "account-version", Value: p.arena[o.version:o.end]})
 	}
 	p.headers = append(p.headers, o.traces...)
@@ -499,18 +411,6 @@ func (p *producer) answerOrEvent(o *outgoing) *kafka.Message {
 		Key:            p.arena[o.key:o.value], Value: p.arena[o.value:o.version], Headers: p.headers,
 	}
 	return &p.message
-}
-
-// revive replaces the client if it has failed for good, and says so.
-func (p *producer) revive() error {
-	fatal := p.client.GetFatalError()
-	if fatal == nil {
-		return nil
-	}
-	if err := p.renew(); err != nil {
-		return fmt.Errorf("making a new Kafka producer after %w: %w", fatal, err)
-	}
-	return fmt.Errorf("the producer failed, a new one goes on: %w", fatal)
 }
 
 // finish counts a batch that is published, and returns the offsets that it finishes. Each batch holds a contiguous run of each

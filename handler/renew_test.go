@@ -28,17 +28,51 @@ func TestAProducerThatCannotBeReplacedIsKept(t *testing.T) {
 		})
 	}
 	h.cfg.Kafka.TLS.CA = "/nowhere.crt"
-	if err := p.renew(); err == nil {
+	if err := p.renew(&p.line); err == nil {
 		t.Fatal("a producer was made without its certificate")
 	}
 	if err := asked(); err != nil {
 		t.Errorf("after it could not be replaced: %v", err)
 	}
 	h.cfg.Kafka.TLS.CA = ""
-	if err := p.renew(); err != nil {
+	if err := p.renew(&p.line); err != nil {
 		t.Fatal(err)
 	}
 	if err := asked(); err != nil {
 		t.Errorf("after it was replaced: %v", err)
+	}
+}
+
+// At least once, answers have a client of their own beside that of all else; the one that fails for good is replaced, the other goes on.
+func TestOfTwoProducersTheOneThatFailedIsReplaced(t *testing.T) {
+	t.Parallel()
+	h := &Handler{cfg: Config{Kafka: Kafka{Brokers: "127.0.0.1:1"}}.withDefaults(), log: slog.New(slog.DiscardHandler)}
+	p, err := newProducer(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if len(p.lines()) != 2 {
+		t.Fatalf("%d producers", len(p.lines()))
+	}
+	for i, failing := range p.lines() {
+		var before []*kafka.Producer
+		for _, l := range p.lines() {
+			before = append(before, l.client)
+		}
+		if code := failing.client.TestFatalError(kafka.ErrOutOfOrderSequenceNumber, "of the test"); code != kafka.ErrNoError {
+			t.Fatal(code)
+		}
+		if err := p.revive(); !isKafka(err, kafka.ErrOutOfOrderSequenceNumber) {
+			t.Errorf("reviving says %v", err)
+		}
+		for j, l := range p.lines() {
+			if replaced := l.client != before[j]; replaced != (i == j) {
+				t.Errorf("producer %d failed, and that producer %d was replaced is %t", i, j, replaced)
+			}
+		}
+		if err := p.revive(); err != nil {
+			t.Errorf("once more: %v", err)
+		}
 	}
 }

@@ -164,9 +164,17 @@ const portion = 64
 // events. The transaction says whether those are delivered; where there is none they are part of the flight. Error: encoding, or ctx's cause.
 func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed, letters []*letter) error {
 	for _, l := range letters {
-		if err := p.produce(ctx, f, &l.outgoing); err != nil {
+		if err := p.produce(ctx, f, &p.line, &l.outgoing); err != nil {
 			return err
 		}
+	}
+	commands := 0
+	for _, b := range batches {
+		commands += len(b.records)
+	}
+	answers := &p.line
+	if commands <= overlap {
+		answers = p.answers
 	}
 	for _, b := range batches {
 		for some := range slices.Chunk(b.records, portion) {
@@ -180,7 +188,11 @@ func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed
 					o.flight = f
 					f.pending.Add(1)
 				}
-				if err := p.produce(ctx, f, o); err != nil {
+				over := &p.line
+				if o.isAnswer() {
+					over = answers
+				}
+				if err := p.produce(ctx, f, over, o); err != nil {
 					return err
 				}
 			}
@@ -368,7 +380,7 @@ func (p *producer) begin(ctx context.Context) error {
 		if err := p.h.holdsSlot(); err != nil {
 			return err
 		}
-		if err := p.renew(); err != nil {
+		if err := p.renew(&p.line); err != nil {
 			return err
 		}
 		return p.initialize(ctx)
@@ -383,7 +395,7 @@ func (p *producer) initialize(ctx context.Context) error {
 	}
 	err = fmt.Errorf("taking over transactional id %s: %w", p.h.transactionalID(), err)
 	if p.client.GetFatalError() != nil { // such as a privilege that is lacking: the client never asks again
-		return errors.Join(err, p.renew())
+		return errors.Join(err, p.renew(&p.line))
 	}
 	return err
 }

@@ -54,7 +54,7 @@ var settings = []setting{
 	{"database-layout", "DATABASE_LAYOUT", "", "names of the tables: clojure (balance, cac, cmt) or rust (balancer, cacr, cmtr); default: those that are there", false},
 	{"database-guard", "DATABASE_GUARD", "true", "refuse other programs' writes to the tables, until hand-back", false},
 	{"migrate-database-url", "MIGRATE_DATABASE_URL", "", "the database for migrate and hand-back, as the owner of the tables; default: as without", true},
-	{"max-batch", "MAX_BATCH", "700", "most commands in one Postgres transaction", false},
+	{"max-batch", "MAX_BATCH", "650", "most commands in one Postgres transaction", false},
 	{"unknown-schema-after", "UNKNOWN_SCHEMA_AFTER", "10s", "how long the registry must deny a schema id until records with it become dead letters; of a flood of ids the first 20 get it", false},
 	{"refresh-schemas", "REFRESH_SCHEMAS", "3m", "time between two looks at the latest schemas", false},
 	{"delivery", "DELIVERY", "auto", "exactly-once, at-least-once, or auto: exactly-once where the brokers are Kafka 2.5 or newer", false},
