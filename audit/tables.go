@@ -139,7 +139,7 @@ func (t *tables) outcome(rows *sql.Rows) (o Outcome, err error) {
 		t.e.Scope.Former[o.Origin.Topic] = true
 	}
 	o.Command.Kind = Transfer
-	if iban != "" && o.Reason == "" { // beside a reason it is one that a former handler drew and found taken
+	if iban != "" && (o.Reason == "" || o.Seq > 0) { // in a former handler's row, beside a reason, it is one that was drawn and found taken
 		o.Opened = t.same.opened(iban, token, bank.AccountType(kind))
 	}
 	if isCreation {

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ type fleet struct {
 	crashes []crashAt // still to come
 	armed   int
 	started int
-	cut     bool // a handler died at its crash point, or lost its slot, while it stopped
+	cut     bool // a handler's last stop was no better than a crash
 }
 
 func newFleet(env []string, logs string, s schedule, fail context.CancelCauseFunc) *fleet {
@@ -95,7 +96,8 @@ func (f *fleet) member(ctx context.Context) error {
 			p.Kill()
 			return nil
 		case <-f.stop:
-			return f.end(ctx, p, log)
+			err := f.end(ctx, p, log)
+			return errors.Join(err, f.noteStop(p, log))
 		}
 		if f.slotless && wasEvicted(p, log) {
 			continue
@@ -112,20 +114,25 @@ func (f *fleet) end(ctx context.Context, p *process.Process, log string) error {
 		p.Kill()
 		return fmt.Errorf("a handler does not stop within %s, see %s", stopTime, log)
 	}
-	err := p.Err()
-	if err == nil {
-		return nil
-	}
-	if !wasKilled(p) && (!f.slotless || !wasEvicted(p, log)) {
+	if err := p.Err(); err != nil && !wasKilled(p) && (!f.slotless || !wasEvicted(p, log)) {
 		return fmt.Errorf("a handler stopped with %w, see %s: %s", err, log, lastLine(log))
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.cut = true
 	return nil
 }
 
-// wasCut says whether one of the handlers did not get to the end of its stop.
+// noteStop notes a last stop that was no more than a crash: at which a handler died, or lost its slot, or had not got its place in the group
+// yet after one that had died.
+func (f *fleet) noteStop(p *process.Process, log string) error {
+	text, err := os.ReadFile(log)
+	if p.Err() != nil || !bytes.Contains(text, []byte("partitions assigned")) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.cut = true
+	}
+	return err
+}
+
+// wasCut says whether the last stop of one of the handlers was no better than a crash.
 func (f *fleet) wasCut() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -33,7 +33,7 @@ func composing(t *testing.T, transfers int) (*producer, executed) {
 			command: &bank.ConfirmMoneyTransfer{},
 			headers: []kafka.Header{{Key: "other", Value: []byte("1")}, {Key: "traceparent", Value: []byte("00-1")}},
 		}
-		r.executed(&store.Outcome{Disposition: store.Executed, Events: []bank.BalanceChanged{event, event}})
+		r.conclude(&store.Outcome{Disposition: store.Executed, Events: []bank.BalanceChanged{event, event}})
 		b.records = append(b.records, r)
 	}
 	return &producer{h: h}, b

@@ -52,7 +52,7 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 		l.saved(batch.Progress)
 		for i := range records {
 			if records[i].command != nil {
-				records[i].executed(&outcomes[0])
+				records[i].conclude(&outcomes[0])
 				outcomes = outcomes[1:]
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
 	"openbank/registry"
 	"openbank/store"
 )
@@ -104,6 +106,18 @@ func (w *Halfway) Launch(ctx context.Context) error {
 	w.waiting = nil
 	batches, _ := p.batches.take()
 	return p.publish(ctx, batches)
+}
+
+// Fail has a client of the producer fail for good: the one of the answers to few commands, or the other one.
+func (w *Halfway) Fail(answers bool) error {
+	l := &w.h.producer.main
+	if answers {
+		l = w.h.producer.answers
+	}
+	if code := l.client.TestFatalError(kafka.ErrOutOfOrderSequenceNumber, "of the test"); code != kafka.ErrNoError {
+		return kafka.NewError(code, "", false)
+	}
+	return nil
 }
 
 // Stop ends it; what waits is not published.

@@ -119,7 +119,7 @@ func (p *path) take(t *testing.T, value, key []byte, name string, header []byte)
 		p.buried(t, &r)
 		return
 	}
-	r.executed(decided(t, r.command))
+	r.conclude(decided(t, r.command))
 	p.answered(t, &r)
 }
 

@@ -50,7 +50,7 @@ type Config struct {
 	Ahead Ahead
 	// NewTopics takes a command topic for a new one when its id is not the one that Postgres knows of it.
 	NewTopics bool
-	// ClientID prefixes the client ids of the consumers (-cac, -cmt) and the producer. Default: Group.
+	// ClientID prefixes the client ids of the consumers (-cac, -cmt) and the producers (-producer; -answers, at least once). Default: Group.
 	ClientID string
 
 	// MaxPollInterval is after how long without a sign of progress the group gives a handler's partitions to another one.

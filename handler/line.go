@@ -31,16 +31,16 @@ func newProducer(h *Handler) (*producer, error) {
 
 // open makes the lines: a transactional one, or two that are idempotent.
 func (p *producer) open() (err error) {
-	if p.line, err = p.newLine("producer"); err != nil {
+	if p.main, err = p.newLine("producer"); err != nil {
 		return err
 	}
-	p.answers = &p.line
+	p.answers = &p.main
 	if p.h.exactlyOnce {
 		return nil
 	}
 	answers, err := p.newLine("answers")
 	if err != nil {
-		p.dismiss(p.line)
+		p.dismiss(p.main)
 		return err
 	}
 	p.answers = &answers
@@ -49,10 +49,10 @@ func (p *producer) open() (err error) {
 
 // lines are all of them.
 func (p *producer) lines() []*line {
-	if p.answers == &p.line {
-		return []*line{&p.line}
+	if p.answers == &p.main {
+		return []*line{&p.main}
 	}
-	return []*line{&p.line, p.answers}
+	return []*line{&p.main, p.answers}
 }
 
 func (p *producer) newLine(name string) (line, error) {
@@ -60,9 +60,24 @@ func (p *producer) newLine(name string) (line, error) {
 	if err != nil {
 		return line{}, err
 	}
-	r := &reports{link: p.link}
-	r.reading.Go(func() { r.read(client.Events()) })
-	return line{name: name, client: client, reports: r}, nil
+	l := line{name: name, client: client, reports: &reports{link: p.link}}
+	l.reports.reading.Go(func() { l.reports.read(client.Events(), l.purge) })
+	return l, nil
+}
+
+// purge has a client that failed for good report on what it will never send. What was in flight at that moment and is to be sent again would
+// have no report otherwise, and no time-out.
+func (l *line) purge() {
+	_ = l.client.Purge(kafka.PurgeQueue | kafka.PurgeInFlight | kafka.PurgeNonBlocking) // fails only without a client
+}
+
+// purgeFailed purges the lines whose client has failed for good, of records too that came while it failed.
+func (p *producer) purgeFailed() {
+	for _, l := range p.lines() {
+		if l.client.GetFatalError() != nil {
+			l.purge()
+		}
+	}
 }
 
 // newClient makes a Kafka producer, which reports on each delivery or on none.
@@ -106,16 +121,20 @@ func (p *producer) revive() error {
 		if fatal == nil {
 			continue
 		}
-		if err := p.renew(l); err != nil {
-			return fmt.Errorf("making a new Kafka producer after %w: %w", fatal, err)
+		err := p.renew(l)
+		if err == nil {
+			err = fmt.Errorf("the Kafka client %q failed, a new one goes on: %w", l.name, fatal)
+		} else {
+			err = fmt.Errorf("making a new Kafka client %q after %w: %w", l.name, fatal, err)
 		}
-		failed = errors.Join(failed, fmt.Errorf("the producer failed, a new one goes on: %w", fatal))
+		failed = errors.Join(failed, err)
 	}
 	return failed
 }
 
 // dismiss closes a line. A client that is stuck in a call can't be closed: it is left behind, and closed when the call has returned.
 func (p *producer) dismiss(l line) {
+	l.reports.leave()
 	end := func() {
 		l.client.Close()
 		l.reports.reading.Wait()
@@ -124,7 +143,6 @@ func (p *producer) dismiss(l line) {
 		end()
 		return
 	}
-	l.reports.leave()
 	p.left.Add(1)
 	go func() {
 		<-l.stuck //nolint:errcheck // it was of a transaction that is begun anew
@@ -140,7 +158,7 @@ func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.A
 	if p.closed {
 		return errStopped
 	}
-	client, err := kafka.NewAdminClientFromProducer(p.client)
+	client, err := kafka.NewAdminClientFromProducer(p.main.client)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,11 +19,12 @@ import (
 type producer struct {
 	h    *Handler
 	link *link
-	// What is published goes over line, but for the answers to few commands: without a transaction those have one of their own. The client
+	// main is what is published over, but for the answers to few commands: without a transaction those have a line of their own. The client
 	// sends a request for each partition, and a broker answers it before it reads the connection's next one: behind events an answer would
-	// wait for them. More commands share requests, and two lines would take more of the CPU than they save.
-	line
-	answers *line        // &line in transactions
+	// wait for them. More commands share requests, and two lines would take more of the CPU than they save. What is sent again goes over main,
+	// when nothing is on its way over either.
+	main    line
+	answers *line        // &main in transactions
 	inUse   sync.RWMutex // held to write by whoever replaces or closes a line's client
 	closed  bool
 
@@ -56,65 +56,6 @@ type outgoing struct {
 }
 
 func (o *outgoing) isAnswer() bool { return o.letter == nil && o.version == o.end }
-
-// flight counts the deliveries that a publication waits for.
-type flight struct {
-	pending atomic.Int64
-	landed  chan struct{}
-
-	mu    sync.Mutex
-	first map[string]error // the first error of each topic, of records that the client did not take and of nameless reports
-}
-
-func (f *flight) fail(topic string, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.first == nil {
-		f.first = map[string]error{}
-	}
-	if f.first[topic] == nil {
-		f.first[topic] = err
-	}
-}
-
-// err is the first error of one topic, if any failed: the same one each time, whichever fails first, since it is logged.
-func (f *flight) err() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.first) == 0 {
-		return nil
-	}
-	topic := slices.Min(slices.Collect(maps.Keys(f.first)))
-	return fmt.Errorf("producing to %s: %w", topic, f.first[topic])
-}
-
-func newFlight(n int) *flight {
-	f := &flight{landed: make(chan struct{})}
-	if n == 0 {
-		close(f.landed)
-	}
-	f.pending.Store(int64(n))
-	return f
-}
-
-func (f *flight) done(n int64) {
-	if n > 0 && f.pending.Add(-n) == 0 {
-		close(f.landed)
-	}
-}
-
-// isDown says whether every report is there.
-func (f *flight) isDown() bool { return f.pending.Load() == 0 }
-
-// wait waits until every report is there. Error: ctx's cause.
-func (f *flight) wait(ctx context.Context) error {
-	select {
-	case <-f.landed:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
 
 // run publishes what the lanes hand over until batches is closed.
 func (p *producer) run(ctx context.Context, batches *handover, stage *health.Stage) {
@@ -192,6 +133,7 @@ func (p *producer) launch(ctx context.Context, batches []executed) error {
 	if err := p.produceAll(ctx, out.flight, batches, nil); err != nil {
 		return err
 	}
+	p.purgeFailed()
 	out.flight.done(1)
 	p.aloft = append(p.aloft, out)
 	if len(refused) == 0 {
@@ -352,10 +294,11 @@ func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 		o.flight, o.named, o.err = f, true, nil
 	}
 	for _, o := range open {
-		if err := p.produce(ctx, f, &p.line, o); err != nil {
+		if err := p.produce(ctx, f, &p.main, o); err != nil {
 			return err
 		}
 	}
+	p.purgeFailed()
 	return f.wait(ctx)
 }
 

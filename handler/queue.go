@@ -19,8 +19,8 @@ type record struct {
 	offset     int64
 	epoch      *epoch
 	polled     time.Duration // when the client gave it to us, by meter.now
-	// command is *bank.ConfirmAccountCreation or *bank.ConfirmMoneyTransfer, nil when the record is unreadable. Once that is executed
-	// it has only its id.
+	// command is *bank.ConfirmAccountCreation or *bank.ConfirmMoneyTransfer, nil when the record is unreadable. A
+	// transfer that is executed has only its id.
 	command any
 	// unreadable is why the record can never be read: it becomes a dead letter.
 	unreadable string
@@ -51,8 +51,8 @@ func (r *record) fault() int {
 	return refusedByBase
 }
 
-// executed notes the outcome, and keeps only what answers and events, or a dead letter, are made of: it may wait for long to be published.
-func (r *record) executed(outcome *store.Outcome) {
+// conclude notes the outcome, and keeps only what answers and events, or a dead letter, are made of: it may wait for long to be published.
+func (r *record) conclude(outcome *store.Outcome) {
 	r.outcome = outcome
 	if transfer, ok := r.command.(*bank.ConfirmMoneyTransfer); ok {
 		*transfer = bank.ConfirmMoneyTransfer{ID: transfer.ID}

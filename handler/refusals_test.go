@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -239,6 +240,59 @@ func TestWhatOvertookARefusedRecordIsSentAgainBehindIt(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A client that fails for good sends nothing any more, and does not say so of what it would have had to send again. That is published by the
+// client in its place, at least once.
+func TestAProducerThatFailsWithRecordsOnTheirWayIsReplaced(t *testing.T) {
+	t.Parallel()
+	for topic, answers := range map[string]bool{transferAnswers: true, events: false} {
+		t.Run(topic, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.synchronize()
+			var held atomic.Bool
+			underWay, failed := make(chan struct{}), make(chan struct{})
+			cluster := b.bank.Kafka.Cluster()
+			b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
+				asked := request.(*kmsg.ProduceRequest)
+				if asked.Topics[0].Topic != topic || !held.CompareAndSwap(false, true) {
+					return nil
+				}
+				close(underWay)
+				cluster.SleepControl(func() { // others are served meanwhile
+					select {
+					case <-failed:
+					case <-time.After(reasonableTimeout):
+					}
+				})
+				return producedWith(asked, func(string, int32) *kerr.Error { return kerr.NotLeaderForPartition }) // the client is to send it again
+			})
+			h := b.halfway(handlers.Config{Delivery: handlers.AtLeastOnce})
+			ctx, cancel := context.WithTimeout(t.Context(), reasonableTimeout)
+			defer cancel()
+			var n ids
+			b.send(b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: bank.CompanyIBAN}))
+			if err := h.Executed(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Launch(ctx); err != nil {
+				t.Fatal(err)
+			}
+			<-underWay
+			if err := h.Fail(answers); err != nil {
+				t.Fatal(err)
+			}
+			err := h.Publish(ctx) // for which the broker's answer is not waited
+			close(failed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report := b.answered(reasonableTimeout, true); report.Events != 1 || report.Answers != 1 {
+				t.Errorf("%d events, %d answers to a command", report.Events, report.Answers)
+			}
+		})
+	}
 }
 
 // A dead letter topic that takes nothing stalls the partition that the dead letter is from, and nothing else.

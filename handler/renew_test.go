@@ -28,14 +28,14 @@ func TestAProducerThatCannotBeReplacedIsKept(t *testing.T) {
 		})
 	}
 	h.cfg.Kafka.TLS.CA = "/nowhere.crt"
-	if err := p.renew(&p.line); err == nil {
+	if err := p.renew(&p.main); err == nil {
 		t.Fatal("a producer was made without its certificate")
 	}
 	if err := asked(); err != nil {
 		t.Errorf("after it could not be replaced: %v", err)
 	}
 	h.cfg.Kafka.TLS.CA = ""
-	if err := p.renew(&p.line); err != nil {
+	if err := p.renew(&p.main); err != nil {
 		t.Fatal(err)
 	}
 	if err := asked(); err != nil {

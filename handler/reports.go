@@ -15,14 +15,17 @@ type reports struct {
 	left bool
 }
 
-// read takes the reports until the client closes.
-func (r *reports) read(events <-chan kafka.Event) {
+// read takes the reports until the client closes, and calls failed when it has failed for good.
+func (r *reports) read(events <-chan kafka.Event, failed func()) {
 	for event := range events {
 		switch e := event.(type) {
 		case *kafka.Message:
 			r.take(e)
 		case kafka.Error:
 			r.link.lost(e)
+			if e.IsFatal() {
+				r.unlessLeft(failed)
+			}
 		}
 	}
 }
@@ -46,7 +49,16 @@ func (r *reports) take(m *kafka.Message) {
 	}
 }
 
-// leave has all further reports ignored: what they are about is sent again, by another client and from the same memory.
+// unlessLeft calls something of a client that is not about to be closed.
+func (r *reports) unlessLeft(call func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.left {
+		call()
+	}
+}
+
+// leave has all further reports ignored: what they are about is published by now, or sent again by another client and from the same memory.
 func (r *reports) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -113,7 +113,7 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	}
 
 	crash.Point("before-begin-transaction", n)
-	if err := p.client.BeginTransaction(); err != nil {
+	if err := p.main.client.BeginTransaction(); err != nil {
 		return &brokenProducer{fmt.Errorf("beginning a transaction: %w", err)}
 	}
 	crash.Point("after-begin-transaction", n)
@@ -160,11 +160,11 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 // portion is how many commands' records are in Go's memory at once before the client has copied them.
 const portion = 64
 
-// produceAll hands the letters to the client, first so that their flight is whole whatever comes, and then the batches' answers and
-// events. The transaction says whether those are delivered; where there is none they are part of the flight. Error: encoding, or ctx's cause.
+// produceAll hands the letters to main, first so that their flight is whole whatever comes, and then the batches' answers and events, each
+// to its line. The transaction says whether those are delivered; where there is none they are part of the flight. Error: encoding, or ctx's cause.
 func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed, letters []*letter) error {
 	for _, l := range letters {
-		if err := p.produce(ctx, f, &p.line, &l.outgoing); err != nil {
+		if err := p.produce(ctx, f, &p.main, &l.outgoing); err != nil {
 			return err
 		}
 	}
@@ -172,8 +172,8 @@ func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed
 	for _, b := range batches {
 		commands += len(b.records)
 	}
-	answers := &p.line
-	if commands <= overlap {
+	answers := &p.main
+	if commands <= overlap || len(p.aloft) > 0 { // behind the answers that are on their way
 		answers = p.answers
 	}
 	for _, b := range batches {
@@ -188,7 +188,7 @@ func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed
 					o.flight = f
 					f.pending.Add(1)
 				}
-				over := &p.line
+				over := &p.main
 				if o.isAnswer() {
 					over = answers
 				}
@@ -238,7 +238,7 @@ func (p *producer) finishOffsets(ctx context.Context, batches []executed) error 
 
 func (p *producer) commit(ctx context.Context, batches int) error {
 	crash.Point("before-transaction-commit", batches)
-	if err := p.h.insist(ctx, p.client.CommitTransaction); err != nil {
+	if err := p.h.insist(ctx, p.main.client.CommitTransaction); err != nil {
 		return fmt.Errorf("committing the transaction: %w", err)
 	}
 	crash.Point("after-transaction-commit", batches)
@@ -249,7 +249,7 @@ func (p *producer) commit(ctx context.Context, batches int) error {
 // some other broker comes or goes (librdkafka 2.15.1, its issues 5456 and 5511), and hold up every partition of the group meanwhile.
 // The call is given up on then, and with it the client.
 func (p *producer) sendOffsets(ctx context.Context, offsets []kafka.TopicPartition, member *kafka.ConsumerGroupMetadata) error {
-	client, returned := p.client, make(chan error, 1)
+	client, returned := p.main.client, make(chan error, 1)
 	go func() { returned <- client.SendOffsetsToTransaction(ctx, offsets, member) }()
 	select {
 	case err := <-returned:
@@ -261,7 +261,7 @@ func (p *producer) sendOffsets(ctx context.Context, offsets []kafka.TopicPartiti
 		return err
 	case <-time.After(overtime):
 	}
-	p.stuck = returned
+	p.main.stuck = returned
 	return fmt.Errorf("the client does not return from it within %s", callTime+overtime)
 }
 
@@ -320,10 +320,10 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		why = rebalanced
 	}
 	defer func() { p.h.meter.aborts[why].Inc() }()
-	if p.stuck != nil {
+	if p.main.stuck != nil {
 		return &brokenProducer{cause}
 	}
-	if fatal := p.client.GetFatalError(); fatal != nil {
+	if fatal := p.main.client.GetFatalError(); fatal != nil {
 		if isFencing(fatal) {
 			why = producerFenced
 		}
@@ -335,7 +335,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		why = producerFenced
 		return &brokenProducer{cause}
 	}
-	if err := p.h.insist(ctx, p.client.AbortTransaction); err != nil {
+	if err := p.h.insist(ctx, p.main.client.AbortTransaction); err != nil {
 		return &brokenProducer{fmt.Errorf("%w; aborting the transaction: %w", cause, err)}
 	}
 	if err := f.wait(ctx); err != nil {
@@ -380,7 +380,7 @@ func (p *producer) begin(ctx context.Context) error {
 		if err := p.h.holdsSlot(); err != nil {
 			return err
 		}
-		if err := p.renew(&p.line); err != nil {
+		if err := p.renew(&p.main); err != nil {
 			return err
 		}
 		return p.initialize(ctx)
@@ -389,13 +389,13 @@ func (p *producer) begin(ctx context.Context) error {
 
 // initialize has the brokers end whatever the client's identity left open.
 func (p *producer) initialize(ctx context.Context) error {
-	err := p.h.insist(ctx, p.client.InitTransactions)
+	err := p.h.insist(ctx, p.main.client.InitTransactions)
 	if err == nil {
 		return nil
 	}
 	err = fmt.Errorf("taking over transactional id %s: %w", p.h.transactionalID(), err)
-	if p.client.GetFatalError() != nil { // such as a privilege that is lacking: the client never asks again
-		return errors.Join(err, p.renew(&p.line))
+	if p.main.client.GetFatalError() != nil { // such as a privilege that is lacking: the client never asks again
+		return errors.Join(err, p.renew(&p.main))
 	}
 	return err
 }

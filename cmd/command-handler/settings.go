@@ -31,7 +31,7 @@ var settings = []setting{
 	{"ssl-truststore-location", "SSL_TRUSTSTORE_LOCATION", "", "PKCS#12 store of the certificate authority", false},
 	{"ssl-password", "SSL_PASSWORD", "", "password of both stores", true},
 	{"ssl-store-directory", "SSL_STORE_DIRECTORY", environment.DefaultDirectory, "where stores lie that are named without a directory", false},
-	{"kafka-client-id", "KAFKA_CLIENT_ID", "", "what client ids begin with (-cac, -cmt); the consumer group too, unless KAFKA_GROUP is set", false},
+	{"kafka-client-id", "KAFKA_CLIENT_ID", "", "what client ids begin with (-cac, -cmt, -producer, -answers); the consumer group too, unless KAFKA_GROUP is set", false},
 	{"kafka-group", "KAFKA_GROUP", "", "consumer group; default: KAFKA_CLIENT_ID, or rust-command-handler in the Rust handler's environment, or command-handler", false},
 	{"kafka-max-poll-interval", "KAFKA_MAX_POLL_INTERVAL", "1m", "after how long without progress the group gives this handler's partitions to another; at least 26s", false},
 	{"confirm-account-creation-topic", "KAFKA_CAC_TOPIC", "confirm_account_creation", "topic of account creation commands", false},
