@@ -106,7 +106,7 @@ RESULTS ?= bench-results
 MEASURE = timeout $(1) $(BIN)/latency-benchmark run $(2) --surroundings real --out $(RESULTS)/$$(date +%F)-$(3).json
 
 .PHONY: bench-handler
-bench-handler: static ## the handler on a real Apache Kafka, beside what the machine can do at best, into bench-results/ (35 min; Java and Maven)
+bench-handler: static ## the handler on a real Apache Kafka, beside what the machine can do at best, into bench-results/ (25 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	@mkdir -p $(RESULTS)
