@@ -158,16 +158,21 @@ test-images: tools ## the images as they run in Docker, against Apache Kafka of 
 KAFKA_TEST = CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -v
 
 .PHONY: test-kafka
-test-kafka: tools ## handler, synchronizer, open-bank and fault schedules on real Apache Kafkas, of one broker and of three, and a real registry (Java and Maven)
+test-kafka: tools ## the handler and its fault schedules on real Apache Kafkas, of one broker and of three, and a real registry (14 min; Java and Maven)
+	$(call install,java,openjdk-17-jre-headless)
+	$(call install,mvn,maven)
+	$(KAFKA_TEST) -parallel 2 ./handler
+	OPENBANK_TEST_BROKERS=3 $(KAFKA_TEST) -run 'Recover|ComeAndGo/exactly-once' -parallel 1 ./handler
+	$(KAFKA_TEST) -run RandomFaults ./fault -args -worlds 1 -schedules 8 $(if $(SEED),-seed $(SEED))
+
+.PHONY: test-kafka-tools
+test-kafka-tools: tools ## synchronizer, open-bank, privileges and secrets on the same, and Kafkas since 2019 (7 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	$(KAFKA_TEST) ./realkafka
-	$(KAFKA_TEST) -parallel 2 ./handler
 	$(KAFKA_TEST) ./security
 	$(KAFKA_TEST) ./cmd/synchronizer
-	OPENBANK_TEST_BROKERS=3 $(KAFKA_TEST) -run 'Recover|ComeAndGo/exactly-once' -parallel 1 ./handler
 	$(KAFKA_TEST) -run 'Check|DeadLetter|Replay' -parallel 2 ./cmd/open-bank
-	$(KAFKA_TEST) -run RandomFaults ./fault -args -worlds 1 -schedules 8 $(if $(SEED),-seed $(SEED))
 
 .PHONY: test-report
 test-report: tools ## the benchmark's report in a headless Chromium: on phones, in the dark, on paper, and what it asks for (1 min)
