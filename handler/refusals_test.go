@@ -46,6 +46,18 @@ func producedWith(asked *kmsg.ProduceRequest, why func(topic string, partition i
 	return response
 }
 
+// opened has a handler open accounts, at least once, and stop.
+func (b *bundle) opened(n *ids, count int) (w *watch, ibans []string) {
+	b.t.Helper()
+	w = b.watch(creationAnswers, transferAnswers, events)
+	h := b.start("DELIVERY=at-least-once")
+	for range count {
+		ibans = append(ibans, b.open(w, n.next()).IBAN)
+	}
+	b.stop(h)
+	return w, ibans
+}
+
 func TestCommittedOffsetsThatCannotBeReadAreNotTakenForNone(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -109,13 +121,7 @@ func TestWhatABrokerRefusesIsSentAgainWithItsTopicAlone(t *testing.T) {
 	b := setup(t)
 	b.synchronize()
 	var n ids
-	w := b.watch(creationAnswers, transferAnswers, events)
-	opener := b.start("DELIVERY=at-least-once")
-	accounts := make([]string, 20)
-	for i := range accounts {
-		accounts[i] = b.open(w, n.next()).IBAN
-	}
-	b.stop(opener)
+	w, accounts := b.opened(&n, 20)
 
 	var allowed atomic.Bool
 	var blocked atomic.Int32 // the first partition of the events that is written to
@@ -196,10 +202,8 @@ func TestWhatOvertookARefusedRecordIsSentAgainBehindIt(t *testing.T) {
 	b := setup(t)
 	b.synchronize()
 	var n ids
-	w := b.watch(creationAnswers, transferAnswers, events)
-	opener := b.start("DELIVERY=at-least-once")
-	account := b.open(w, n.next()).IBAN
-	b.stop(opener)
+	w, accounts := b.opened(&n, 1)
+	account := accounts[0]
 	var refused atomic.Bool
 	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
 		asked := request.(*kmsg.ProduceRequest)

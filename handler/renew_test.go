@@ -8,16 +8,23 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
-// Where a producer that failed cannot be replaced, as when a file of its identity is gone for a moment, those who ask the brokers over its
-// connections still can.
-func TestAProducerThatCannotBeReplacedIsKept(t *testing.T) {
-	t.Parallel()
+// unconnected makes a handler's producer, at least once, whose brokers are not there.
+func unconnected(t *testing.T) (*Handler, *producer) {
+	t.Helper()
 	h := &Handler{cfg: Config{Kafka: Kafka{Brokers: "127.0.0.1:1"}}.withDefaults(), log: slog.New(slog.DiscardHandler)}
 	p, err := newProducer(h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.close()
+	t.Cleanup(p.close)
+	return h, p
+}
+
+// Where a producer that failed cannot be replaced, as when a file of its identity is gone for a moment, those who ask the brokers over its
+// connections still can.
+func TestAProducerThatCannotBeReplacedIsKept(t *testing.T) {
+	t.Parallel()
+	h, p := unconnected(t)
 	asked := func() error {
 		return p.admin(t.Context(), func(_ context.Context, client *kafka.AdminClient) error {
 			_, err := client.GetMetadata(nil, true, 100)
@@ -46,12 +53,7 @@ func TestAProducerThatCannotBeReplacedIsKept(t *testing.T) {
 // At least once, answers have a client of their own beside that of all else; the one that fails for good is replaced, the other goes on.
 func TestOfTwoProducersTheOneThatFailedIsReplaced(t *testing.T) {
 	t.Parallel()
-	h := &Handler{cfg: Config{Kafka: Kafka{Brokers: "127.0.0.1:1"}}.withDefaults(), log: slog.New(slog.DiscardHandler)}
-	p, err := newProducer(h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
+	_, p := unconnected(t)
 	if len(p.lines()) != 2 {
 		t.Fatalf("%d producers", len(p.lines()))
 	}
