@@ -22,11 +22,13 @@ func ConsumerSettings(k Kafka, clientID, group string, exactlyOnce bool, logs ch
 		// fetched all the same. With small queues the back-off of 1 s would stall the fetcher.
 		"queued.min.messages":        1000,
 		"queued.max.messages.kbytes": 512,
-		"message.max.bytes":          256 << 10, // of what it sends; fetch.max.bytes can't be less
-		"fetch.max.bytes":            256 << 10,
-		"max.partition.fetch.bytes":  64 << 10,
-		"fetch.queue.backoff.ms":     5,
-		"fetch.error.backoff.ms":     50,
+		"max.partition.fetch.bytes":  32 << 10,
+		// A fetch has room for the share of each of 512 partitions of a broker. With room for only some, librdkafka begins with the same ones
+		// whenever its queue has been full, and the others are left behind.
+		"fetch.max.bytes":        16 << 20,
+		"message.max.bytes":      256 << 10, // of what it sends; fetch.max.bytes can't be less
+		"fetch.queue.backoff.ms": 5,
+		"fetch.error.backoff.ms": 50,
 	})
 	return cfg
 }
