@@ -106,7 +106,7 @@ RESULTS ?= bench-results
 MEASURE = timeout $(1) $(BIN)/latency-benchmark run $(2) --surroundings real --out $(RESULTS)/$$(date +%F)-$(3).json
 
 .PHONY: bench-handler
-bench-handler: static ## the handler on a real Apache Kafka, beside what the machine can do at best, into bench-results/ (25 min; Java and Maven)
+bench-handler: static ## the handler on a real Apache Kafka, beside what the machine can do at best, into bench-results/ (27 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	@mkdir -p $(RESULTS)
@@ -115,7 +115,7 @@ bench-handler: static ## the handler on a real Apache Kafka, beside what the mac
 	$(call MEASURE,400,hot --commands 300000 --rounds 2,hot)
 	$(call MEASURE,420,grow --commands 300000 --rounds 2,grow)
 	$(call MEASURE,400,drain --commands 300000 --handlers 1$(,)2$(,)4,handlers)
-	$(call MEASURE,300,ramp --step 2000 --every 5 --interval 200ms --check-every 0 --repeats 1,ramp)
+	$(call MEASURE,400,ramp --step 2000 --every 5 --interval 200ms --check-every 0 --repeats 1 --warm-up-rounds 1,ramp)
 	$(call MEASURE,300,floor --rate 500 --duration 15s --commands 200000,floor)
 
 , := ,

@@ -27,6 +27,18 @@ func (h *Handler) holdsSlot() error {
 	return fmt.Errorf("slot %d is not ours at the moment: waiting for Postgres", h.lease.Slot())
 }
 
+// transactionalID is the producer's identity: who takes it over has the brokers abort what the former one left open. It is
+// empty without transactions.
+func (h *Handler) transactionalID() string {
+	switch {
+	case !h.exactlyOnce:
+		return ""
+	case h.cfg.TransactionalID != "":
+		return h.cfg.TransactionalID
+	}
+	return h.identity(h.lease.Slot())
+}
+
 func (h *Handler) instanceID() string {
 	switch {
 	case h.cfg.GroupInstanceID != "":
@@ -36,6 +48,8 @@ func (h *Handler) instanceID() string {
 	}
 	return h.identity(h.lease.Slot())
 }
+
+func (h *Handler) identity(slot int) string { return fmt.Sprintf("%s-%d", h.cfg.Group, slot) }
 
 func (h *Handler) delivery() Delivery {
 	if h.exactlyOnce {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -24,20 +23,6 @@ const (
 	// callPause is the pause before that.
 	callPause = 20 * time.Millisecond
 )
-
-// transactionalID is the producer's identity: who takes it over has the brokers abort what the former one left open. It is
-// empty without transactions.
-func (h *Handler) transactionalID() string {
-	switch {
-	case !h.exactlyOnce:
-		return ""
-	case h.cfg.TransactionalID != "":
-		return h.cfg.TransactionalID
-	}
-	return h.identity(h.lease.Slot())
-}
-
-func (h *Handler) identity(slot int) string { return fmt.Sprintf("%s-%d", h.cfg.Group, slot) }
 
 // brokenProducer says that the client has failed for good, as when the brokers took it for fenced.
 type brokenProducer struct{ error }
@@ -130,7 +115,7 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	}
 	err := p.finishOffsets(ctx, batches)
 	if err == nil {
-		err = p.produceAll(ctx, f, batches, sent)
+		err = p.produceAll(ctx, f, batches, n, sent)
 	} else {
 		f.done(int64(reports))
 	}
@@ -153,50 +138,6 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 	}
 	for _, l := range sent {
 		l.taken()
-	}
-	return nil
-}
-
-// portion is how many commands' records are in Go's memory at once before the client has copied them.
-const portion = 64
-
-// produceAll hands the letters to main, first so that their flight is whole whatever comes, and then the batches' answers and events, each
-// to its line. The transaction says whether those are delivered; where there is none they are part of the flight. Error: encoding, or ctx's cause.
-func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed, letters []*letter) error {
-	for _, l := range letters {
-		if err := p.produce(ctx, f, &p.main, &l.outgoing); err != nil {
-			return err
-		}
-	}
-	commands := 0
-	for _, b := range batches {
-		commands += len(b.records)
-	}
-	answers := &p.main
-	if commands <= overlap || len(p.aloft) > 0 { // behind the answers that are on their way
-		answers = p.answers
-	}
-	for _, b := range batches {
-		for some := range slices.Chunk(b.records, portion) {
-			p.out, p.arena = p.out[:0], p.arena[:0]
-			if err := p.compose(some); err != nil {
-				return fatalError{err}
-			}
-			for i := range p.out {
-				o := &p.out[i]
-				if !p.h.exactlyOnce {
-					o.flight = f
-					f.pending.Add(1)
-				}
-				over := &p.main
-				if o.isAnswer() {
-					over = answers
-				}
-				if err := p.produce(ctx, f, over, o); err != nil {
-					return err
-				}
-			}
-		}
 	}
 	return nil
 }
@@ -236,15 +177,6 @@ func (p *producer) finishOffsets(ctx context.Context, batches []executed) error 
 	return nil
 }
 
-func (p *producer) commit(ctx context.Context, batches int) error {
-	crash.Point("before-transaction-commit", batches)
-	if err := p.h.insist(ctx, p.main.client.CommitTransaction); err != nil {
-		return fmt.Errorf("committing the transaction: %w", err)
-	}
-	crash.Point("after-transaction-commit", batches)
-	return nil
-}
-
 // sendOffsets bounds a call that the client does not: when the group's coordinator goes away it can wait for a connection to it until
 // some other broker comes or goes (librdkafka 2.15.1, its issues 5456 and 5511), and hold up every partition of the group meanwhile.
 // The call is given up on then, and with it the client.
@@ -279,35 +211,13 @@ func ends(l *lane, batches []executed) map[*epoch]int64 {
 	return next
 }
 
-// insist makes a call again for as long as its error is one of those that repeating mends.
-func (h *Handler) insist(ctx context.Context, call func(context.Context) error) error {
-	var condition *health.Condition
-	defer func() {
-		if condition != nil {
-			condition.Ends()
-		}
-	}()
-	for {
-		limited, cancel := context.WithTimeout(ctx, callTime)
-		err := call(limited)
-		cancel()
-		var k kafka.Error
-		if err == nil || !errors.As(err, &k) || k.IsFatal() || k.TxnRequiresAbort() || !k.IsRetriable() {
-			return err
-		}
-		if condition == nil {
-			condition = h.cfg.Health.Condition(health.Kafka)
-		}
-		condition.Fails("a transaction waits for the brokers: " + err.Error())
-		if !pause(ctx, callPause) {
-			return context.Cause(ctx)
-		}
+func (p *producer) commit(ctx context.Context, batches int) error {
+	crash.Point("before-transaction-commit", batches)
+	if err := p.h.insist(ctx, p.main.client.CommitTransaction); err != nil {
+		return fmt.Errorf("committing the transaction: %w", err)
 	}
-}
-
-// isFencing says whether the brokers hold our identity for another producer's.
-func isFencing(err error) bool {
-	return isKafka(err, kafka.ErrFenced, kafka.ErrProducerFenced, kafka.ErrInvalidProducerEpoch)
+	crash.Point("after-transaction-commit", batches)
+	return nil
 }
 
 // abort ends a transaction that failed for a cause, and finds out which dead letters the brokers refuse.
@@ -374,6 +284,11 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	return cause
 }
 
+// isFencing says whether the brokers hold our identity for another producer's.
+func isFencing(err error) bool {
+	return isKafka(err, kafka.ErrFenced, kafka.ErrProducerFenced, kafka.ErrInvalidProducerEpoch)
+}
+
 // begin makes a new client and waits until the brokers have ended whatever its identity left open.
 func (p *producer) begin(ctx context.Context) error {
 	return p.h.until(ctx, p.h.log, preparingTransactions, func() error {
@@ -435,6 +350,32 @@ func (p *producer) settled(ctx context.Context, batches []executed) error {
 		p.h.owned.Unlock()
 	}
 	return nil
+}
+
+// insist makes a call again for as long as its error is one of those that repeating mends.
+func (h *Handler) insist(ctx context.Context, call func(context.Context) error) error {
+	var condition *health.Condition
+	defer func() {
+		if condition != nil {
+			condition.Ends()
+		}
+	}()
+	for {
+		limited, cancel := context.WithTimeout(ctx, callTime)
+		err := call(limited)
+		cancel()
+		var k kafka.Error
+		if err == nil || !errors.As(err, &k) || k.IsFatal() || k.TxnRequiresAbort() || !k.IsRetriable() {
+			return err
+		}
+		if condition == nil {
+			condition = h.cfg.Health.Condition(health.Kafka)
+		}
+		condition.Fails("a transaction waits for the brokers: " + err.Error())
+		if !pause(ctx, callPause) {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // freed has the brokers abort what a handler that is gone left open, so that it does not hold readers of committed records back

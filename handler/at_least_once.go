@@ -1,0 +1,176 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// overlap is how many commands may be on their way to the brokers, at least once, when the next ones follow: while commands are few, an
+// answer does not wait for the one before it. More of them travel in company, which costs less.
+const overlap = 32
+
+// publication is batches whose answers and events the client has, and not yet all brokers.
+type publication struct {
+	batches []executed
+	records int // in batches
+	flight  *flight
+}
+
+// launch sends everything of the batches that is still ours, at least once; land finishes their offsets. Dead letters go first: where one is
+// not taken, its partition waits at that record, and what comes behind it is not published.
+func (p *producer) launch(ctx context.Context, batches []executed) error {
+	if hasLetters(batches) { // a refusal ends the epoch that what is aloft belongs to
+		if err := p.land(ctx, 0); err != nil {
+			return err
+		}
+	}
+	p.keepOurs(batches)
+	refused, err := p.sendLetters(ctx, lettersOf(batches))
+	if err != nil {
+		return err
+	}
+	p.keepOurs(batches)                                        // that may have taken a while
+	out := publication{batches: batches, flight: newFlight(1)} // until all are handed over: how many there are is known then
+	for i := range batches {
+		batches[i].records = dropRefused(refused, batches[i].records)
+		out.records += len(batches[i].records)
+	}
+	if err := p.produceAll(ctx, out.flight, batches, out.records, nil); err != nil {
+		return err
+	}
+	p.purgeFailed()
+	out.flight.done(1)
+	p.aloft = append(p.aloft, out)
+	if len(refused) == 0 {
+		return p.land(ctx, overlap)
+	}
+	if err := p.land(ctx, 0); err != nil {
+		return err
+	}
+	p.reopen(refused)
+	return nil
+}
+
+// landing is closed when the oldest publication has landed; nil when there is none.
+func (p *producer) landing() <-chan struct{} {
+	if len(p.aloft) == 0 {
+		return nil
+	}
+	return p.aloft[0].flight.landed
+}
+
+// land finishes publications in their order: those that have landed, and others until no more commands than limit are aloft.
+func (p *producer) land(ctx context.Context, limit int) error {
+	aloft := 0
+	for _, out := range p.aloft {
+		aloft += out.records
+	}
+	for len(p.aloft) > 0 {
+		first := p.aloft[0]
+		if aloft <= limit && !first.flight.isDown() {
+			return nil
+		}
+		if err := first.flight.wait(ctx); err != nil {
+			return err
+		}
+		if first.flight.err() != nil {
+			return p.sendAgain(ctx)
+		}
+		p.link.ok()
+		p.landed(1)
+		aloft -= first.records
+	}
+	return nil
+}
+
+// landed finishes the first n publications.
+func (p *producer) landed(n int) {
+	p.h.owned.Lock()
+	defer p.h.owned.Unlock()
+	for _, out := range p.aloft[:n] {
+		for _, b := range out.batches {
+			b.lane.storeOffsets(p.finish(b))
+		}
+		p.batches.done()
+	}
+	p.aloft = slices.Delete(p.aloft, 0, n)
+}
+
+// keepOurs leaves out the records of partitions that went to another handler.
+func (p *producer) keepOurs(batches []executed) {
+	p.h.owned.Lock()
+	defer p.h.owned.Unlock()
+	for i := range batches {
+		batches[i].records = dropStale(batches[i].records)
+	}
+}
+
+// sendAgain sends again what a broker refused of the publications aloft, for as long as it takes and its partition is ours, and finishes
+// them. Reports name publications, since to keep each record until its own would take memory in every publication for the few that meet a
+// refusal: so all that goes to a topic that refuses some is sent a second time, in its order. From then on reports name records. Those that
+// had landed stand there twice, equal byte for byte unless their schema has been replaced meanwhile.
+func (p *producer) sendAgain(ctx context.Context) error {
+	all := newFlight(0) // for the first errors of all of them
+	p.out, p.arena = p.out[:0], p.arena[:0]
+	for _, out := range p.aloft {
+		if err := out.flight.wait(ctx); err != nil {
+			return err
+		}
+		for topic, err := range out.flight.first {
+			all.fail(topic, err)
+		}
+		p.keepOurs(out.batches)
+		for _, b := range out.batches {
+			if err := p.compose(b.records); err != nil {
+				return fatalError{err}
+			}
+		}
+	}
+	var open []*outgoing
+	for i := range p.out {
+		if all.first[*p.out[i].topic] != nil {
+			open = append(open, &p.out[i])
+		}
+	}
+	refusal := all.err()
+	err := p.h.until(ctx, p.h.log, publishing, func() error {
+		if refusal == nil {
+			open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.epoch.current.Load() })
+			if err := p.attempt(ctx, open); err != nil {
+				return err
+			}
+			if open = slices.DeleteFunc(open, func(o *outgoing) bool { return o.err == nil }); len(open) == 0 {
+				p.link.ok()
+				return nil
+			}
+			refusal = fmt.Errorf("producing to %s: %w", *open[0].topic, open[0].err)
+		}
+		err := refusal
+		refusal = nil // the next time, it is tried
+		if e := p.revive(); e != nil {
+			return e
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.landed(len(p.aloft))
+	return nil
+}
+
+// attempt produces each record once, by name, and waits for all reports; the outcome is in outgoing.err.
+func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
+	f := newFlight(len(open))
+	for _, o := range open {
+		o.flight, o.named, o.err = f, true, nil
+	}
+	for _, o := range open {
+		if err := p.produce(ctx, f, &p.main, o); err != nil {
+			return err
+		}
+	}
+	p.purgeFailed()
+	return f.wait(ctx)
+}
