@@ -53,7 +53,7 @@ fuzz: tools ## random records and schemas for MINUTES=n of CPU (default 10)
 
 # What it takes is measured on Apache Kafka, and told; a handler with more than 64 MiB is a failure.
 .PHONY: memory
-memory: static ## 1,000,000 hostile records, a backlog of 2,000,000 commands, Postgres away for a minute: RECORDS=n (30 min; Java and Maven)
+memory: static ## 1,000,000 hostile records, a backlog of 2,000,000 commands, Postgres away for a minute: RECORDS=n (6 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	CGO_ENABLED=1 go test -tags memory -count 1 -timeout 3h -v -run Memory ./security -args -handler $(CURDIR)/$(BIN)/command-handler -records $(or $(RECORDS),1000000)
