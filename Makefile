@@ -14,7 +14,7 @@ COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose 
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: build ## start a whole bank on this machine, send it 50,000 transfers, check everything
@@ -34,7 +34,7 @@ static: build ## the same, with the handler as the image has it: what is measure
 	CC=musl-gcc VERSION=$(VERSION) cmd/command-handler/build-static -o $(BIN)/command-handler
 
 .PHONY: test
-test: tools ## all tests, with the race detector; starts its own servers
+test: tools ## the tests that need nothing else, with the race detector; starts its own servers
 	CGO_ENABLED=1 go test -race -timeout 15m -p 2 ./...
 
 # Without the race detector: with it a handler takes three times as long to start, and there are two or three kills a schedule.

@@ -78,6 +78,7 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 		l.awaitDrained(work, ending)
 	}
 	var fetched []kafka.TopicPartition
+	l.setting.Lock()
 	l.h.owned.Lock()
 	for _, e := range ending {
 		e.retire()
@@ -87,6 +88,7 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 		}
 	}
 	l.h.owned.Unlock()
+	l.setting.Unlock()
 	if lost {
 		l.meter.lost.Inc()
 		l.joined.Fails("group " + l.h.cfg.Group + " has taken its partitions of topic " + l.topic.name + ": it joins again")
@@ -174,6 +176,9 @@ func (l *lane) producersOffsets(ctx context.Context, asked []kafka.TopicPartitio
 
 // starts finds where each epoch begins to read, and writes down what the committed offsets say of what was published.
 func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
+	if err := l.h.until(ctx, l.log, findingTopics, func() error { return l.stillThere(ctx) }); err != nil {
+		return nil, err
+	}
 	committed, err := l.committedOffsets(ctx, epochs, l.consumersOffsets)
 	if err != nil {
 		return nil, err
@@ -256,8 +261,8 @@ func (l *lane) rewind(ctx context.Context, to map[*epoch]int64) error {
 		return nil
 	}
 	return l.h.until(ctx, l.log, settingOffsets, func() error {
-		l.h.owned.Lock() // a partition that is not ours any more is not ours to set back
-		defer l.h.owned.Unlock()
+		l.setting.Lock() // a partition that is not ours any more is not ours to set back
+		defer l.setting.Unlock()
 		var offsets []kafka.TopicPartition
 		for e, offset := range to {
 			if e.current.Load() {
@@ -290,6 +295,13 @@ func (l *lane) checkOffsets(cause error) {
 		}
 		next, beginning := e.next, e.beginning
 		l.background.Go(func() {
+			err := l.h.until(e.ctx, l.log, findingTopics, func() error { return l.stillThere(e.ctx) })
+			if err != nil {
+				if e.ctx.Err() == nil {
+					l.h.fail(err)
+				}
+				return
+			}
 			low, high, err := l.bounds(e.ctx, e)
 			if err != nil {
 				return
@@ -297,7 +309,7 @@ func (l *lane) checkOffsets(cause error) {
 			at := fmt.Sprintf("partition %d of %s: the next record to handle is at offset %d, but the log ", e.partition, l.topic.name, next)
 			switch {
 			case next < low && !beginning:
-				l.h.fail(fmt.Errorf("%sbegins at %d: retention has deleted commands that were never handled. Set the offset of group %s to %d and start with --skip-ahead to go on without them",
+				l.h.fail(fmt.Errorf("%sbegins at %d: retention has deleted what is between, commands that were never handled, or ends of transactions, which take an offset each. Set the offset of group %s to %d and start with --skip-ahead to go on without them",
 					at, low, l.h.cfg.Group, low))
 			case next > high:
 				l.h.fail(fmt.Errorf("%sends at %d: it has lost records, or the offset of group %s was set by mistake. Set it to %d to go on with what comes",

@@ -45,6 +45,10 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 	case row == nil && former != nil && !l.h.cfg.NewTopics:
 		return start{}, fmt.Errorf("%s: the topic was deleted and made anew since its commands were handled up to offset %d: "+
 			"what it held then and was not handled is lost. Start with --new-topics to go on with the new one", where, former.ExecutedTo)
+	case row == nil && former != nil && committed > 0:
+		// Whoever read on in it without knowing has committed this, and what lies below was not handled. Ids tell what was.
+		l.log.Warn("the topic was made anew while it was being read: it is read from its beginning", "partition", partition, "committed", committed)
+		return start{0, noOffset, noOffset}, nil
 	case row == nil && committed < 0:
 		return start{int64(kafka.OffsetBeginning), noOffset, noOffset}, nil
 	case row == nil:

@@ -40,6 +40,7 @@ func TestTheCommittedOffsetIsHeldAgainstWhatPostgresKnows(t *testing.T) {
 		"the topic was made anew":                       {now, Config{}, 5, []store.Progress{row(before, 90, 90)}, start{}, "--new-topics"},
 		"the topic was made anew, without an offset":    {now, Config{}, none64, []store.Progress{row(before, 90, 90)}, start{}, "made anew"},
 		"the topic was made anew, and that is known":    {now, Config{NewTopics: true}, none64, []store.Progress{row(before, 90, 90)}, start{beginning, none64, none64}, ""},
+		"the topic was made anew while it was read":     {now, Config{NewTopics: true}, 5, []store.Progress{row(before, 90, 90)}, start{0, none64, none64}, ""},
 		"the topic was made anew long ago":              {now, Config{}, 7, []store.Progress{row(before, 90, 90), row(now, 9, 7)}, start{7, 7, 7}, ""},
 		"the brokers have learned topic ids since":      {now, Config{}, 70, []store.Progress{row(none, 90, 90)}, start{70, 70, 70}, ""},
 		"the brokers know no topic ids":                 {none, Config{}, 70, []store.Progress{row(none, 90, 60)}, start{70, 70, 70}, ""},

@@ -276,6 +276,39 @@ func TestARestoredDatabaseIsNoticedAndMadeGood(t *testing.T) {
 	b.stop(h)
 }
 
+// A handler that runs meanwhile would go on at its offset, and leave out what the new topic holds below it.
+func TestATopicThatIsMadeAnewUnderAHandlerIsNoticed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	w := b.watch(creationAnswers)
+	h := b.start()
+	var n ids
+	for range 5 {
+		b.open(w, n.next())
+	}
+	makeAnew(b, creations)
+	b.send(b.creations(&n, 20)...)
+	b.ends("the handler refuses", h, "made anew")
+	h = b.start("NEW_TOPICS=true")
+	w.wait(creationAnswers, "", 25)
+	b.stop(h)
+}
+
+// makeAnew deletes a topic of one partition and creates it.
+func makeAnew(b *bundle, topic string) {
+	b.t.Helper()
+	admin := kadm.NewClient(b.client)
+	if _, err := admin.DeleteTopics(b.t.Context(), topic); err != nil {
+		b.t.Fatal(err)
+	}
+	b.eventually("the topic is made again", reasonableTimeout, func() error { // a broker may not have deleted it yet
+		_, err := admin.CreateTopic(b.t.Context(), 1, 1, nil, topic)
+		return err
+	})
+	b.client.PurgeTopicsFromClient(topic) // it knows the old one's id
+}
+
 func TestATopicThatWasMadeAnewIsNoticed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -285,14 +318,7 @@ func TestATopicThatWasMadeAnewIsNoticed(t *testing.T) {
 	var n ids
 	b.open(w, n.next())
 	b.stop(h)
-	admin := kadm.NewClient(b.client)
-	if _, err := admin.DeleteTopics(t.Context(), creations); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, creations); err != nil {
-		t.Fatal(err)
-	}
-	b.client.PurgeTopicsFromClient(creations) // it knows the old one's id
+	makeAnew(b, creations)
 	b.ends("the handler refuses", b.start(), "made anew")
 	h = b.start("NEW_TOPICS=true")
 	b.open(w, n.next())

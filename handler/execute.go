@@ -8,7 +8,7 @@ import (
 	"openbank/store"
 )
 
-// idleTick is how soon after going idle the published offsets are written to Postgres; docs/delivery.md asks for 1 s.
+// idleTick is how soon after going idle the published offsets are written to Postgres.
 const idleTick = 500 * time.Millisecond
 
 // executed is a batch after Postgres: what the producer publishes, and whose offsets it finishes.

@@ -155,7 +155,7 @@ type Handler struct {
 	taking sync.Mutex
 	taken  bool // the database is what this code needs; guarded by taking
 
-	// owned is the mutex T of docs/delivery.md: it guards which epochs are current. The producer goroutine holds it from
+	// owned guards which epochs are current. The producer goroutine holds it from
 	// the moment it leaves out what is no longer ours until what is left is bound to be published.
 	owned sync.Mutex
 

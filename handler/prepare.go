@@ -73,6 +73,20 @@ func (h *Handler) describe(ctx context.Context, names []string) (map[string]topi
 	return topics, nil
 }
 
+// stillThere says whether the topic is the one that the lane began with: what a lane knows of offsets is of that one alone. One that was
+// deleted and made anew is a fatalError.
+func (l *lane) stillThere(ctx context.Context) error {
+	found, err := l.h.describe(ctx, []string{l.topic.name})
+	if err != nil {
+		return err
+	}
+	if id := found[l.topic.name].id; id != l.topic.id && id != [16]byte{} {
+		return fatalError{fmt.Errorf("%s: the topic was deleted and made anew while this handler read it: what it held and was not handled is lost. Start with --new-topics to go on with the new one",
+			l.topic.name)}
+	}
+	return nil
+}
+
 // missingTopics says which topics the brokers do not have.
 type missingTopics struct{ names []string }
 

@@ -12,14 +12,21 @@ import (
 // probeAgain is the time between two looks at a server that did not answer the last one.
 const probeAgain = time.Second
 
-// probe asks the brokers from time to time where the lane's partitions end: how far behind we are, and whether the brokers are there
-// although nothing is to be read or written. It works until the lane closes.
+// probe asks the brokers from time to time where the lane's partitions end: how far behind we are, whether the brokers are there although
+// nothing is to be read or written, and whether the topic still is what it was. It works until the lane closes.
 func (l *lane) probe() {
 	wait := l.h.cfg.ProbeInterval
 	for pause(l.ctx, wait) {
-		err := l.measureLag()
+		err := l.stillThere(l.ctx)
+		if err == nil {
+			err = l.measureLag()
+		}
+		var fatal fatalError
 		switch {
 		case l.ctx.Err() != nil:
+			return
+		case errors.As(err, &fatal):
+			l.h.fail(fatal.error)
 			return
 		case err != nil:
 			wait = min(probeAgain, l.h.cfg.ProbeInterval)

@@ -61,6 +61,8 @@ func (l *lane) fenced(work context.Context) {
 
 // forget ends all epochs.
 func (l *lane) forget() {
+	l.setting.Lock()
+	defer l.setting.Unlock()
 	l.h.owned.Lock()
 	defer l.h.owned.Unlock()
 	for _, e := range l.epochs {

@@ -76,6 +76,7 @@ func (s *Store) numberTopics(ctx context.Context, b *batch) error {
 func (s *Store) numberTopic(ctx context.Context, t topic) (int32, error) {
 	s.numbering.Lock()
 	n, known := s.topics[t]
+	opened := s.opened.Load()
 	s.numbering.Unlock()
 	if known {
 		return n, nil
@@ -93,7 +94,9 @@ func (s *Store) numberTopic(ctx context.Context, t topic) (int32, error) {
 	}
 	s.numbering.Lock()
 	defer s.numbering.Unlock()
-	s.topics[t] = n
+	if s.opened.Load() == opened { // or it may be a former server's
+		s.topics[t] = n
+	}
 	return n, nil
 }
 

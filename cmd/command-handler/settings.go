@@ -142,10 +142,9 @@ func (v *values) print(w io.Writer, c config) error {
 	}
 	_ = t.Flush() // its error is the next one's too
 	fmt.Fprintln(w, "\nWhat comes of it:")
-	client := c.handler.ClientID
 	fmt.Fprintf(t, "environment\t%s\n", c.environment.Whose())
 	fmt.Fprintf(t, "consumer group\t%s\n", c.handler.Group)
-	fmt.Fprintf(t, "client ids\t%s-cac, %s-cmt\n", client, client)
+	fmt.Fprintf(t, "client ids\t%s with -cac, -cmt, -producer, -answers\n", c.handler.ClientID)
 	fmt.Fprintf(t, "brokers\t%s\n", c.encryption)
 	fmt.Fprintf(t, "database\t%s\n", redactURL(c.store.URL))
 	return t.Flush()
