@@ -36,7 +36,7 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 		case p.Partition != partition:
 		case p.TopicID == l.topic.id:
 			row = p
-		case p.TopicID != [16]byte{} && l.topic.id != [16]byte{}: // brokers before 2.8 give none
+		case l.topic.differsFrom(p.TopicID):
 			former = p
 		}
 	}

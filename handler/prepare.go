@@ -17,6 +17,12 @@ type topic struct {
 	replicas   int
 }
 
+// differsFrom says whether an id is that of another topic of the same name. Brokers before 2.8 give none, and ones that are brought to 2.8 from some
+// moment on.
+func (t topic) differsFrom(id [16]byte) bool {
+	return id != t.id && id != [16]byte{} && t.id != [16]byte{}
+}
+
 // prepare waits for all that the handler needs (brokers, topics, registry, schemas) and returns the command topics by name.
 func (h *Handler) prepare(ctx context.Context) (map[string]topic, error) {
 	t := h.cfg.Topics
@@ -80,7 +86,7 @@ func (l *lane) stillThere(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if id := found[l.topic.name].id; id != l.topic.id && id != [16]byte{} {
+	if l.topic.differsFrom(found[l.topic.name].id) {
 		return fatalError{fmt.Errorf("%s: the topic was deleted and made anew while this handler read it: what it held and was not handled is lost. Start with --new-topics to go on with the new one",
 			l.topic.name)}
 	}
