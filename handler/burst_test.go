@@ -27,17 +27,15 @@ func TestTheAnswersOfABurstComeBehindTheOneBefore(t *testing.T) {
 
 	var held atomic.Bool
 	reached, release := make(chan struct{}), make(chan struct{})
-	cluster := b.bank.Kafka.Cluster()
-	cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.KeepControl()
+	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
 		isAnswer := slices.ContainsFunc(request.(*kmsg.ProduceRequest).Topics, func(at kmsg.ProduceRequestTopic) bool { return at.Topic == transferAnswers })
 		if isAnswer && held.CompareAndSwap(false, true) {
-			cluster.SleepControl(func() { // other connections are served meanwhile
+			b.bank.Kafka.Cluster().SleepControl(func() { // other connections are served meanwhile
 				close(reached)
 				<-release
 			})
 		}
-		return nil, nil, false
+		return nil
 	})
 	deposit := func() *bank.ConfirmMoneyTransfer {
 		return &bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 1, From: bank.Cash, To: account.IBAN}

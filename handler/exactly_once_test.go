@@ -287,26 +287,12 @@ func TestATopicThatIsMadeAnewUnderAHandlerIsNoticed(t *testing.T) {
 	for range 5 {
 		b.open(w, n.next())
 	}
-	makeAnew(b, creations)
+	b.makeAnew(creations)
 	b.send(b.creations(&n, 20)...)
 	b.ends("the handler refuses", h, "made anew")
 	h = b.start("NEW_TOPICS=true")
 	w.wait(creationAnswers, "", 25)
 	b.stop(h)
-}
-
-// makeAnew deletes a topic of one partition and creates it.
-func makeAnew(b *bundle, topic string) {
-	b.t.Helper()
-	admin := kadm.NewClient(b.client)
-	if _, err := admin.DeleteTopics(b.t.Context(), topic); err != nil {
-		b.t.Fatal(err)
-	}
-	b.eventually("the topic is made again", reasonableTimeout, func() error { // a broker may not have deleted it yet
-		_, err := admin.CreateTopic(b.t.Context(), 1, 1, nil, topic)
-		return err
-	})
-	b.client.PurgeTopicsFromClient(topic) // it knows the old one's id
 }
 
 func TestATopicThatWasMadeAnewIsNoticed(t *testing.T) {
@@ -318,7 +304,7 @@ func TestATopicThatWasMadeAnewIsNoticed(t *testing.T) {
 	var n ids
 	b.open(w, n.next())
 	b.stop(h)
-	makeAnew(b, creations)
+	b.makeAnew(creations)
 	b.ends("the handler refuses", b.start(), "made anew")
 	h = b.start("NEW_TOPICS=true")
 	b.open(w, n.next())

@@ -37,6 +37,20 @@ func (b *bundle) trim(topic string, partition int32, below int64) {
 	}
 }
 
+// makeAnew deletes a topic of one partition and creates it.
+func (b *bundle) makeAnew(topic string) {
+	b.t.Helper()
+	admin := kadm.NewClient(b.client)
+	if _, err := admin.DeleteTopics(b.t.Context(), topic); err != nil {
+		b.t.Fatal(err)
+	}
+	b.eventually("the topic is made again", reasonableTimeout, func() error { // a broker may not have deleted it yet
+		_, err := admin.CreateTopic(b.t.Context(), 1, 1, nil, topic)
+		return err
+	})
+	b.client.PurgeTopicsFromClient(topic) // it knows the old one's id
+}
+
 // A partition that starts where its log begins has lost nothing when that is not at zero.
 func TestALogThatWasTrimmedBeforeAnybodyReadItIsReadFromItsBeginning(t *testing.T) {
 	t.Parallel()
