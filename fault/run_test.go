@@ -93,7 +93,7 @@ func (r *run) settings() []string {
 	s := r.schedule
 	return []string{
 		fmt.Sprintf("LEAVE_ON_STOP=%t", s.end != plain), // the next one follows at once, and the group's offsets can be set
-		"LOG_LEVEL=debug", "REFRESH_SCHEMAS=1s", "KAFKA_MAX_POLL_INTERVAL=26s", // bounds a rebalance
+		"LOG_LEVEL=debug", "REFRESH_SCHEMAS=1s", "KAFKA_MAX_POLL_INTERVAL=" + maxPollInterval,
 		"KAFKA_GROUP=" + r.group(), "DELIVERY=" + s.delivery, fmt.Sprintf("MAX_BATCH=%d", s.maxBatch),
 		"KAFKA_CAC_TOPIC=" + r.topics.ConfirmAccountCreation, "KAFKA_ACF_TOPIC=" + r.topics.AccountCreationFeedback,
 		"KAFKA_CMT_TOPIC=" + r.topics.ConfirmMoneyTransfer, "KAFKA_MTF_TOPIC=" + r.topics.MoneyTransferFeedback, "KAFKA_BC_TOPIC=" + r.topics.BalanceChanged,

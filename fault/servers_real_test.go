@@ -16,6 +16,9 @@ type servers = realkafka.Bank
 // clockAhead is how far ahead a sender's clock may be: the brokers refuse what is more than an hour ahead.
 const clockAhead = 55 * time.Minute
 
+// maxPollInterval bounds a rebalance.
+const maxPollInterval = "26s"
+
 func startServers(ctx context.Context, config embedded.Config) (*servers, error) {
 	return realkafka.StartBank(ctx, realkafka.BankConfig{
 		Kafka:    realkafka.Config{Brokers: brokerCount, CNOnly: true, Brief: true, Ports: config.Kafka.Ports, Advertised: config.Kafka.Advertised},

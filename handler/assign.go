@@ -29,7 +29,7 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 		var err error
 		switch e := event.(type) {
 		case kafka.AssignedPartitions:
-			err = l.assigned(e.Partitions)
+			err = l.assigned(work, e.Partitions)
 		case kafka.RevokedPartitions:
 			err = l.revoked(work, e.Partitions, c.AssignmentLost())
 		}
@@ -42,13 +42,14 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 
 // assigned begins an epoch for each partition. Where it starts is asked of Kafka and Postgres, which may be away: so the
 // client gets a partition only when the answer is there. The group is told that the assignment is taken.
-func (l *lane) assigned(partitions []kafka.TopicPartition) error {
+func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition) error {
 	l.link.ok()
 	if err := l.consumer.IncrementalAssign(nil); err != nil || l.ctx.Err() != nil {
 		return err // or the consumer is closing
 	}
 	l.joined.Holds()
 	l.meter.assigned.Inc()
+	l.watchShares(work)
 	if len(partitions) == 0 {
 		l.standBy()
 		return nil
@@ -179,7 +180,11 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	if err := l.h.until(ctx, l.log, findingTopics, func() error { return l.stillThere(ctx) }); err != nil {
 		return nil, err
 	}
-	committed, err := l.committedOffsets(ctx, epochs, l.consumersOffsets)
+	ask := l.consumersOffsets
+	if l.h.exactlyOnce {
+		ask = l.producersOffsets
+	}
+	committed, err := l.committedOffsets(ctx, epochs, ask)
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,8 @@ type lane struct {
 	paused bool  // by back-pressure
 	said   string
 
+	endWatch func() // ends watchShares
+
 	rejoining bool      // a fenced consumer is about to be replaced
 	fencings  int       // soon after each other
 	fencedAt  time.Time // the last of them
@@ -78,7 +80,7 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 		queue:   newQueue(h.cfg.MaxBatch, max(h.cfg.MaxBatch, leastQueue), queueBytes),
 		letters: newLetters(h, t),
 		control: make(chan func(), 64), drained: make(chan struct{}, 1),
-		epochs: map[int32]*epoch{}, working: map[*epoch]struct{}{},
+		epochs: map[int32]*epoch{}, working: map[*epoch]struct{}{}, endWatch: func() {},
 	}
 	l.link.condition = h.cfg.Health.Condition(health.Kafka)
 	var err error
@@ -167,17 +169,24 @@ func (l *lane) subscribe(work context.Context) error {
 	return nil
 }
 
-// leave has the group give our partitions to others at once. Close alone does not: a static member's place is kept for it.
+// leave has the group give our partitions to others at once. Close alone does not: a static member's place is kept for it. What was
+// fetched before that is taken still, or a record between two others would be passed over.
 func (l *lane) leave() {
 	if err := l.consumer.Unsubscribe(); err != nil {
 		l.log.Warn("leaving the group", "error", err)
 		return
 	}
 	for end := time.Now().Add(leaveWait); len(l.epochs) > 0 && time.Now().Before(end); {
-		l.consumer.Poll(50) // calls back to revoke
+		l.pollWhileLeaving() // calls back to revoke
 	}
 	for end := time.Now().Add(leaveTold); time.Now().Before(end); {
-		l.consumer.Poll(50) // returns at any event, and there may be some
+		l.pollWhileLeaving() // returns at any event, and there may be some
+	}
+}
+
+func (l *lane) pollWhileLeaving() {
+	if m, ok := l.consumer.Poll(50).(*kafka.Message); ok {
+		l.take(m)
 	}
 }
 

@@ -2,13 +2,9 @@ package handler
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
-	"time"
 )
 
 // Delivery is what a handler promises about answers, events and dead letters when it dies or is cut off.
@@ -26,16 +22,6 @@ const (
 
 // Valid says whether d is one of the three.
 func (d Delivery) Valid() bool { return d == Auto || d == ExactlyOnce || d == AtLeastOnce }
-
-// Requests of the Kafka protocol, and the versions of them that we depend on (kafka.apache.org/protocol).
-const (
-	apiVersions     = 18
-	joinGroup       = 11
-	txnOffsetCommit = 28
-
-	staticMembers    = 5 // of JoinGroup: KIP-345, brokers from 2.3 on
-	fencedGeneration = 3 // of TxnOffsetCommit: KIP-447, brokers from 2.5 on
-)
 
 // versions is the newest version of each request that every broker asked understands.
 type versions map[int16]int16
@@ -69,16 +55,12 @@ func (h *Handler) settle(ctx context.Context) error {
 
 // ask asks every broker that is named and answers for the requests it knows. The client library keeps that to itself.
 func (k Kafka) ask(ctx context.Context) (versions, error) {
-	dial := k.Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
 	var common versions
 	var silent []error
 	for _, address := range strings.Split(k.Brokers, ",") {
-		can, err := askBroker(ctx, dial, strings.TrimSpace(address))
+		can, err := k.askVersions(ctx, strings.TrimSpace(address))
 		if err != nil {
-			silent = append(silent, fmt.Errorf("no answer from Kafka at %s: %w", address, err))
+			silent = append(silent, err)
 			continue
 		}
 		if common == nil {
@@ -94,43 +76,18 @@ func (k Kafka) ask(ctx context.Context) (versions, error) {
 	return common, nil
 }
 
-// askTime bounds the question to one broker.
-const askTime = 3 * time.Second
-
-// askBroker sends ApiVersions in its first version, which every broker since 0.10 answers.
-func askBroker(ctx context.Context, dial func(context.Context, string, string) (net.Conn, error), address string) (can versions, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	conn, err := dial(ctx, "tcp", address)
+func (k Kafka) askVersions(ctx context.Context, address string) (versions, error) {
+	answer, err := k.call(ctx, address, apiVersions, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(askTime)); err != nil {
-		return nil, err
+	if code := answer.int16(); code != 0 {
+		return nil, fmt.Errorf("Kafka at %s refuses to tell its versions: error code %d", address, code)
 	}
-	request := []byte{0, 0, 0, 10, 0, apiVersions, 0, 0, 0, 0, 0, 1, 0xff, 0xff} // size, request, version, number, no client id
-	if _, err := conn.Write(request); err != nil {
-		return nil, err
-	}
-	var size [4]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return nil, fmt.Errorf("it closes the connection or speaks another protocol: %w", err)
-	}
-	n := binary.BigEndian.Uint32(size[:])
-	if n < 10 || n > 64<<10 {
-		return nil, errors.New("it does not speak Kafka's protocol; does it want TLS?")
-	}
-	answer := make([]byte, n)
-	if _, err := io.ReadFull(conn, answer); err != nil {
-		return nil, err
-	}
-	if code := binary.BigEndian.Uint16(answer[4:]); code != 0 {
-		return nil, fmt.Errorf("it refuses to tell its versions: error code %d", code)
-	}
-	can = versions{}
-	for list := answer[10:]; len(list) >= 6; list = list[6:] { // after number, error code and length
-		can[int16(binary.BigEndian.Uint16(list))] = int16(binary.BigEndian.Uint16(list[4:]))
-	}
+	can := versions{}
+	answer.times(func() {
+		request, _, newest := answer.int16(), answer.int16(), answer.int16()
+		can[request] = newest
+	})
 	return can, nil
 }

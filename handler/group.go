@@ -8,10 +8,6 @@ import (
 // assignor is how the members of the group share the partitions: each keeps what it has where it can. All must name the same.
 const assignor = "cooperative-sticky"
 
-// Who the other members are is not asked: DescribeConsumerGroups of librdkafka 2.15 aborts the process, by an assertion, when the brokers go
-// away meanwhile. Nothing here may call it. What the group has to say comes as errors of the consumer, and who else works on the bank is
-// known by the slots.
-
 // otherAssignor is for whoever left an older handler running, which keeps this one out of the group.
 func otherAssignor(group string) string {
 	return fmt.Sprintf("group %s has members that share its partitions by another assignor (range, as the older handlers do) than %s; "+

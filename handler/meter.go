@@ -30,7 +30,7 @@ type laneMeter struct {
 	batch                                   *metric.Histogram
 	fenced                                  *metric.Counter // the consumer
 	schemaWaits                             *metric.Counter
-	assigned, revoked, lost                 *metric.Counter
+	assigned, revoked, lost, orphaned       *metric.Counter
 	startStalls, schemaStalls, letterStalls *metric.Gauge
 	partitions                              *metric.Gauge
 }
@@ -178,7 +178,7 @@ func (m *meter) lane(t topic, q *queue) *laneMeter {
 		batch:       s.Histogram("openbank_batch_records", t.name),
 		fenced:      s.Counter("openbank_fencings_total", "consumer"),
 		schemaWaits: s.Counter("openbank_schema_waits_total", t.name),
-		assigned:    event("assigned"), revoked: event("revoked"), lost: event("lost"),
+		assigned:    event("assigned"), revoked: event("revoked"), lost: event("lost"), orphaned: event("orphaned"),
 		startStalls: stalled("start"), schemaStalls: stalled("schema"), letterStalls: stalled("dead_letter"),
 		partitions: s.Gauge("openbank_assigned_partitions", t.name),
 	}

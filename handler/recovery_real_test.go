@@ -5,7 +5,6 @@ package handler_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"regexp"
 	"testing"
 	"time"
 
@@ -77,10 +76,20 @@ func (r *recovery) within(limit time.Duration, what string, slowest [partitions]
 	}
 }
 
+// some are the partitions of transfers that a handler has, neither none nor all.
+func (r *recovery) some(h *handler) map[int32]bool {
+	r.t.Helper()
+	has := r.partitionsOf(h)
+	if len(has) == 0 || len(has) == partitions {
+		r.t.Fatalf("%s has the partitions %v", h.log, has)
+	}
+	return has
+}
+
 // killHandlers kills one handler that is started again, and another one that is not.
 func (r *recovery) killHandlers() {
 	r.t.Helper()
-	dead := r.partitionsOf(r.f.handlers[0])
+	dead := r.some(r.f.handlers[0])
 	slowest := r.disturb("a handler killed and started again", func() {
 		r.f.handlers[0].Kill()
 		r.f.handlers[0] = r.start(r.f.env...)
@@ -88,42 +97,13 @@ func (r *recovery) killHandlers() {
 	})
 	r.within(restartedWithin, "the slowest answer in the partitions of a handler that is killed and started again", slowest, dead, true)
 	r.within(heldBack, "and in the others' partitions", slowest, dead, false)
-	dead = r.partitionsOf(r.f.handlers[1])
+	dead = r.some(r.f.handlers[1])
 	slowest = r.disturb("a handler killed and not replaced", func() {
 		r.f.handlers[1].Kill()
 		r.pass(15 * time.Second)
 	})
 	r.within(survivedWithin, "the slowest answer in the partitions of a handler that is killed and not replaced", slowest, dead, true)
 	r.within(heldBack, "and in the others' partitions", slowest, dead, false)
-}
-
-var slotIn = regexp.MustCompile(`msg="handling commands".* slot=(\d+)`)
-
-// partitionsOf are the partitions of transfers that a handler has.
-func (b *bundle) partitionsOf(h *handler) map[int32]bool {
-	b.t.Helper()
-	slot := slotIn.FindStringSubmatch(h.text())
-	if slot == nil {
-		b.t.Fatal("it does not say its slot")
-	}
-	groups, err := kadm.NewClient(b.client).DescribeGroups(b.t.Context(), "command-handler")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	has := map[int32]bool{}
-	for _, m := range groups["command-handler"].Members {
-		if assigned, ok := m.Assigned.AsConsumer(); ok && m.InstanceID != nil && *m.InstanceID == "command-handler-"+slot[1]+"-cmt" {
-			for _, t := range assigned.Topics {
-				for _, p := range t.Partitions {
-					has[p] = true
-				}
-			}
-		}
-	}
-	if len(has) == 0 || len(has) == partitions {
-		b.t.Fatalf("the handler of slot %s has the partitions %v", slot[1], has)
-	}
-	return has
 }
 
 // coordinator is the broker, counted from 0, that the group goes by.

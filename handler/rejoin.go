@@ -61,6 +61,7 @@ func (l *lane) fenced(work context.Context) {
 
 // forget ends all epochs.
 func (l *lane) forget() {
+	l.endWatch()
 	l.setting.Lock()
 	defer l.setting.Unlock()
 	l.h.owned.Lock()

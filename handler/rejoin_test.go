@@ -43,6 +43,18 @@ func (b *bundle) intrude(instance, topic string) {
 		}
 		return nil
 	})
+	intruder := b.takePlace(instance, topic)
+	b.eventually("the handler has its place back", reasonableTimeout, func() error {
+		if now := place(); now == "" || now == before || now == intruder {
+			return fmt.Errorf("%s is %q's, after %s and the intruder, %q", instance, now, before, intruder)
+		}
+		return nil
+	})
+}
+
+// takePlace joins the group in a member's place for a minute, and returns as whom.
+func (b *bundle) takePlace(instance, topic string) (member string) {
+	b.t.Helper()
 	join := kmsg.NewPtrJoinGroupRequest()
 	join.Group, join.InstanceID, join.ProtocolType = "command-handler", &instance, "consumer"
 	join.RebalanceTimeoutMillis = int32(reasonableTimeout.Milliseconds())
@@ -53,19 +65,14 @@ func (b *bundle) intrude(instance, topic string) {
 	join.Protocols = append(join.Protocols, protocol)
 	ctx, cancel := context.WithTimeout(b.t.Context(), reasonableTimeout)
 	defer cancel()
-	intruder, err := join.RequestWith(ctx, b.client)
+	joined, err := join.RequestWith(ctx, b.client)
 	if err == nil {
-		err = kerr.ErrorForCode(intruder.ErrorCode)
+		err = kerr.ErrorForCode(joined.ErrorCode)
 	}
 	if err != nil && !errors.Is(err, kerr.FencedInstanceID) { // the handler may be back before a rebalance ends, and with it the join
 		b.t.Fatal("joining in the handler's place: ", err)
 	}
-	b.eventually("the handler has its place back", reasonableTimeout, func() error {
-		if now := place(); now == "" || now == before || now == intruder.MemberID {
-			return fmt.Errorf("%s is %q's, after %s and the intruder, %q", instance, now, before, intruder.MemberID)
-		}
-		return nil
-	})
+	return joined.MemberID
 }
 
 // Brokers that come back may take a member for another one that has its place, and fence it. The slot tells that nobody has: the handler

@@ -5,6 +5,7 @@ package handler_test
 import (
 	"context"
 	"os"
+	"sync/atomic"
 
 	"openbank/embedded"
 	"openbank/realkafka"
@@ -25,3 +26,6 @@ func startServers(ctx context.Context, config embedded.Config) (*servers, error)
 	}
 	return realkafka.StartBank(ctx, realkafka.BankConfig{Kafka: kafka, Postgres: config.Postgres})
 }
+
+// unseen is what Apache Kafka does in any case: who comes in a member's place is let in without a look at what it joins with.
+func (b *bundle) unseen() *atomic.Bool { return new(atomic.Bool) }

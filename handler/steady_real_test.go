@@ -14,9 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// partitions is how many the topic of transfers has.
-const partitions = 9
-
 // soon has a client ask at once who leads a partition now: what is measured is the bank, not its clients.
 var soon = kgo.MetadataMinAge(100 * time.Millisecond)
 

@@ -44,7 +44,7 @@ var Families = []Family{
 	{"openbank_topic_partitions", gauge, []string{"topic"}, "Partitions that the topic has.", nil},
 	{"openbank_stalled_partitions", gauge, []string{"topic", "reason"}, "Partitions of this handler that wait. start: for the offset to begin at; schema: for the schema of their next record; dead_letter: for the dead letter topic to take their next record.", nil},
 	{"openbank_schema_waits_total", counter, []string{"topic"}, "Records that had to wait for their schema.", nil},
-	{"openbank_rebalances_total", counter, []string{"topic", "event"}, "Times that the group gave partitions to this handler (assigned), took some (revoked), or had taken them before it could let go (lost).", nil},
+	{"openbank_rebalances_total", counter, []string{"topic", "event"}, "Times that the group gave partitions to this handler (assigned), took some (revoked), or had taken them before it could let go (lost), and that this handler found some that nobody had, and had the group share them out again (orphaned).", nil},
 
 	{"openbank_transactions_total", counter, nil, "Kafka transactions that were committed.", nil},
 	{"openbank_transaction_aborts_total", counter, []string{"cause"}, "Kafka transactions that were not committed, and whose content was sent again.", nil},
