@@ -73,9 +73,10 @@ var threadName = regexp.MustCompile(`^\[thrd:[^\]]*\]: `)
 // link turns the many errors and log lines of a Kafka client into one line when its brokers go away and one when they
 // are back.
 type link struct {
-	log  *slog.Logger
-	logs chan kafka.LogEvent
-	done sync.WaitGroup
+	kafka Kafka
+	log   *slog.Logger
+	logs  chan kafka.LogEvent
+	done  sync.WaitGroup
 
 	unexplained string // what to say when the client gives no reason
 
@@ -87,7 +88,7 @@ type link struct {
 }
 
 func newLink(log *slog.Logger, k Kafka) *link {
-	l := &link{log: log, unexplained: "no broker answers", logs: make(chan kafka.LogEvent, 256)}
+	l := &link{kafka: k, log: log, unexplained: "no broker answers", logs: make(chan kafka.LogEvent, 256)}
 	if k.TLS.CA == "" {
 		l.unexplained = "the brokers do not answer in plaintext: if they want TLS, set the four KAFKA_SSL_* or the three SSL_*"
 	}
@@ -139,11 +140,23 @@ func (l *link) lost(err kafka.Error) {
 	l.goes()
 }
 
+// reaches is asked before the client is made to ask the brokers something on its administrative side: with no broker to ask, the client
+// tries to connect without any pause for as long as the question waits (librdkafka 2.15). Error: why no broker answers.
+func (l *link) reaches(ctx context.Context) (err error) {
+	l.mu.Lock()
+	away := l.away
+	l.mu.Unlock()
+	if away {
+		_, err = l.kafka.askAny(ctx, apiVersions, nil)
+	}
+	return err
+}
+
 // unanswered takes a question that failed for a reason of the brokers', or that none answered.
 func (l *link) unanswered(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if errors.Is(err, context.DeadlineExceeded) || isKafka(err, kafka.ErrTimedOut, kafka.ErrTimedOutQueue, kafka.ErrTransport, kafka.ErrAllBrokersDown, kafka.ErrResolve, kafka.ErrSsl) {
+	if errors.As(err, new(net.Error)) || isKafka(err, kafka.ErrTimedOut, kafka.ErrTimedOutQueue, kafka.ErrTransport, kafka.ErrAllBrokersDown, kafka.ErrResolve, kafka.ErrSsl) {
 		l.goes()
 		return
 	}

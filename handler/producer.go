@@ -182,6 +182,9 @@ func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.A
 	if p.closed {
 		return errStopped
 	}
+	if err := p.link.reaches(ctx); err != nil {
+		return err
+	}
 	client, err := kafka.NewAdminClientFromProducer(p.main.client)
 	if err != nil {
 		return err
