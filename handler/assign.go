@@ -15,7 +15,7 @@ import (
 const (
 	// revokeWait bounds how long a partition that is taken from us waits for its work in flight.
 	revokeWait = 5 * time.Second
-	// askTimeout bounds a question to the brokers, in milliseconds. It is asked again, and a stop waits for it.
+	// askTimeout bounds a question to the brokers, in milliseconds. It is asked again, and a stop may wait for it.
 	askTimeout = 2000
 )
 
@@ -56,6 +56,9 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 	}
 	epochs := make([]*epoch, len(partitions))
 	for i := range partitions {
+		if old := l.epochs[partitions[i].Partition]; old != nil { // the client does not do that
+			l.retire([]*epoch{old})
+		}
 		epochs[i] = l.newEpoch(partitions[i].Partition)
 		l.epochs[epochs[i].partition] = epochs[i]
 	}
@@ -68,6 +71,7 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 // revoked ends the epochs of partitions that go to another member. Unless they are lost already, their work in flight is
 // finished first, for at most revokeWait.
 func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, lost bool) error {
+	l.endWatch()
 	var ending []*epoch
 	for _, p := range partitions {
 		if e := l.epochs[p.Partition]; e != nil {
@@ -78,32 +82,37 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 	if !lost {
 		l.awaitDrained(work, ending)
 	}
-	var fetched []kafka.TopicPartition
-	l.setting.Lock()
-	l.h.owned.Lock()
-	for _, e := range ending {
-		e.retire()
-		delete(l.epochs, e.partition)
-		if e.assigned {
-			fetched = append(fetched, l.at(e.partition, kafka.OffsetInvalid))
-		}
-	}
-	l.h.owned.Unlock()
-	l.setting.Unlock()
+	l.retire(ending)
 	if lost {
 		l.meter.lost.Inc()
 		l.joined.Fails("group " + l.h.cfg.Group + " has taken its partitions of topic " + l.topic.name + ": it joins again")
 	} else {
 		l.meter.revoked.Inc()
 	}
-	for _, p := range partitions {
-		l.meter.forget(l.topic, p.Partition)
-	}
-	l.meter.partitions.Set(float64(len(l.epochs)))
 	if len(partitions) > 0 {
 		l.log.Info("partitions revoked", "partitions", numbers(partitions), "lost", lost)
 	}
+	var fetched []kafka.TopicPartition
+	for _, e := range ending {
+		if e.assigned {
+			fetched = append(fetched, l.at(e.partition, kafka.OffsetInvalid))
+		}
+	}
 	return l.consumer.IncrementalUnassign(fetched)
+}
+
+// retire ends epochs: nothing of them is published from here on, and no offset of them set back.
+func (l *lane) retire(ending []*epoch) {
+	l.setting.Lock()
+	defer l.setting.Unlock()
+	l.h.owned.Lock()
+	defer l.h.owned.Unlock()
+	for _, e := range ending {
+		e.retire()
+		delete(l.epochs, e.partition)
+		l.meter.forget(l.topic, e.partition)
+	}
+	l.meter.partitions.Set(float64(len(l.epochs)))
 }
 
 func (l *lane) awaitDrained(work context.Context, epochs []*epoch) {
@@ -177,7 +186,7 @@ func (l *lane) producersOffsets(ctx context.Context, asked []kafka.TopicPartitio
 
 // starts finds where each epoch begins to read, and writes down what the committed offsets say of what was published.
 func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
-	if err := l.h.until(ctx, l.log, findingTopics, func() error { return l.stillThere(ctx) }); err != nil {
+	if err := l.findTopic(ctx); err != nil {
 		return nil, err
 	}
 	ask := l.consumersOffsets
@@ -300,8 +309,7 @@ func (l *lane) checkOffsets(cause error) {
 		}
 		next, beginning := e.next, e.beginning
 		l.background.Go(func() {
-			err := l.h.until(e.ctx, l.log, findingTopics, func() error { return l.stillThere(e.ctx) })
-			if err != nil {
+			if err := l.findTopic(e.ctx); err != nil {
 				if e.ctx.Err() == nil {
 					l.h.fail(err)
 				}

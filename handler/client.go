@@ -7,6 +7,7 @@ import (
 	"net"
 	"regexp"
 	"sync"
+	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
@@ -19,8 +20,8 @@ type Kafka struct {
 	Brokers string
 	// TLS is used when CA is set.
 	TLS TLS
-	// Dial opens a connection to a broker, for what the client library has no call for; with TLS it must do the
-	// handshake. Default: plain TCP.
+	// Dial opens a connection to a broker, of Brokers or as brokers tell of each other, for what the client library has no call for, or
+	// none that is safe; with TLS it must do the handshake. Default: plain TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -80,8 +81,9 @@ type link struct {
 
 	unexplained string // what to say when the client gives no reason
 
-	mu   sync.Mutex
-	away bool
+	mu    sync.Mutex
+	away  bool
+	tried time.Time // when it went away, or the client was let try last
 	// condition is that the brokers answer, of a client that is asked for them from time to time; else nil.
 	condition *health.Condition
 	reason    string // the latest error, for the line that says that Kafka is away
@@ -141,13 +143,21 @@ func (l *link) lost(err kafka.Error) {
 }
 
 // reaches is asked before the client is made to ask the brokers something on its administrative side: with no broker to ask, the client
-// tries to connect without any pause for as long as the question waits (librdkafka 2.15). Error: why no broker answers.
-func (l *link) reaches(ctx context.Context) (err error) {
+// tries to connect without any pause for as long as the question waits (librdkafka 2.15). Error: why none of the named brokers answers. Once a
+// minute the client may try all the same: it may know others.
+func (l *link) reaches(ctx context.Context) error {
 	l.mu.Lock()
 	away := l.away
 	l.mu.Unlock()
-	if away {
-		_, err = l.kafka.askAny(ctx, apiVersions, nil)
+	if !away {
+		return nil
+	}
+	_, err := l.kafka.askAny(ctx, apiVersions, nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && time.Since(l.tried) > time.Minute {
+		l.tried = time.Now()
+		return nil
 	}
 	return err
 }
@@ -168,7 +178,7 @@ func (l *link) goes() {
 		l.condition.Fails("no connection to the brokers: " + l.why())
 	}
 	if !l.away {
-		l.away = true
+		l.away, l.tried = true, time.Now()
 		l.log.Warn("no connection to Kafka: waiting for it", "reason", l.why())
 	}
 }

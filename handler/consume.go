@@ -63,7 +63,8 @@ type lane struct {
 	paused bool  // by back-pressure
 	said   string
 
-	endWatch func() // ends watchShares
+	endWatch   func() // ends watchShares
+	orphanings int    // times in a row that the group was made to share out what was nobody's
 
 	rejoining bool      // a fenced consumer is about to be replaced
 	fencings  int       // soon after each other
@@ -132,7 +133,7 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 		select {
 		case <-stop:
 			if l.h.cfg.LeaveOnStop {
-				l.leave()
+				l.leave(work)
 			}
 			l.cancel()
 			l.background.Wait()
@@ -149,15 +150,20 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 		if l.paused || l.held > 0 {
 			wait = 5 // a resumption is near
 		}
-		switch e := l.consumer.Poll(wait).(type) {
-		case *kafka.Message:
-			l.take(e)
-		case kafka.Error:
-			l.clientError(work, e)
-		case kafka.OffsetsCommitted:
-			l.committed(e)
-		}
+		l.poll(work, wait)
 		l.relieve()
+	}
+}
+
+// poll takes the client's next event, which it waits for at most wait milliseconds, after the call-backs that are due.
+func (l *lane) poll(work context.Context, wait int) {
+	switch e := l.consumer.Poll(wait).(type) {
+	case *kafka.Message:
+		l.take(e)
+	case kafka.Error:
+		l.clientError(work, e)
+	case kafka.OffsetsCommitted:
+		l.committed(e)
 	}
 }
 
@@ -169,24 +175,17 @@ func (l *lane) subscribe(work context.Context) error {
 	return nil
 }
 
-// leave has the group give our partitions to others at once. Close alone does not: a static member's place is kept for it. What was
-// fetched before that is taken still, or a record between two others would be passed over.
-func (l *lane) leave() {
+// leave has the group give our partitions to others at once. Close alone does not: a static member's place is kept for it.
+func (l *lane) leave(work context.Context) {
 	if err := l.consumer.Unsubscribe(); err != nil {
 		l.log.Warn("leaving the group", "error", err)
 		return
 	}
 	for end := time.Now().Add(leaveWait); len(l.epochs) > 0 && time.Now().Before(end); {
-		l.pollWhileLeaving() // calls back to revoke
+		l.poll(work, 50) // calls back to revoke
 	}
 	for end := time.Now().Add(leaveTold); time.Now().Before(end); {
-		l.pollWhileLeaving() // returns at any event, and there may be some
-	}
-}
-
-func (l *lane) pollWhileLeaving() {
-	if m, ok := l.consumer.Poll(50).(*kafka.Message); ok {
-		l.take(m)
+		l.poll(work, 50) // returns at any event, and there may be some
 	}
 }
 

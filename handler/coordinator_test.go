@@ -6,13 +6,14 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"openbank/bank"
 	"openbank/embedded"
 )
 
-// The client waits without end for a coordinator of the group that never comes. The handler gives such a client up, and whatever that one
+// The group's coordinator says that it is not, and the client waits without end for another one that never comes. The handler gives such a client up, and whatever that one
 // still does when it has found the coordinator after all is done by nobody's leave: each answer is there once.
 func TestAClientThatHangsIsLeftBehind(t *testing.T) {
 	t.Parallel()
@@ -20,8 +21,11 @@ func TestAClientThatHangsIsLeftBehind(t *testing.T) {
 	b.synchronize()
 	h := b.start("DELIVERY=exactly-once")
 	w := b.watch(creationAnswers, transferAnswers)
-	b.eventually("it has the partition of creations", reasonableTimeout, h.says("topic=confirm_account_creation"))
-	b.eventually("it has those of transfers", reasonableTimeout, h.says("topic=confirm_money_transfer"))
+	var n ids
+	account := b.open(w, n.next())
+	deposit := bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 100, From: bank.Cash, To: account.IBAN}
+	b.send(b.command(&deposit))
+	w.wait(transferAnswers, deposit.ID.String(), 1)
 
 	nobody, err := embedded.FreePort()
 	if err != nil {
@@ -50,7 +54,24 @@ func TestAClientThatHangsIsLeftBehind(t *testing.T) {
 		}
 		return answer, nil, true
 	})
-	var n ids
+	cluster.ControlKey(int16(kmsg.TxnOffsetCommit), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if !misled.Load() {
+			return nil, nil, false
+		}
+		answer := request.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+		for _, t := range request.(*kmsg.TxnOffsetCommitRequest).Topics {
+			topic := kmsg.NewTxnOffsetCommitResponseTopic()
+			topic.Topic = t.Topic
+			for _, p := range t.Partitions {
+				partition := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, kerr.NotCoordinator.Code
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			answer.Topics = append(answer.Topics, topic)
+		}
+		return answer, nil, true
+	})
 	first := n.next()
 	b.send(b.command(&bank.ConfirmAccountCreation{ID: first, Type: bank.Auto}))
 	b.eventually("the client is given up", reasonableTimeout, h.says("a new one goes on"))
@@ -61,8 +82,7 @@ func TestAClientThatHangsIsLeftBehind(t *testing.T) {
 	default:
 		t.Error("nobody asked for the coordinator")
 	}
-	account := b.open(w, n.next())
-	deposit := bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 100, From: bank.Cash, To: account.IBAN}
+	deposit.ID = n.next()
 	b.send(b.command(&deposit))
 	w.wait(transferAnswers, deposit.ID.String(), 1)
 	if report := b.answered(reasonableTimeout, false); report.Repeats != 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // Delivery is what a handler promises about answers, events and dead letters when it dies or is cut off.
@@ -22,6 +21,15 @@ const (
 
 // Valid says whether d is one of the three.
 func (d Delivery) Valid() bool { return d == Auto || d == ExactlyOnce || d == AtLeastOnce }
+
+// Requests of the client library's by whose versions one tells what brokers can (kafka.apache.org/protocol).
+const (
+	joinGroup       = 11
+	txnOffsetCommit = 28
+
+	staticMembers    = 5 // of JoinGroup: KIP-345, brokers from 2.3 on
+	fencedGeneration = 3 // of TxnOffsetCommit: KIP-447, brokers from 2.5 on
+)
 
 // versions is the newest version of each request that every broker asked understands.
 type versions map[int16]int16
@@ -57,8 +65,8 @@ func (h *Handler) settle(ctx context.Context) error {
 func (k Kafka) ask(ctx context.Context) (versions, error) {
 	var common versions
 	var silent []error
-	for _, address := range strings.Split(k.Brokers, ",") {
-		can, err := k.askVersions(ctx, strings.TrimSpace(address))
+	for _, address := range k.addresses() {
+		can, err := k.askVersions(ctx, address)
 		if err != nil {
 			silent = append(silent, err)
 			continue
@@ -71,7 +79,7 @@ func (k Kafka) ask(ctx context.Context) (versions, error) {
 		}
 	}
 	if common == nil {
-		return nil, errors.Join(silent...)
+		return nil, all(silent)
 	}
 	return common, nil
 }
@@ -81,13 +89,16 @@ func (k Kafka) askVersions(ctx context.Context, address string) (versions, error
 	if err != nil {
 		return nil, err
 	}
-	if code := answer.int16(); code != 0 {
-		return nil, fmt.Errorf("Kafka at %s refuses to tell its versions: error code %d", address, code)
-	}
-	can := versions{}
+	code, can := answer.int16(), versions{}
 	answer.times(func() {
 		request, _, newest := answer.int16(), answer.int16(), answer.int16()
 		can[request] = newest
 	})
+	switch {
+	case code != 0:
+		return nil, fmt.Errorf("Kafka at %s refuses to tell its versions: error code %d", address, code)
+	case answer.cut || len(can) == 0:
+		return nil, fmt.Errorf("Kafka at %s does not tell its versions: its answer is cut short", address)
+	}
 	return can, nil
 }

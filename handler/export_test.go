@@ -38,7 +38,7 @@ func StartHalfway(ctx context.Context, cfg Config, s *store.Store, r *registry.C
 	w := &Halfway{h: h, batches: make(chan executed, 100)}
 	stopPolling := make(chan struct{})
 	var stages sync.WaitGroup
-	out := h.newHandover()
+	out := h.toProducer()
 	stages.Go(func() {
 		defer out.close()
 		l.execute(work, out)
@@ -98,7 +98,7 @@ func (w *Halfway) Publish(ctx context.Context) error {
 func (w *Halfway) Launch(ctx context.Context) error {
 	p := w.h.producer
 	if p.batches == nil {
-		p.batches = w.h.newHandover()
+		p.batches = w.h.toProducer()
 	}
 	for _, b := range w.waiting {
 		p.batches.put(b)

@@ -78,6 +78,7 @@ func TestAHandlerWhosePlaceAnotherHasEnds(t *testing.T) {
 	w := b.watch(creationAnswers)
 	former := b.start("KAFKA_GROUP_INSTANCE_ID=twin")
 	b.open(w, bank.ID{15: 1})
+	b.eventually("it has its other place too", reasonableTimeout, former.says(`"partitions assigned" topic=confirm_money_transfer`))
 	later := b.start("KAFKA_GROUP_INSTANCE_ID=twin")
 	b.ends("the former of two with one identity", former, "another handler has this one's place in group command-handler, twin")
 	b.open(w, bank.ID{15: 2})

@@ -272,7 +272,7 @@ func (h *Handler) work(ctx, work context.Context) error {
 	var polling, executing, producing, refreshing sync.WaitGroup
 	producer := h.cfg.Health.Stage("publishing")
 	stopPolling := make(chan struct{})
-	batches := h.newHandover()
+	batches := h.toProducer()
 
 	producing.Go(func() { h.producer.run(work, batches, producer) })
 	refresh, stopRefresh := context.WithCancel(work)

@@ -29,8 +29,8 @@ func newHandover(limit, overlap int) *handover {
 	}
 }
 
-// newHandover makes the one of a handler. A transaction overlaps with no other.
-func (h *Handler) newHandover() *handover {
+// toProducer makes the handover of a handler. A transaction overlaps with no other.
+func (h *Handler) toProducer() *handover {
 	few := overlap
 	if h.exactlyOnce {
 		few = 0

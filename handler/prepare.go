@@ -93,6 +93,11 @@ func (l *lane) stillThere(ctx context.Context) error {
 	return nil
 }
 
+// findTopic waits for the answer of stillThere.
+func (l *lane) findTopic(ctx context.Context) error {
+	return l.h.until(ctx, l.log, findingTopics, func() error { return l.stillThere(ctx) })
+}
+
 // missingTopics says which topics the brokers do not have.
 type missingTopics struct{ names []string }
 

@@ -177,20 +177,24 @@ func (p *producer) purgeFailed() {
 
 // admin asks the brokers something over the producer's connections, for at most adminTimeout.
 func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.AdminClient) error) error {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	if err := p.link.reaches(ctx); err != nil {
+		return err
+	}
 	p.inUse.RLock()
 	defer p.inUse.RUnlock()
 	if p.closed {
 		return errStopped
-	}
-	if err := p.link.reaches(ctx); err != nil {
-		return err
 	}
 	client, err := kafka.NewAdminClientFromProducer(p.main.client)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
-	return ask(ctx, client)
+	err = ask(ctx, client)
+	if err == nil {
+		p.link.ok()
+	}
+	return err
 }

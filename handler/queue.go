@@ -113,6 +113,13 @@ func (q *queue) put(r record) bool {
 	return true
 }
 
+// isClosed says whether nothing is let in any more.
+func (q *queue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
 // load is how full the queue is: 1 at the high-water mark.
 func (q *queue) load() float64 {
 	q.mu.Lock()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -29,7 +31,8 @@ func (l *lane) fenced(work context.Context) {
 	if l.rejoining {
 		return
 	}
-	l.forget()
+	l.endWatch()
+	l.retire(slices.Collect(maps.Values(l.epochs)))
 	l.meter.fenced.Inc()
 	l.joined.Fails("group " + l.h.cfg.Group + " has another member in its place for topic " + l.topic.name + ": it joins anew")
 	if time.Since(l.fencedAt) > soon {
@@ -57,21 +60,6 @@ func (l *lane) fenced(work context.Context) {
 			}
 		})
 	})
-}
-
-// forget ends all epochs.
-func (l *lane) forget() {
-	l.endWatch()
-	l.setting.Lock()
-	defer l.setting.Unlock()
-	l.h.owned.Lock()
-	defer l.h.owned.Unlock()
-	for _, e := range l.epochs {
-		e.retire()
-		l.meter.forget(l.topic, e.partition)
-	}
-	l.meter.partitions.Set(0)
-	clear(l.epochs)
 }
 
 // joinAnew replaces the consumer.

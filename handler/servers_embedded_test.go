@@ -27,6 +27,9 @@ func (b *bundle) unseen() *atomic.Bool {
 	joined := map[string][]kmsg.JoinGroupRequestProtocol{} // by place
 	b.bank.Kafka.Cluster().ControlKey(int16(kmsg.JoinGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		join := request.(*kmsg.JoinGroupRequest)
+		if join.InstanceID == nil {
+			return nil, nil, false
+		}
 		place := *join.InstanceID
 		if before := joined[place]; before != nil && join.MemberID == "" && on.Load() {
 			join.Protocols = before

@@ -7,14 +7,18 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
 const (
 	// lookTime is the time between two looks at how the group shares a topic's partitions.
 	lookTime = 5 * time.Second
-	// looks is in how many of them in a row a partition is nobody's before the group is made to share them anew. One that is given from
-	// a member to another is nobody's for as long as its work in flight takes, revokeWait at most.
-	looks = 3
+	// looks is in how many of them in a row some partition is nobody's before the group is made to share them anew: beyond what a handler may
+	// take to give one up.
+	looks = int((revokeWait+transactionTimeout)/lookTime) + 1
+	// blind is after how many looks in a row that nobody answered the log tells of it.
+	blind = 12
 )
 
 // watchShares looks, for a while after the group has shared out its partitions, whether each of them is somebody's. A member that is to give
@@ -28,54 +32,74 @@ func (l *lane) watchShares(work context.Context) {
 	l.endWatch()
 	ctx, end := context.WithCancel(l.ctx)
 	l.endWatch = end
+	patience := (looks + l.h.lease.Slot()%looks) << min(l.orphanings, 5) // one of all that see it leaves, and those who left in vain wait
 	l.background.Go(func() {
-		orphans := l.awaitOrphans(ctx)
-		if len(orphans) == 0 {
-			return
-		}
+		orphans, err := l.awaitOrphans(ctx, patience)
 		l.post(func() {
-			if ctx.Err() == nil {
+			switch {
+			case err != nil || ctx.Err() != nil: // the group has begun to share them out again
+			case len(orphans) == 0:
+				l.orphanings = 0
+			default:
 				l.shareAnew(work, orphans)
 			}
 		})
 	})
 }
 
-// awaitOrphans waits until every partition of the topic is somebody's, or some are nobody's for good, which it returns. It returns none when
-// ctx is done first.
-func (l *lane) awaitOrphans(ctx context.Context) (orphans []int32) {
-	for seen := 0; seen < looks && pause(ctx, lookTime); {
-		shared, err := l.h.shared(ctx, l.topic.name)
+// awaitOrphans waits until every partition of the topic is somebody's, or until some were nobody's in a number of looks in a row, and returns
+// those. Error: ctx's.
+func (l *lane) awaitOrphans(ctx context.Context, patience int) ([]int32, error) {
+	seen, unseen := 0, 0
+	for pause(ctx, lookTime) {
+		orphans, err := l.orphans(ctx)
 		if err != nil { // the brokers are away, or the group is at it
 			l.log.Debug("looking whose the partitions are", "error", err)
-			seen = 0
+			if seen, unseen = 0, unseen+1; unseen == blind {
+				l.log.Warn("the brokers do not say whose the partitions are: some that are nobody's would not be found", "group", l.h.cfg.Group, "reason", err)
+			}
 			continue
 		}
-		orphans = nil
-		for partition := range int32(l.topic.partitions) {
-			if !slices.Contains(shared, partition) {
-				orphans = append(orphans, partition)
-			}
+		if seen, unseen = seen+1, 0; len(orphans) == 0 || seen == patience {
+			return orphans, nil
 		}
-		if len(orphans) == 0 {
-			return nil
+	}
+	return nil, ctx.Err()
+}
+
+// orphans are the partitions of the topic that no member of the group has. Error: also while the group is not at rest.
+func (l *lane) orphans(ctx context.Context) (orphans []int32, err error) {
+	topics, err := l.h.describe(ctx, []string{l.topic.name}) // there may be more of them by now
+	if err != nil {
+		return nil, err
+	}
+	shared, err := l.h.shared(ctx, l.topic.name)
+	if err != nil {
+		return nil, err
+	}
+	for partition := range int32(topics[l.topic.name].partitions) {
+		if !slices.Contains(shared, partition) {
+			orphans = append(orphans, partition)
 		}
-		seen++
 	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return orphans
+	return orphans, nil
 }
 
 // shareAnew leaves the group and joins it again, which has it share out everything.
 func (l *lane) shareAnew(work context.Context, orphans []int32) {
+	if l.queue.isClosed() {
+		return // a stop keeps our place
+	}
 	l.log.Warn("partitions are nobody's, as when a handler died while it gave them up: leaving the group and joining it again, which has it share them out",
 		"group", l.h.cfg.Group, "partitions", orphans)
+	l.orphanings++
 	l.meter.orphaned.Inc()
 	l.joined.Fails("it joins group " + l.h.cfg.Group + " again, to have it share out the partitions of topic " + l.topic.name)
-	l.leave()
-	if err := l.subscribe(work); err != nil {
+	l.leave(work)
+	if l.rejoining {
+		return // it was fenced, and joins anew in any case
+	}
+	if err := l.subscribe(work); err != nil && !isKafka(err, kafka.ErrFatal) { // which Poll tells with its reason
 		l.h.fail(fmt.Errorf("joining group %s again: %w", l.h.cfg.Group, err))
 	}
 }
@@ -102,7 +126,8 @@ func (h *Handler) shared(ctx context.Context, topic string) (partitions []int32,
 		_, _ = answer.text(), answer.text() // the protocol
 		answer.times(func() {
 			_, _, _, _ = answer.text(), answer.text(), answer.text(), answer.bytes() // who it is, and what it joined with
-			assignment := &fields{rest: answer.bytes()}
+			bytes := answer.bytes()
+			assignment := &fields{rest: bytes}
 			_ = assignment.int16() // version
 			assignment.times(func() {
 				name := assignment.text()
@@ -112,6 +137,7 @@ func (h *Handler) shared(ctx context.Context, topic string) (partitions []int32,
 					}
 				})
 			})
+			answer.cut = answer.cut || assignment.cut && len(bytes) > 0
 		})
 	})
 	switch {

@@ -11,43 +11,60 @@ import (
 	"time"
 )
 
-// Requests of the Kafka protocol that the client library has no call for, or none that is safe, and versions that we depend on
-// (kafka.apache.org/protocol). They are sent in their first version, which brokers have known from 0.10 on and still do.
+// Requests of the Kafka protocol that the client library has no call for, or none that is safe (kafka.apache.org/protocol). They are sent in
+// their first version, which brokers have known from 0.10 on and still do.
 const (
 	findCoordinator = 10
-	joinGroup       = 11
 	describeGroups  = 15
 	apiVersions     = 18
-	txnOffsetCommit = 28
-
-	staticMembers    = 5 // of JoinGroup: KIP-345, brokers from 2.3 on
-	fencedGeneration = 3 // of TxnOffsetCommit: KIP-447, brokers from 2.5 on
 )
 
+// callLimit bounds the question to one broker, and answerLimit its answer, in bytes: a group of thousands of members.
 const (
-	// callLimit bounds the question to one broker.
-	callLimit = 3 * time.Second
-	// answerLimit bounds its answer, in bytes: a group of thousands of members.
+	callLimit   = 3 * time.Second
 	answerLimit = 4 << 20
 )
+
+// addresses are the named brokers'.
+func (k Kafka) addresses() []string {
+	var all []string
+	for _, address := range strings.Split(k.Brokers, ",") {
+		all = append(all, strings.TrimSpace(address))
+	}
+	return all
+}
 
 // askAny asks the named brokers one after the other until one answers. Error: all of theirs.
 func (k Kafka) askAny(ctx context.Context, request int16, body []byte) (*fields, error) {
 	var silent []error
-	for _, address := range strings.Split(k.Brokers, ",") {
-		answer, err := k.call(ctx, strings.TrimSpace(address), request, body)
+	for _, address := range k.addresses() {
+		answer, err := k.call(ctx, address, request, body)
 		if err == nil {
 			return answer, nil
 		}
 		silent = append(silent, err)
 	}
-	return nil, errors.Join(silent...)
+	return nil, all(silent)
 }
 
-// call sends a request to a broker, over a connection of its own, and returns what is in the answer.
+// all is one error of several, in one line.
+func all(errs []error) error {
+	one := errs[0]
+	for _, err := range errs[1:] {
+		one = fmt.Errorf("%w; %w", one, err)
+	}
+	return one
+}
+
+// call sends a request to a broker, over a connection of its own, and returns what is in the answer. Errors say nothing that differs from
+// one try to the next.
 func (k Kafka) call(ctx context.Context, address string, request int16, body []byte) (_ *fields, err error) {
 	defer func() {
 		if err != nil {
+			var op *net.OpError // which names our port, another one each time
+			if errors.As(err, &op) {
+				err = op.Err
+			}
 			err = fmt.Errorf("no answer from Kafka at %s: %w", address, err)
 		}
 	}()
@@ -62,10 +79,9 @@ func (k Kafka) call(ctx context.Context, address string, request int16, body []b
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(callLimit)); err != nil {
-		return nil, err
-	}
-	header := []byte{0, byte(request), 0, 0, 0, 0, 0, 1, 0xff, 0xff} // request, version, number, no client id
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+
+	header := []byte{0, byte(request), 0, 0, 0, 0, 0, number, 0xff, 0xff} // request, version, number, no client id
 	message := append(binary.BigEndian.AppendUint32(nil, uint32(len(header)+len(body))), header...)
 	if _, err := conn.Write(append(message, body...)); err != nil {
 		return nil, err
@@ -78,17 +94,24 @@ func (k Kafka) call(ctx context.Context, address string, request int16, body []b
 	if n < 4 || n > answerLimit {
 		return nil, errors.New("it does not speak Kafka's protocol; does it want TLS?")
 	}
-	answer := make([]byte, n)
-	if _, err := io.ReadFull(conn, answer); err != nil {
+	bytes := make([]byte, n)
+	if _, err := io.ReadFull(conn, bytes); err != nil {
 		return nil, err
 	}
-	return &fields{rest: answer[4:]}, nil // after the number
+	answer := &fields{rest: bytes}
+	if got := answer.int32(); got != number {
+		return nil, fmt.Errorf("it answers request %d, and was asked one with the number %d", got, number)
+	}
+	return answer, nil
 }
+
+// number is what a request is called in its answer, of which a connection has one.
+const number = 1
 
 // fields reads the fields of an answer in their order. Beyond its end they are empty.
 type fields struct {
 	rest []byte
-	cut  bool // the answer ended in a field
+	cut  bool // the answer ended before its last field
 }
 
 // take is the next n bytes, none of a field that is null.
@@ -122,9 +145,9 @@ func (f *fields) int32() int32 {
 func (f *fields) text() string  { return string(f.take(int(f.int16()))) }
 func (f *fields) bytes() []byte { return f.take(int(f.int32())) }
 
-// times calls read for each element of an array, until the answer ends.
+// times calls read for each element of an array.
 func (f *fields) times(read func()) {
-	for n := f.int32(); n > 0 && len(f.rest) > 0; n-- {
+	for n := f.int32(); n > 0 && !f.cut; n-- {
 		read()
 	}
 }
