@@ -3,7 +3,6 @@ package handler
 import (
 	"context"
 	"log/slog"
-	"net"
 	"testing"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -12,17 +11,7 @@ import (
 // unconnected makes a handler's producer, at least once, whose brokers answer others than the client.
 func unconnected(t *testing.T) (*Handler, *producer) {
 	t.Helper()
-	answers := func(context.Context, string, string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		go func() {
-			defer func() { _ = theirs.Close() }()
-			if _, err := theirs.Read(make([]byte, 1000)); err == nil {
-				_, _ = theirs.Write([]byte{0, 0, 0, 4, 0, 0, 0, 1})
-			}
-		}()
-		return ours, nil
-	}
-	h := &Handler{cfg: Config{Kafka: Kafka{Brokers: "127.0.0.1:1", Dial: answers}}.withDefaults(), log: slog.New(slog.DiscardHandler)}
+	h := &Handler{cfg: Config{Kafka: Kafka{Brokers: "127.0.0.1:1", Dial: answering(int32(1))}}.withDefaults(), log: slog.New(slog.DiscardHandler)}
 	p, err := newProducer(h)
 	if err != nil {
 		t.Fatal(err)
