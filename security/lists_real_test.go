@@ -202,7 +202,7 @@ func (a *authorized) letters(env []string) (string, error) {
 		}
 		r.Topic += deadLetter
 	}
-	a.send(mended...)
+	mended = a.send(mended...)
 	args := []string{"dead-letters", "replay", "--yes", "--wait=5s", "--timeout=10s"}
 	for _, r := range mended {
 		position := fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)

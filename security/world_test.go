@@ -253,18 +253,18 @@ func (w *world) record(topic string, id bank.ID, message any) *kgo.Record {
 	return &kgo.Record{Topic: topic, Key: []byte(id.String()), Value: value}
 }
 
-// send sends records, of which one may stand there twice: the client writes into those that it is given.
-func (w *world) send(records ...*kgo.Record) {
+// send sends records, of which one may stand there twice, and returns them as they were sent: the client writes where each came to stand.
+func (w *world) send(records ...*kgo.Record) (sent []*kgo.Record) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), reasonable)
 	defer cancel()
-	own := make([]*kgo.Record, len(records))
-	for i, r := range records {
-		own[i] = &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	for _, r := range records {
+		sent = append(sent, &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers})
 	}
-	if err := w.client.ProduceSync(ctx, own...).FirstErr(); err != nil {
+	if err := w.client.ProduceSync(ctx, sent...).FirstErr(); err != nil {
 		w.t.Fatal(err)
 	}
+	return sent
 }
 
 // answered waits until there are n records on a topic of answers.
