@@ -147,18 +147,15 @@ func (l *link) lost(err kafka.Error) {
 // minute the client may try all the same: it may know others.
 func (l *link) reaches(ctx context.Context) error {
 	l.mu.Lock()
-	away := l.away
+	ask := l.away
+	if ask && time.Since(l.tried) > time.Minute {
+		l.tried, ask = time.Now(), false
+	}
 	l.mu.Unlock()
-	if !away {
+	if !ask {
 		return nil
 	}
 	_, err := l.kafka.askAny(ctx, apiVersions, nil)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil && time.Since(l.tried) > time.Minute {
-		l.tried = time.Now()
-		return nil
-	}
 	return err
 }
 

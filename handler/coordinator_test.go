@@ -13,8 +13,8 @@ import (
 	"openbank/embedded"
 )
 
-// The group's coordinator says that it is not, and the client waits without end for another one that never comes. The handler gives such a client up, and whatever that one
-// still does when it has found the coordinator after all is done by nobody's leave: each answer is there once.
+// The group's coordinator says that it is not, and the client waits without end for another one that never comes. The handler gives such a
+// client up, and whatever that one still does when it has found the coordinator after all is done by nobody's leave: each answer is there once.
 func TestAClientThatHangsIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -97,11 +97,11 @@ func (l *lane) listOffsets(which kafka.OffsetSpec, of []int32) (map[int32]int64,
 	for _, partition := range of {
 		asked[l.at(partition, 0)] = which
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, askTimeout*time.Millisecond)
-	defer cancel()
-	if err := l.link.reaches(ctx); err != nil {
+	if err := l.link.reaches(l.ctx); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(l.ctx, askTimeout*time.Millisecond)
+	defer cancel()
 	var found kafka.ListOffsetsResult
 	err := l.ask(func(c *kafka.Consumer) error {
 		client, err := kafka.NewAdminClientFromConsumer(c)

@@ -177,8 +177,6 @@ func (p *producer) purgeFailed() {
 
 // admin asks the brokers something over the producer's connections, for at most adminTimeout.
 func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.AdminClient) error) error {
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
 	if err := p.link.reaches(ctx); err != nil {
 		return err
 	}
@@ -192,6 +190,8 @@ func (p *producer) admin(ctx context.Context, ask func(context.Context, *kafka.A
 		return err
 	}
 	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
 	err = ask(ctx, client)
 	if err == nil {
 		p.link.ok()

@@ -2,7 +2,9 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -17,7 +19,7 @@ const (
 	// looks is in how many of them in a row some partition is nobody's before the group is made to share them anew: beyond what a handler may
 	// take to give one up.
 	looks = int((revokeWait+transactionTimeout)/lookTime) + 1
-	// blind is after how many looks in a row that nobody answered the log tells of it.
+	// blind is after how many looks in a row without an answer the log tells of it.
 	blind = 12
 )
 
@@ -32,7 +34,7 @@ func (l *lane) watchShares(work context.Context) {
 	l.endWatch()
 	ctx, end := context.WithCancel(l.ctx)
 	l.endWatch = end
-	patience := (looks + l.h.lease.Slot()%looks) << min(l.orphanings, 5) // one of all that see it leaves, and those who left in vain wait
+	patience := (looks + rand.IntN(looks)) << min(l.orphanings, 5) // seldom more than one of those that see it leaves; who left in vain waits
 	l.background.Go(func() {
 		orphans, err := l.awaitOrphans(ctx, patience)
 		l.post(func() {
@@ -53,9 +55,12 @@ func (l *lane) awaitOrphans(ctx context.Context, patience int) ([]int32, error) 
 	seen, unseen := 0, 0
 	for pause(ctx, lookTime) {
 		orphans, err := l.orphans(ctx)
-		if err != nil { // the brokers are away, or the group is at it
+		if err != nil {
 			l.log.Debug("looking whose the partitions are", "error", err)
-			if seen, unseen = 0, unseen+1; unseen == blind {
+			if seen, unseen = 0, unseen+1; errors.Is(err, errSharing) {
+				unseen = 0
+			}
+			if unseen == blind {
 				l.log.Warn("the brokers do not say whose the partitions are: some that are nobody's would not be found", "group", l.h.cfg.Group, "reason", err)
 			}
 			continue
@@ -67,7 +72,7 @@ func (l *lane) awaitOrphans(ctx context.Context, patience int) ([]int32, error) 
 	return nil, ctx.Err()
 }
 
-// orphans are the partitions of the topic that no member of the group has. Error: also while the group is not at rest.
+// orphans are the partitions of the topic that no member of the group has. Error: also errSharing.
 func (l *lane) orphans(ctx context.Context) (orphans []int32, err error) {
 	topics, err := l.h.describe(ctx, []string{l.topic.name}) // there may be more of them by now
 	if err != nil {
@@ -94,18 +99,21 @@ func (l *lane) shareAnew(work context.Context, orphans []int32) {
 		"group", l.h.cfg.Group, "partitions", orphans)
 	l.orphanings++
 	l.meter.orphaned.Inc()
-	l.joined.Fails("it joins group " + l.h.cfg.Group + " again, to have it share out the partitions of topic " + l.topic.name)
 	l.leave(work)
 	if l.rejoining {
 		return // it was fenced, and joins anew in any case
 	}
+	l.joined.Fails("it joins group " + l.h.cfg.Group + " again, to have it share out the partitions of topic " + l.topic.name)
 	if err := l.subscribe(work); err != nil && !isKafka(err, kafka.ErrFatal) { // which Poll tells with its reason
 		l.h.fail(fmt.Errorf("joining group %s again: %w", l.h.cfg.Group, err))
 	}
 }
 
+// errSharing says that the group is not at rest.
+var errSharing = errors.New("the group is about to share its partitions out")
+
 // shared is which partitions of a topic the members of the group have. The client's own question, DescribeConsumerGroups (librdkafka 2.15),
-// aborts the process, by an assertion, when the brokers go away meanwhile. Error: also while the group is not at rest.
+// aborts the process, by an assertion, when the brokers go away meanwhile. Error: also errSharing.
 func (h *Handler) shared(ctx context.Context, topic string) (partitions []int32, err error) {
 	group := appendText(nil, h.cfg.Group)
 	answer, err := h.cfg.Kafka.askAny(ctx, findCoordinator, group)
@@ -113,8 +121,11 @@ func (h *Handler) shared(ctx context.Context, topic string) (partitions []int32,
 		return nil, err
 	}
 	code, _, host, port := answer.int16(), answer.int32(), answer.text(), answer.int32()
-	if code != 0 {
-		return nil, fmt.Errorf("the coordinator of group %s: error code %d", h.cfg.Group, code)
+	switch {
+	case answer.cut:
+		return nil, fmt.Errorf("looking for the coordinator of group %s: the answer is cut short", h.cfg.Group)
+	case code != 0:
+		return nil, fmt.Errorf("looking for the coordinator of group %s: error code %d", h.cfg.Group, code)
 	}
 	answer, err = h.cfg.Kafka.call(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), describeGroups, append([]byte{0, 0, 0, 1}, group...))
 	if err != nil {
@@ -146,7 +157,7 @@ func (h *Handler) shared(ctx context.Context, topic string) (partitions []int32,
 	case code != 0:
 		return nil, fmt.Errorf("describing group %s: error code %d", h.cfg.Group, code)
 	case state != "Stable":
-		return nil, fmt.Errorf("group %s is %s", h.cfg.Group, state)
+		return nil, fmt.Errorf("%w: %s is %s", errSharing, h.cfg.Group, state)
 	}
 	return partitions, nil
 }

@@ -34,15 +34,24 @@ func (k Kafka) addresses() []string {
 	return all
 }
 
-// askAny asks the named brokers one after the other until one answers. Error: all of theirs.
+// askAny asks all named brokers at once, and takes the first answer. Error: all of theirs.
 func (k Kafka) askAny(ctx context.Context, request int16, body []byte) (*fields, error) {
-	var silent []error
-	for _, address := range k.addresses() {
-		answer, err := k.call(ctx, address, request, body)
-		if err == nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	addresses := k.addresses()
+	answers := make(chan *fields, len(addresses))
+	silent := make([]error, len(addresses))
+	for i, address := range addresses {
+		go func() {
+			var answer *fields
+			answer, silent[i] = k.call(ctx, address, request, body)
+			answers <- answer
+		}()
+	}
+	for range addresses {
+		if answer := <-answers; answer != nil {
 			return answer, nil
 		}
-		silent = append(silent, err)
 	}
 	return nil, all(silent)
 }
@@ -61,11 +70,7 @@ func all(errs []error) error {
 func (k Kafka) call(ctx context.Context, address string, request int16, body []byte) (_ *fields, err error) {
 	defer func() {
 		if err != nil {
-			var op *net.OpError // which names our port, another one each time
-			if errors.As(err, &op) {
-				err = op.Err
-			}
-			err = fmt.Errorf("no answer from Kafka at %s: %w", address, err)
+			err = fmt.Errorf("no answer from Kafka at %s: %w", address, lasting(err))
 		}
 	}()
 	dial := k.Dial
@@ -105,8 +110,23 @@ func (k Kafka) call(ctx context.Context, address string, request int16, body []b
 	return answer, nil
 }
 
-// number is what a request is called in its answer, of which a connection has one.
+// number is what a request is called by its answer: a connection carries one.
 const number = 1
+
+// lasting is what of a network's error is the same at the next try: the whole names our port, another one each time.
+func lasting(err error) error {
+	var lookup *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &lookup) && lookup.IsNotFound:
+		return fmt.Errorf("there is no host %s", lookup.Name)
+	case errors.As(err, &lookup):
+		return fmt.Errorf("nobody says where host %s is", lookup.Name)
+	case errors.As(err, &op):
+		return op.Err
+	}
+	return err
+}
 
 // fields reads the fields of an answer in their order. Beyond its end they are empty.
 type fields struct {
