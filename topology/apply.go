@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -221,18 +222,14 @@ func (r *run) knownTo(ctx context.Context, broker node) bool {
 // madeByAnother is nil when the topic that another made meanwhile, or an earlier try of ours whose answer was lost, is what it
 // must be.
 func (r *run) madeByAnother(ctx context.Context, change *Change) error {
-	found, err := r.describe(ctx, change.Name)
-	if err != nil {
-		return err
-	}
-	there, err := r.configs(ctx, []string{change.Name})
+	found, there, err := r.hearOf(ctx, change.Name)
 	if err != nil {
 		return err
 	}
 	as := &Plan{topology: r.plan.topology, brokers: r.plan.brokers}
 	as.comparePartitions(change.topic, found)
 	as.compareReplicas(change.topic, found, nil)
-	as.compareConfig(change.topic, there[change.Name])
+	as.compareConfig(change.topic, there)
 	if len(as.Changes) == 0 {
 		return nil
 	}
@@ -243,6 +240,22 @@ func (r *run) madeByAnother(ctx context.Context, change *Change) error {
 		}
 	}
 	return fmt.Errorf("another made it meanwhile, with %s: plan again", strings.Join(others, ", "))
+}
+
+// hearOf describes a topic that is there, and waits for a broker that has not heard of it yet.
+func (r *run) hearOf(ctx context.Context, topic string) (found kadm.TopicDetail, there configs, err error) {
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	for {
+		if found, err = r.describe(ctx, topic); err == nil {
+			var all map[string]configs
+			all, err = r.configs(ctx, []string{topic})
+			there = all[topic]
+		}
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) || !sleep(ctx, settlePoll) {
+			return found, there, err
+		}
+	}
 }
 
 func (r *run) one(ctx context.Context, change *Change) error {

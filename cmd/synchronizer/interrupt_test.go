@@ -5,12 +5,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -68,5 +71,51 @@ func TestAnInterruptTellsOnceWhatWasAppliedAndWhatNot(t *testing.T) {
 	got.check(t, statusError, "it was interrupted before all was done", "under way, and perhaps applied:\n  topic a\n  topic b\nnot begun:\n  config of topic old\n  partitions of topic old\n  ACL User:shop: allow describe on topic a\n", "applied:\n  subject a-nl.openweb.data.Heartbeat")
 	if n := strings.Count(got.stderr, "interrupted"); n != 1 || strings.Contains(got.stderr, "canceled") {
 		t.Errorf("%d times: %s", n, got.stderr)
+	}
+}
+
+// Another one makes the topic between our plan and our request, and the broker that we ask what it is like has not heard of it yet.
+func TestATopicThatAnotherMadeAMomentAgoIsLookedAtWhenItIsKnown(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	file := write(t, "topics: [{name: a, partitions: 2, replicas: 1, config: {retention.ms: 5}}]", nil)
+	kafka := s.embedded.kafka
+	unheard, made := 0, false // control functions are called one at a time
+	kafka.ControlKey(int16(kmsg.CreateTopics), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		if request.(*kmsg.CreateTopicsRequest).ValidateOnly || made {
+			return nil, nil, false
+		}
+		made = true
+		retention := "5"
+		kafka.SleepControl(func() { s.create(t, "a", 2, 1, map[string]*string{"retention.ms": &retention}) })
+		unheard = 3
+		return nil, nil, false
+	})
+	kafka.ControlKey(int16(kmsg.Metadata), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		asked := request.(*kmsg.MetadataRequest)
+		if unheard == 0 || len(asked.Topics) != 1 || asked.Topics[0].Topic == nil || *asked.Topics[0].Topic != "a" {
+			return nil, nil, false
+		}
+		kafka.KeepControl()
+		unheard--
+		answer := asked.ResponseKind().(*kmsg.MetadataResponse)
+		for id, address := range kafka.ListenAddrs() {
+			host, port, err := net.SplitHostPort(address)
+			if err != nil {
+				t.Error(err)
+			}
+			broker := kmsg.NewMetadataResponseBroker()
+			number, _ := strconv.Atoi(port)
+			broker.NodeID, broker.Host, broker.Port = int32(id), host, int32(number)
+			answer.Brokers = append(answer.Brokers, broker)
+		}
+		topic := kmsg.NewMetadataResponseTopic()
+		topic.Topic, topic.ErrorCode = asked.Topics[0].Topic, kerr.UnknownTopicOrPartition.Code
+		answer.Topics = append(answer.Topics, topic)
+		return answer, nil, true
+	})
+	s.run(t, "apply", "--yes", "--topology", file).check(t, 0, "Applied: 1 created")
+	if unheard != 0 {
+		t.Errorf("it was not asked for %d times more", unheard)
 	}
 }
