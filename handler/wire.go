@@ -84,7 +84,7 @@ func (k Kafka) call(ctx context.Context, address string, request int16, body []b
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 
 	header := []byte{0, byte(request), 0, 0, 0, 0, 0, number, 0xff, 0xff} // request, version, number, no client id
 	message := append(binary.BigEndian.AppendUint32(nil, uint32(len(header)+len(body))), header...)
