@@ -166,7 +166,7 @@ test-kafka: tools ## the handler and its fault schedules on real Apache Kafkas, 
 	$(KAFKA_TEST) -run RandomFaults ./fault -args -worlds 1 -schedules 8 $(if $(SEED),-seed $(SEED))
 
 .PHONY: test-kafka-tools
-test-kafka-tools: tools ## synchronizer, open-bank, privileges and secrets on the same, and Kafkas since 2019 (7 min; Java and Maven)
+test-kafka-tools: tools ## synchronizer, open-bank, privileges and secrets on the same, and Kafkas since 2019 (6 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	$(KAFKA_TEST) ./realkafka
