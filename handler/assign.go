@@ -92,13 +92,17 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 	if len(partitions) > 0 {
 		l.log.Info("partitions revoked", "partitions", numbers(partitions), "lost", lost)
 	}
-	var fetched []kafka.TopicPartition
-	for _, e := range ending {
+	return l.consumer.IncrementalUnassign(l.fetched(ending))
+}
+
+// fetched are those of the epochs' partitions that the client fetches.
+func (l *lane) fetched(epochs []*epoch) (partitions []kafka.TopicPartition) {
+	for _, e := range epochs {
 		if e.assigned {
-			fetched = append(fetched, l.at(e.partition, kafka.OffsetInvalid))
+			partitions = append(partitions, l.at(e.partition, kafka.OffsetInvalid))
 		}
 	}
-	return l.consumer.IncrementalUnassign(fetched)
+	return partitions
 }
 
 // retire ends epochs: nothing of them is published from here on, and no offset of them set back.
@@ -134,7 +138,11 @@ func (l *lane) awaitDrained(work context.Context, epochs []*epoch) {
 
 // committedOffsets are the group's, -1 where there is none. They are stable: an offset in a transaction that is open yet is
 // waited for.
-func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch, ask func(context.Context, []kafka.TopicPartition) ([]kafka.TopicPartition, error)) ([]int64, error) {
+func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, error) {
+	ask := l.consumersOffsets
+	if l.h.exactlyOnce {
+		ask = l.producersOffsets
+	}
 	asked := make([]kafka.TopicPartition, len(epochs))
 	for i, e := range epochs {
 		asked[i] = l.at(e.partition, kafka.OffsetInvalid)
@@ -189,11 +197,7 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	if err := l.findTopic(ctx); err != nil {
 		return nil, err
 	}
-	ask := l.consumersOffsets
-	if l.h.exactlyOnce {
-		ask = l.producersOffsets
-	}
-	committed, err := l.committedOffsets(ctx, epochs, ask)
+	committed, err := l.committedOffsets(ctx, epochs)
 	if err != nil {
 		return nil, err
 	}

@@ -221,6 +221,14 @@ func (b *bundle) eventually(what string, within time.Duration, condition func() 
 	}
 }
 
+// pass lets what is under way run on for a while.
+func (b *bundle) pass(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-b.t.Context().Done():
+	}
+}
+
 const (
 	creations         = "confirm_account_creation"
 	creationAnswers   = "account_creation_feedback"

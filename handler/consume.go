@@ -278,14 +278,10 @@ func (l *lane) at(partition int32, offset kafka.Offset) kafka.TopicPartition {
 // hold stops the epochs' partitions until wait, off the Poll goroutine, has found where each goes on. An error of wait is fatal
 // unless its context ended. They count as stalled meanwhile.
 func (l *lane) hold(stalled *metric.Gauge, epochs []*epoch, wait func(context.Context) ([]int64, error)) {
-	var fetched []kafka.TopicPartition
 	for _, e := range epochs {
 		e.running = false
-		if e.assigned {
-			fetched = append(fetched, l.at(e.partition, kafka.OffsetInvalid))
-		}
 	}
-	if err := l.consumer.Pause(fetched); err != nil {
+	if err := l.consumer.Pause(l.fetched(epochs)); err != nil {
 		l.log.Debug("pausing", "error", err)
 	}
 	l.held++

@@ -79,7 +79,7 @@ func (k Kafka) ask(ctx context.Context) (versions, error) {
 		}
 	}
 	if common == nil {
-		return nil, all(silent)
+		return nil, inOneLine(silent)
 	}
 	return common, nil
 }

@@ -193,12 +193,7 @@ func TestBrokersThatAreAwayCostNoCPU(t *testing.T) {
 			}
 			b.eventually("it says that Kafka is away", reasonableTimeout, b.is(h, "/readyz", http.StatusServiceUnavailable, "kafka: no connection"))
 			begin, before := time.Now(), b.metrics(h)["process_cpu_seconds_total"]
-			b.eventually("some time has passed", 2*long, func() error {
-				if past := time.Since(begin); past < long {
-					return fmt.Errorf("%s", past)
-				}
-				return nil
-			})
+			b.pass(long)
 			share := (b.metrics(h)["process_cpu_seconds_total"] - before) / time.Since(begin).Seconds()
 			if t.Logf("it takes %.3f of a core", share); before == 0 || share > most {
 				t.Errorf("while Kafka is away it takes %.2f of a core, after %.2f s", share, before)

@@ -195,11 +195,3 @@ func TestTimesToRecover(t *testing.T) {
 	b.stop(r.f.handlers[0])
 	b.stop(r.f.handlers[2])
 }
-
-// pass lets the load run on for a while.
-func (b *bundle) pass(d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-b.t.Context().Done():
-	}
-}

@@ -55,18 +55,20 @@ func (l *lane) awaitOrphans(ctx context.Context, patience int) ([]int32, error) 
 	seen, unseen := 0, 0
 	for pause(ctx, lookTime) {
 		orphans, err := l.orphans(ctx)
-		if err != nil {
-			l.log.Debug("looking whose the partitions are", "error", err)
-			if seen, unseen = 0, unseen+1; errors.Is(err, errSharing) {
-				unseen = 0
-			}
-			if unseen == blind {
-				l.log.Warn("the brokers do not say whose the partitions are: some that are nobody's would not be found", "group", l.h.cfg.Group, "reason", err)
+		switch {
+		case err == nil:
+			if seen, unseen = seen+1, 0; len(orphans) == 0 || seen == patience {
+				return orphans, nil
 			}
 			continue
+		case errors.Is(err, errSharing):
+			seen, unseen = 0, 0
+		default:
+			seen, unseen = 0, unseen+1
 		}
-		if seen, unseen = seen+1, 0; len(orphans) == 0 || seen == patience {
-			return orphans, nil
+		l.log.Debug("looking whose the partitions are", "error", err)
+		if unseen == blind {
+			l.log.Warn("the brokers do not say whose the partitions are: some that are nobody's would not be found", "group", l.h.cfg.Group, "reason", err)
 		}
 	}
 	return nil, ctx.Err()

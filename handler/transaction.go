@@ -327,7 +327,7 @@ func (p *producer) settled(ctx context.Context, batches []executed) error {
 		if len(epochs) == 0 {
 			continue
 		}
-		committed, err := b.lane.committedOffsets(ctx, epochs, b.lane.producersOffsets)
+		committed, err := b.lane.committedOffsets(ctx, epochs)
 		if err != nil {
 			return err
 		}

@@ -53,11 +53,11 @@ func (k Kafka) askAny(ctx context.Context, request int16, body []byte) (*fields,
 			return answer, nil
 		}
 	}
-	return nil, all(silent)
+	return nil, inOneLine(silent)
 }
 
-// all is one error of several, in one line.
-func all(errs []error) error {
+// inOneLine is errors.Join for a log line.
+func inOneLine(errs []error) error {
 	one := errs[0]
 	for _, err := range errs[1:] {
 		one = fmt.Errorf("%w; %w", one, err)

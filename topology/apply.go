@@ -222,14 +222,18 @@ func (r *run) knownTo(ctx context.Context, broker node) bool {
 // madeByAnother is nil when the topic that another made meanwhile, or an earlier try of ours whose answer was lost, is what it
 // must be.
 func (r *run) madeByAnother(ctx context.Context, change *Change) error {
-	found, there, err := r.hearOf(ctx, change.Name)
+	found, err := r.hearOf(ctx, change.Name)
+	if err != nil {
+		return err
+	}
+	there, err := r.configs(ctx, []string{change.Name}) // which waits by itself
 	if err != nil {
 		return err
 	}
 	as := &Plan{topology: r.plan.topology, brokers: r.plan.brokers}
 	as.comparePartitions(change.topic, found)
 	as.compareReplicas(change.topic, found, nil)
-	as.compareConfig(change.topic, there)
+	as.compareConfig(change.topic, there[change.Name])
 	if len(as.Changes) == 0 {
 		return nil
 	}
@@ -243,17 +247,13 @@ func (r *run) madeByAnother(ctx context.Context, change *Change) error {
 }
 
 // hearOf describes a topic that is there, and waits for a broker that has not heard of it yet.
-func (r *run) hearOf(ctx context.Context, topic string) (found kadm.TopicDetail, there configs, err error) {
+func (r *run) hearOf(ctx context.Context, topic string) (kadm.TopicDetail, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleFor)
 	defer cancel()
 	for {
-		if found, err = r.describe(ctx, topic); err == nil {
-			var all map[string]configs
-			all, err = r.configs(ctx, []string{topic})
-			there = all[topic]
-		}
+		found, err := r.describe(ctx, topic)
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) || !sleep(ctx, settlePoll) {
-			return found, there, err
+			return found, err
 		}
 	}
 }
