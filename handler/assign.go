@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -134,62 +133,6 @@ func (l *lane) awaitDrained(work context.Context, epochs []*epoch) {
 			}
 		}
 	}
-}
-
-// committedOffsets are the group's, -1 where there is none. They are stable: an offset in a transaction that is open yet is
-// waited for.
-func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, error) {
-	ask := l.consumersOffsets
-	if l.h.exactlyOnce {
-		ask = l.producersOffsets
-	}
-	asked := make([]kafka.TopicPartition, len(epochs))
-	for i, e := range epochs {
-		asked[i] = l.at(e.partition, kafka.OffsetInvalid)
-	}
-	offsets := make([]int64, len(epochs))
-	err := l.h.until(ctx, l.log, readingOffsets, func() error {
-		committed, err := ask(ctx, asked)
-		if err != nil {
-			return err
-		}
-		for i, e := range epochs {
-			j := slices.IndexFunc(committed, func(c kafka.TopicPartition) bool { return c.Partition == e.partition })
-			if j < 0 {
-				return fmt.Errorf("partition %d: the brokers say nothing of it", e.partition)
-			}
-			if c := committed[j]; c.Error != nil {
-				err = errors.Join(err, fmt.Errorf("partition %d: %w", c.Partition, c.Error))
-			} else {
-				offsets[i] = max(int64(c.Offset), noOffset)
-			}
-		}
-		return err
-	})
-	return offsets, err
-}
-
-// consumersOffsets asks over the consumer's connection. While the group waits for a member to join, it answers nothing there.
-func (l *lane) consumersOffsets(_ context.Context, asked []kafka.TopicPartition) (committed []kafka.TopicPartition, err error) {
-	err = l.ask(func(c *kafka.Consumer) (err error) {
-		committed, err = c.Committed(asked, askTimeout)
-		return err
-	})
-	return committed, err
-}
-
-// producersOffsets asks over the producer's connections. Brokers that know transactions of groups can be asked so (Kafka 2.5).
-func (l *lane) producersOffsets(ctx context.Context, asked []kafka.TopicPartition) (committed []kafka.TopicPartition, err error) {
-	err = l.h.producer.admin(ctx, func(ctx context.Context, client *kafka.AdminClient) error {
-		result, err := client.ListConsumerGroupOffsets(ctx, []kafka.ConsumerGroupTopicPartitions{{Group: l.h.cfg.Group, Partitions: asked}},
-			kafka.SetAdminRequireStableOffsets(true), kafka.SetAdminRequestTimeout(adminTimeout))
-		if err != nil {
-			return err
-		}
-		committed = result.ConsumerGroupsTopicPartitions[0].Partitions
-		return nil
-	})
-	return committed, err
 }
 
 // starts finds where each epoch begins to read, and writes down what the committed offsets say of what was published.

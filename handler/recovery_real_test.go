@@ -5,6 +5,7 @@ package handler_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -194,4 +195,45 @@ func TestTimesToRecover(t *testing.T) {
 		steady, took.Round(time.Second), report.Deliveries, report.Answers, report.Events, report.OutOfOrder, report.Repeats)
 	b.stop(r.f.handlers[0])
 	b.stop(r.f.handlers[2])
+}
+
+// The broker that coordinates the group goes for good, and the handler's session with the next one ends as well: where it is to read on is
+// asked of the new coordinator. The client would ask the one that it knew, for ever.
+func TestRecoveryWithoutTheCoordinatorThatTheClientKnows(t *testing.T) {
+	b := setup(t)
+	b.synchronize()
+	h := b.start("DELIVERY=exactly-once")
+	w := b.watch(creationAnswers)
+	var n ids
+	b.open(w, n.next())
+	broker := b.coordinator()
+	h.Signal(syscall.SIGSTOP)
+	b.t.Cleanup(func() { h.Signal(syscall.SIGCONT) })
+	b.bank.Kafka.Kill(broker)
+	if !threeBrokers { // there is no other one
+		if err := b.bank.Kafka.Restart(t.Context(), broker); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.eventually("the handler's session is over", reasonableTimeout, func() error {
+		client, err := b.kafka.Client("look") // one that knows no coordinator yet
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		groups, err := kadm.NewClient(client).DescribeGroups(t.Context(), "command-handler")
+		if err == nil {
+			err = groups.Error()
+		}
+		if err != nil {
+			return err
+		}
+		if state := groups["command-handler"].State; state != "Empty" {
+			return fmt.Errorf("the group is %s", state)
+		}
+		return nil
+	})
+	h.Signal(syscall.SIGCONT)
+	b.open(w, n.next())
+	b.stop(h)
 }

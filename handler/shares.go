@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -117,23 +115,15 @@ var errSharing = errors.New("the group is about to share its partitions out")
 // shared is which partitions of a topic the members of the group have. The client's own question, DescribeConsumerGroups (librdkafka 2.15),
 // aborts the process, by an assertion, when the brokers go away meanwhile. Error: also errSharing.
 func (h *Handler) shared(ctx context.Context, topic string) (partitions []int32, err error) {
-	group := appendText(nil, h.cfg.Group)
-	answer, err := h.cfg.Kafka.askAny(ctx, findCoordinator, group)
+	coordinator, err := h.cfg.Kafka.coordinator(ctx, h.cfg.Group)
 	if err != nil {
 		return nil, err
 	}
-	code, _, host, port := answer.int16(), answer.int32(), answer.text(), answer.int32()
-	switch {
-	case answer.cut:
-		return nil, fmt.Errorf("looking for the coordinator of group %s: the answer is cut short", h.cfg.Group)
-	case code != 0:
-		return nil, fmt.Errorf("looking for the coordinator of group %s: error code %d", h.cfg.Group, code)
-	}
-	answer, err = h.cfg.Kafka.call(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), describeGroups, append([]byte{0, 0, 0, 1}, group...))
+	answer, err := h.cfg.Kafka.call(ctx, coordinator, describeGroups, appendText([]byte{0, 0, 0, 1}, h.cfg.Group))
 	if err != nil {
 		return nil, err
 	}
-	state := ""
+	code, state := int16(0), ""
 	answer.times(func() {
 		code, _, state = answer.int16(), answer.text(), answer.text()
 		_, _ = answer.text(), answer.text() // the protocol
@@ -157,7 +147,7 @@ func (h *Handler) shared(ctx context.Context, topic string) (partitions []int32,
 	case answer.cut:
 		return nil, fmt.Errorf("the description of group %s is cut short", h.cfg.Group)
 	case code != 0:
-		return nil, fmt.Errorf("describing group %s: error code %d", h.cfg.Group, code)
+		return nil, fmt.Errorf("describing group %s: %w", h.cfg.Group, brokerError(code))
 	case state != "Stable":
 		return nil, fmt.Errorf("%w: %s is %s", errSharing, h.cfg.Group, state)
 	}

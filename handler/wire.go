@@ -7,16 +7,25 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
-// Requests of the Kafka protocol that the client library has no call for, or none that is safe (kafka.apache.org/protocol). They are sent in
-// their first version, which brokers have known from 0.10 on and still do.
-const (
-	findCoordinator = 10
-	describeGroups  = 15
-	apiVersions     = 18
+// request is one of the Kafka protocol that the client library has no call for, or none that is safe (kafka.apache.org/protocol).
+type request struct {
+	key, version int16
+	flexible     bool // from some version on, with tagged fields and lengths of variable size (KIP-482)
+}
+
+// All but one are sent in their first version, which brokers have known from 0.10 on and still do.
+var (
+	offsetFetch     = request{9, 7, true} // tells of offsets in a transaction that is not ended yet: KIP-447, brokers from 2.5 on
+	findCoordinator = request{key: 10}
+	describeGroups  = request{key: 15}
+	apiVersions     = request{key: 18}
 )
 
 // callLimit bounds the question to one broker, and answerLimit its answer, in bytes: a group of thousands of members.
@@ -35,7 +44,7 @@ func (k Kafka) addresses() []string {
 }
 
 // askAny asks all named brokers at once, and takes the first answer. Error: all of theirs.
-func (k Kafka) askAny(ctx context.Context, request int16, body []byte) (*fields, error) {
+func (k Kafka) askAny(ctx context.Context, r request, body []byte) (*fields, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	addresses := k.addresses()
@@ -44,7 +53,7 @@ func (k Kafka) askAny(ctx context.Context, request int16, body []byte) (*fields,
 	for i, address := range addresses {
 		go func() {
 			var answer *fields
-			answer, silent[i] = k.call(ctx, address, request, body)
+			answer, silent[i] = k.call(ctx, address, r, body)
 			answers <- answer
 		}()
 	}
@@ -67,7 +76,7 @@ func inOneLine(errs []error) error {
 
 // call sends a request to a broker, over a connection of its own, and returns what is in the answer. Errors say nothing that differs from
 // one try to the next.
-func (k Kafka) call(ctx context.Context, address string, request int16, body []byte) (_ *fields, err error) {
+func (k Kafka) call(ctx context.Context, address string, r request, body []byte) (_ *fields, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("no answer from Kafka at %s: %w", address, lasting(err))
@@ -86,7 +95,10 @@ func (k Kafka) call(ctx context.Context, address string, request int16, body []b
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 
-	header := []byte{0, byte(request), 0, 0, 0, 0, 0, number, 0xff, 0xff} // request, version, number, no client id
+	header := []byte{0, byte(r.key), 0, byte(r.version), 0, 0, 0, number, 0xff, 0xff} // no client id
+	if r.flexible {
+		header = append(header, 0) // no tagged fields
+	}
 	message := append(binary.BigEndian.AppendUint32(nil, uint32(len(header)+len(body))), header...)
 	if _, err := conn.Write(append(message, body...)); err != nil {
 		return nil, err
@@ -107,7 +119,31 @@ func (k Kafka) call(ctx context.Context, address string, request int16, body []b
 	if got := answer.int32(); got != number {
 		return nil, fmt.Errorf("it answers request %d, and was asked one with the number %d", got, number)
 	}
+	if r.flexible {
+		answer.tags()
+	}
 	return answer, nil
+}
+
+// coordinator is the address of the broker that coordinates a group.
+func (k Kafka) coordinator(ctx context.Context, group string) (string, error) {
+	answer, err := k.askAny(ctx, findCoordinator, appendText(nil, group))
+	if err != nil {
+		return "", err
+	}
+	code, _, host, port := answer.int16(), answer.int32(), answer.text(), answer.int32()
+	switch {
+	case answer.cut:
+		return "", fmt.Errorf("looking for the coordinator of group %s: the answer is cut short", group)
+	case code != 0:
+		return "", fmt.Errorf("looking for the coordinator of group %s: %w", group, brokerError(code))
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port))), nil
+}
+
+// brokerError is what the brokers mean by an error code.
+func brokerError(code int16) error {
+	return kafka.NewError(kafka.ErrorCode(code), "", false)
 }
 
 // number is what a request is called by its answer: a connection carries one.
@@ -162,6 +198,13 @@ func (f *fields) int32() int32 {
 	return 0
 }
 
+func (f *fields) int64() int64 {
+	if b := f.take(8); b != nil {
+		return int64(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}
+
 func (f *fields) text() string  { return string(f.take(int(f.int16()))) }
 func (f *fields) bytes() []byte { return f.take(int(f.int32())) }
 
@@ -172,6 +215,39 @@ func (f *fields) times(read func()) {
 	}
 }
 
+// compact is a length in a flexible request's answer, -1 for null.
+func (f *fields) compact() int {
+	length, n := binary.Uvarint(f.rest)
+	if n <= 0 || length > answerLimit {
+		f.rest, f.cut = nil, true
+		return 0
+	}
+	f.rest = f.rest[n:]
+	return int(length) - 1
+}
+
+func (f *fields) compactText() string { return string(f.take(f.compact())) }
+
+// compactTimes calls read for each element of an array of a flexible request's answer.
+func (f *fields) compactTimes(read func()) {
+	for n := f.compact(); n > 0 && !f.cut; n-- {
+		read()
+		f.tags()
+	}
+}
+
+// tags skips the tagged fields at the end of what a flexible request's answer is made of.
+func (f *fields) tags() {
+	for n := f.compact() + 1; n > 0 && !f.cut; n-- {
+		f.compact()
+		f.take(f.compact() + 1)
+	}
+}
+
 func appendText(to []byte, text string) []byte {
 	return append(binary.BigEndian.AppendUint16(to, uint16(len(text))), text...)
+}
+
+func appendCompact(to []byte, text string) []byte {
+	return append(binary.AppendUvarint(to, uint64(len(text)+1)), text...)
 }

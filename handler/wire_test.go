@@ -3,11 +3,14 @@ package handler
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
 // encode writes fields as Kafka's first versions of requests have them.
@@ -93,16 +96,16 @@ func TestWhoHasPartitionsIsReadFromTheGroup(t *testing.T) {
 		"no members":         {group("Stable", two)[:7], "cut short"},
 		"half a member":      {group("Stable", two)[:10], "cut short"},
 		"half an assignment": {group("Stable", member(assignment(int16(0), int32(1), "topic", int32(2), int32(1)))), "cut short"},
-		"a refusal":          {[]any{int32(1), int32(1), int16(30), "group", "", "", "", int32(0)}, "error code 30"},
+		"a refusal":          {[]any{int32(1), int32(1), int16(30), "group", "", "", "", int32(0)}, "Group authorization failed"},
 	} {
-		if _, err := shares(t, coordinator, c.answer); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, err := askingCoordinator(coordinator, c.answer).shared(t.Context(), "topic"); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want an error that says %q", name, err, c.says)
 		}
 	}
-	if _, err := shares(t, coordinator[:4], group("Stable", two)); err == nil || !strings.Contains(err.Error(), "cut short") {
+	if _, err := askingCoordinator(coordinator[:4], group("Stable", two)).shared(t.Context(), "topic"); err == nil || !strings.Contains(err.Error(), "cut short") {
 		t.Errorf("half a coordinator: %v", err)
 	}
-	if got, err := shares(t, coordinator, group("Stable", none, two, empty)); err != nil || len(got) != 2 || got[0] != 1 || got[1] != 3 {
+	if got, err := askingCoordinator(coordinator, group("Stable", none, two, empty)).shared(t.Context(), "topic"); err != nil || len(got) != 2 || got[0] != 1 || got[1] != 3 {
 		t.Errorf("%v, %v; want 1 and 3", got, err)
 	}
 }
@@ -110,17 +113,64 @@ func TestWhoHasPartitionsIsReadFromTheGroup(t *testing.T) {
 // coordinator is the answer to who coordinates the group.
 var coordinator = []any{int32(1), int16(0), int32(1), "coordinator", int32(9093)}
 
-// shares reads a description of the group, which the broker has that is said to coordinate it.
-func shares(t *testing.T, coordinator, description []any) ([]int32, error) {
-	t.Helper()
-	found, described := answering(coordinator...), answering(description...)
-	h := &Handler{cfg: Config{Group: "group", Kafka: Kafka{Brokers: "broker:9092", Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+// askingCoordinator is a handler whose brokers answer so, the one among them that is said to coordinate its group with this.
+func askingCoordinator(found, answer []any) *Handler {
+	broker, coordinator := answering(found...), answering(answer...)
+	return &Handler{exactlyOnce: true, cfg: Config{Group: "group", Kafka: Kafka{Brokers: "broker:9092", Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address == "coordinator:9093" {
-			return described(ctx, network, address)
+			return coordinator(ctx, network, address)
 		}
-		return found(ctx, network, address)
+		return broker(ctx, network, address)
 	}}}}
-	return h.shared(t.Context(), "topic")
+}
+
+// Offsets that were not understood would be taken for none, and commands be skipped or handled from the log's beginning.
+func TestOffsetsAreReadFromTheCoordinatorsAnswer(t *testing.T) {
+	t.Parallel()
+	partition := func(number int32, offset int64, code int16) []any {
+		return []any{number, offset, int32(-1), []byte{0}, code, []byte{0}} // no leader's epoch, nothing noted, no tagged fields
+	}
+	const asked, unhurried, fine = int32(1), int32(0), int16(0)
+	answer := func(partitions ...[]any) []any {
+		all := []any{asked, []byte{1, 9, 2, 7, 7}, unhurried, []byte{2, 6}, []byte("topic"), []byte{byte(len(partitions) + 1)}} // one tagged field
+		for _, p := range partitions {
+			all = append(all, p...)
+		}
+		return append(all, []byte{0}, fine, []byte{0})
+	}
+	read := func(found, answer []any) ([]kafka.TopicPartition, error) {
+		l := &lane{h: askingCoordinator(found, answer), topic: topic{name: "topic"}}
+		return l.stableOffsets(t.Context(), []kafka.TopicPartition{l.at(3, kafka.OffsetInvalid), l.at(4, kafka.OffsetInvalid)})
+	}
+	noted := partition(4, 1<<40, 0)
+	noted[3] = []byte{3, 'h', 'i'}
+	committed, err := read(coordinator, answer(partition(3, -1, 0), noted))
+	if err != nil || len(committed) != 2 || committed[0].Partition != 3 || committed[0].Offset != -1 || committed[1].Partition != 4 || committed[1].Offset != 1<<40 {
+		t.Errorf("%v, %v", committed, err)
+	}
+	committed, err = read(coordinator, answer(partition(3, -1, 29), partition(4, 5, 0)))
+	if err != nil || committed[0].Error == nil || committed[1].Error != nil {
+		t.Errorf("one partition is refused: %v, %v", committed, err)
+	}
+	if _, err := read(coordinator, answer(partition(3, -1, 88), partition(4, 5, 0))); !errors.As(err, new(ordinary)) {
+		t.Errorf("a transaction is not ended yet: %v", err)
+	}
+	whole := answer(partition(3, 7, 0), partition(4, 8, 0))
+	for name, c := range map[string]struct {
+		answer []any
+		says   string
+	}{
+		"another question's": {append([]any{int32(2)}, whole[1:]...), "it answers request 2"},
+		"nothing":            {whole[:1], "cut short"},
+		"half a partition":   {whole[:8], "cut short"},
+		"no error code":      {whole[:len(whole)-2], "cut short"},
+		"a huge length":      {append(whole[:3:3], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}), "cut short"},
+		"a refusal":          {[]any{asked, []byte{0}, unhurried, []byte{1}, int16(16), []byte{0}}, "Not coordinator"},
+	} {
+		if offsets, err := read(coordinator, c.answer); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, %v, want an error that says %q", name, offsets, err, c.says)
+		}
+	}
 }
 
 // A broker that swallows what it is sent holds up nobody who asks others as well.

@@ -1,0 +1,99 @@
+package handler
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// committedOffsets are the group's, -1 where there is none. They are stable: an offset in a transaction that is open yet is
+// waited for.
+func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, error) {
+	ask := l.consumersOffsets
+	if l.h.exactlyOnce {
+		ask = l.stableOffsets
+	}
+	asked := make([]kafka.TopicPartition, len(epochs))
+	for i, e := range epochs {
+		asked[i] = l.at(e.partition, kafka.OffsetInvalid)
+	}
+	offsets := make([]int64, len(epochs))
+	err := l.h.until(ctx, l.log, readingOffsets, func() error {
+		committed, err := ask(ctx, asked)
+		if err != nil {
+			return err
+		}
+		for i, e := range epochs {
+			j := slices.IndexFunc(committed, func(c kafka.TopicPartition) bool { return c.Partition == e.partition })
+			if j < 0 {
+				return fmt.Errorf("partition %d: the brokers say nothing of it", e.partition)
+			}
+			if c := committed[j]; c.Error != nil {
+				err = errors.Join(err, fmt.Errorf("partition %d: %w", c.Partition, c.Error))
+			} else {
+				offsets[i] = max(int64(c.Offset), noOffset)
+			}
+		}
+		return err
+	})
+	return offsets, err
+}
+
+// consumersOffsets asks over the consumer's connection. While the group waits for a member to join, it answers nothing there.
+func (l *lane) consumersOffsets(_ context.Context, asked []kafka.TopicPartition) (committed []kafka.TopicPartition, err error) {
+	err = l.ask(func(c *kafka.Consumer) (err error) {
+		committed, err = c.Committed(asked, askTimeout)
+		return err
+	})
+	return committed, err
+}
+
+// stableOffsets asks the group's coordinator itself, whoever that is now. The consumer has no answer while the group waits for a member to
+// join, and the client's administrative question goes for ever to the broker that it once knew for the coordinator, when that one is gone
+// (librdkafka 2.15.1, its issue 5511).
+func (l *lane) stableOffsets(ctx context.Context, asked []kafka.TopicPartition) (committed []kafka.TopicPartition, err error) {
+	k, group := l.h.cfg.Kafka, l.h.cfg.Group
+	coordinator, err := k.coordinator(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	body := appendCompact(nil, group)
+	body = appendCompact(append(body, 2), l.topic.name) // one topic
+	body = binary.AppendUvarint(body, uint64(len(asked)+1))
+	for _, p := range asked {
+		body = binary.BigEndian.AppendUint32(body, uint32(p.Partition))
+	}
+	body = append(body, 0, 1, 0) // of the topic no tagged fields, only stable offsets, no tagged fields
+	answer, err := k.call(ctx, coordinator, offsetFetch, body)
+	if err != nil {
+		return nil, err
+	}
+	_ = answer.int32() // how long the broker would have us wait before the next one
+	var unstable error
+	answer.compactTimes(func() {
+		name := answer.compactText()
+		answer.compactTimes(func() {
+			p := kafka.TopicPartition{Topic: &name, Partition: answer.int32(), Offset: kafka.Offset(answer.int64())}
+			_, _ = answer.int32(), answer.compactText() // the leader's epoch, and what the committer noted
+			if code := answer.int16(); code != 0 {
+				p.Error = brokerError(code)
+			}
+			if isKafka(p.Error, kafka.ErrUnstableOffsetCommit) {
+				unstable = ordinary{p.Error}
+			}
+			committed = append(committed, p)
+		})
+	})
+	code := answer.int16()
+	switch {
+	case answer.cut:
+		return nil, fmt.Errorf("the offsets of group %s: the answer is cut short", group)
+	case code != 0:
+		return nil, fmt.Errorf("the offsets of group %s: %w", group, brokerError(code))
+	}
+	return committed, unstable
+}
