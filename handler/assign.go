@@ -180,7 +180,8 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 		}
 	}
 	l.warnOfHistory(ctx, unknown)
-	return offsets, l.rewind(ctx, rewound)
+	// What is executed from there on and not published would otherwise lie below the group's offsets, and be taken for published after a crash.
+	return offsets, l.setOffsets(ctx, rewound)
 }
 
 // warnOfHistory tells whoever took a bank over with another group than its handler had, as far as that can be seen: nothing is known of how
@@ -215,14 +216,13 @@ func (l *lane) bounds(ctx context.Context, e *epoch) (low, high int64, err error
 	return low, high, err
 }
 
-// rewind sets the group's offsets back to where Postgres is, before anything is read from there: what is executed from here on and not
-// published would otherwise lie below them, and be taken for published after a crash.
-func (l *lane) rewind(ctx context.Context, to map[*epoch]int64) error {
+// setOffsets sets the group's offsets of partitions that nothing is read of meanwhile.
+func (l *lane) setOffsets(ctx context.Context, to map[*epoch]int64) error {
 	if len(to) == 0 {
 		return nil
 	}
 	return l.h.until(ctx, l.log, settingOffsets, func() error {
-		l.setting.Lock() // a partition that is not ours any more is not ours to set back
+		l.setting.Lock() // a partition that is not ours any more is not ours to set
 		defer l.setting.Unlock()
 		var offsets []kafka.TopicPartition
 		for e, offset := range to {

@@ -41,7 +41,7 @@ type lane struct {
 	topic    topic
 	consumer *kafka.Consumer
 	inUse    sync.RWMutex // held to write by whoever replaces consumer, to read by whoever uses it outside of the Poll goroutine
-	setting  sync.Mutex   // held while the group's offsets are set back: an epoch does not end meanwhile. Before Handler.owned
+	setting  sync.Mutex   // held while the group's offsets are set: an epoch does not end meanwhile. Before Handler.owned
 	link     *link
 	queue    *queue
 	letters  *letters
@@ -160,6 +160,8 @@ func (l *lane) poll(work context.Context, wait int) {
 	switch e := l.consumer.Poll(wait).(type) {
 	case *kafka.Message:
 		l.take(e)
+	case kafka.PartitionEOF:
+		l.readToEnd(e)
 	case kafka.Error:
 		l.clientError(work, e)
 	case kafka.OffsetsCommitted:
@@ -319,7 +321,7 @@ func (l *lane) release(e *epoch, offset int64) {
 		l.h.fail(fmt.Errorf("reading partition %d of %s from offset %d: %w", e.partition, l.topic.name, offset, err))
 		return
 	}
-	e.next = max(offset, 0)
+	e.next, e.readTo = max(offset, 0), noOffset
 	e.running = true
 	if l.paused {
 		return

@@ -32,6 +32,8 @@ type epoch struct {
 	assigned  bool  // to the client, which fetches it
 	running   bool  // false while held: its start is looked up, or something it needs is away
 	next      int64 // the offset expected next; older records are leftovers from before a seek
+	readTo    int64 // where the client found the partition's end
+	idleAt    int64 // that, when passEnds looked the last time and there was something to pass
 }
 
 // noOffset stands for an offset that is not known yet.

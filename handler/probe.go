@@ -34,6 +34,7 @@ func (l *lane) probe() {
 		default:
 			wait = l.h.cfg.ProbeInterval
 			l.link.answered()
+			l.post(l.passEnds)
 		}
 	}
 }

@@ -57,7 +57,7 @@ var tasks = [...]task{
 	learningSchema:        {health.Registry, "schema", "learning a schema"},
 	preparingTransactions: {health.Kafka, "prepare_transactions", "preparing to publish in transactions"},
 	readingOffsets:        {health.Kafka, "committed_offsets", "reading the group's committed offsets"},
-	settingOffsets:        {health.Kafka, "set_offsets", "setting the group's offsets back"},
+	settingOffsets:        {health.Kafka, "set_offsets", "setting the group's offsets"},
 	readingBounds:         {health.Kafka, "log_bounds", "reading the bounds of the log"},
 	publishing:            {health.Kafka, "publish", "publishing"},
 	publishingLetters:     {health.Kafka, "publish_dead_letters", "publishing dead letters"},

@@ -1,0 +1,65 @@
+package handler_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Where commands come in transactions, the end of each takes an offset, and so do records of ones that were aborted. The group's offsets go
+// beyond them: when retention has emptied the partition, the next handler finds that nothing was lost.
+func TestWhatRetentionEmptiesUpToTheEndOfATransactionIsNotMissed(t *testing.T) {
+	t.Parallel()
+	for _, delivery := range []string{"exactly-once", "at-least-once"} {
+		t.Run(delivery, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.synchronize()
+			var n ids
+			h := b.start("DELIVERY=" + delivery)
+			w := b.watch(creationAnswers)
+			sender, err := b.kafka.Client("sender", kgo.TransactionalID("sender"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sender.Close()
+			for _, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
+				err := sender.BeginTransaction()
+				err = errors.Join(err, sender.ProduceSync(t.Context(), b.creations(&n, 3)...).FirstErr())
+				if err = errors.Join(err, sender.EndTransaction(t.Context(), end)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.wait(creationAnswers, "", 3)
+			admin := kadm.NewClient(b.client)
+			var end int64
+			b.eventually("the group's offset is where the log ends", reasonableTimeout, func() error {
+				ends, err := admin.ListEndOffsets(t.Context(), creations)
+				if err != nil {
+					return err
+				}
+				committed, err := admin.FetchOffsets(t.Context(), "command-handler")
+				if err != nil {
+					return err
+				}
+				at, _ := committed.Lookup(creations, 0)
+				last, _ := ends.Lookup(creations, 0)
+				if end = last.Offset; at.At != end || end < 8 {
+					return fmt.Errorf("it is %d, the log ends at %d", at.At, end)
+				}
+				return nil
+			})
+			b.stop(h)
+			b.trim(creations, 0, end)
+			h = b.start("DELIVERY=" + delivery)
+			b.open(w, n.next())
+			if answers := len(w.of(creationAnswers, "")); answers != 4 {
+				t.Errorf("%d answers", answers)
+			}
+			b.stop(h)
+		})
+	}
+}
