@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -104,7 +103,7 @@ func (l *lane) fetched(epochs []*epoch) (partitions []kafka.TopicPartition) {
 	return partitions
 }
 
-// retire ends epochs: nothing of them is published from here on, and no offset of them set back.
+// retire ends epochs: nothing of them is published from here on, and no offset of them set.
 func (l *lane) retire(ending []*epoch) {
 	l.setting.Lock()
 	defer l.setting.Unlock()
@@ -214,35 +213,6 @@ func (l *lane) bounds(ctx context.Context, e *epoch) (low, high int64, err error
 		})
 	})
 	return low, high, err
-}
-
-// setOffsets sets the group's offsets of partitions that nothing is read of meanwhile.
-func (l *lane) setOffsets(ctx context.Context, to map[*epoch]int64) error {
-	if len(to) == 0 {
-		return nil
-	}
-	return l.h.until(ctx, l.log, settingOffsets, func() error {
-		l.setting.Lock() // a partition that is not ours any more is not ours to set
-		defer l.setting.Unlock()
-		var offsets []kafka.TopicPartition
-		for e, offset := range to {
-			if e.current.Load() {
-				offsets = append(offsets, l.at(e.partition, kafka.Offset(offset)))
-			}
-		}
-		if len(offsets) == 0 {
-			return nil
-		}
-		var set []kafka.TopicPartition
-		err := l.ask(func(c *kafka.Consumer) (err error) {
-			set, err = c.CommitOffsets(offsets)
-			return err
-		})
-		for _, s := range set {
-			err = errors.Join(err, s.Error)
-		}
-		return err
-	})
 }
 
 // checkOffsets asks, after the client found no record where it wanted to read, what became of the log. When records were

@@ -155,8 +155,7 @@ func (l *link) reaches(ctx context.Context) error {
 	if !ask {
 		return nil
 	}
-	_, err := l.kafka.askAny(ctx, apiVersions, nil)
-	return err
+	return l.kafka.askAny(ctx, l.kafka.addresses(), apiVersions, nil, func(*fields) error { return nil })
 }
 
 // unanswered takes a question that failed for a reason of the brokers', or that none answered.

@@ -321,7 +321,7 @@ func (l *lane) release(e *epoch, offset int64) {
 		l.h.fail(fmt.Errorf("reading partition %d of %s from offset %d: %w", e.partition, l.topic.name, offset, err))
 		return
 	}
-	e.next, e.readTo = max(offset, 0), noOffset
+	e.next = max(offset, 0)
 	e.running = true
 	if l.paused {
 		return
@@ -334,6 +334,7 @@ func (l *lane) release(e *epoch, offset int64) {
 // position has the client fetch a partition from an offset. A partition that it does not fetch yet is assigned to it there: to
 // assign it elsewhere and seek would be a race with the fetch, or with the question where the log begins or ends.
 func (l *lane) position(e *epoch, at []kafka.TopicPartition) error {
+	e.readTo = noOffset
 	if e.assigned {
 		for range 2 { // a seek that something overtook is not the client's last word
 			sought, err := l.consumer.SeekPartitions(at) // waits for the fetcher, which answers from memory

@@ -96,7 +96,7 @@ func (k Kafka) askVersions(ctx context.Context, address string) (versions, error
 	})
 	switch {
 	case code != 0:
-		return nil, fmt.Errorf("Kafka at %s refuses to tell its versions: error code %d", address, code)
+		return nil, fmt.Errorf("Kafka at %s refuses to tell its versions: %w", address, brokerError(code))
 	case answer.cut || len(can) == 0:
 		return nil, fmt.Errorf("Kafka at %s does not tell its versions: its answer is cut short", address)
 	}

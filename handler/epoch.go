@@ -23,8 +23,8 @@ type epoch struct {
 	// a published_to beyond the committed offset, would look as if somebody had set that back.
 	published, finished atomic.Int64
 
-	// These belong to the lane's execute goroutine: the next offset after what Postgres holds as executed_to, and the
-	// published_to that it holds.
+	// These belong to the lane's execute goroutine: the next offset after the records that it has executed, and the
+	// published_to that Postgres holds by it.
 	executed, saved int64
 
 	// The rest belongs to the Poll goroutine.
@@ -32,8 +32,8 @@ type epoch struct {
 	assigned  bool  // to the client, which fetches it
 	running   bool  // false while held: its start is looked up, or something it needs is away
 	next      int64 // the offset expected next; older records are leftovers from before a seek
-	readTo    int64 // where the client found the partition's end
-	idleAt    int64 // that, when passEnds looked the last time and there was something to pass
+	readTo    int64 // where the client found the partition's end since its last seek
+	idleAt    int64 // what passable said when passEnds looked the last time
 }
 
 // noOffset stands for an offset that is not known yet.

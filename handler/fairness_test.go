@@ -43,7 +43,7 @@ func TestNoPartitionIsLeftBehind(t *testing.T) {
 		}
 		return nil
 	})
-	if least < most/4 { // on a busy machine one may begin later than the others; one that is left behind has nothing done
+	if least < most/4 { // on a busy machine one may begin later than the others; in front of one that is left behind nothing moves
 		t.Errorf("one partition is at %d when another is at %d", least, most)
 	}
 	b.stop(h)

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -148,6 +149,8 @@ type Handler struct {
 	lease    *store.Lease
 	meter    *meter
 	prepared *health.Condition
+
+	known atomic.Pointer[[]string] // addresses of the brokers that have replicas of the topics, as they were described the last time
 
 	exactlyOnce bool // in this run
 	static      bool // the brokers know members that keep their place in the group

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
+
+// endsSoon is for how long it is ordinary that whoever had a partition before has a transaction of it under way.
+const endsSoon = time.Second
 
 // committedOffsets are the group's, -1 where there is none. They are stable: an offset in a transaction that is open yet is
 // waited for.
@@ -22,6 +26,7 @@ func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, 
 		asked[i] = l.at(e.partition, kafka.OffsetInvalid)
 	}
 	offsets := make([]int64, len(epochs))
+	begun := time.Now()
 	err := l.h.until(ctx, l.log, readingOffsets, func() error {
 		committed, err := ask(ctx, asked)
 		if err != nil {
@@ -34,6 +39,9 @@ func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, 
 			}
 			if c := committed[j]; c.Error != nil {
 				err = errors.Join(err, fmt.Errorf("partition %d: %w", c.Partition, c.Error))
+				if isKafka(c.Error, kafka.ErrUnstableOffsetCommit) && time.Since(begun) < endsSoon {
+					return ordinary{err}
+				}
 			} else {
 				offsets[i] = max(int64(c.Offset), noOffset)
 			}
@@ -56,8 +64,8 @@ func (l *lane) consumersOffsets(_ context.Context, asked []kafka.TopicPartition)
 // join, and the client's administrative question goes for ever to the broker that it once knew for the coordinator, when that one is gone
 // (librdkafka 2.15.1, its issue 5511).
 func (l *lane) stableOffsets(ctx context.Context, asked []kafka.TopicPartition) (committed []kafka.TopicPartition, err error) {
-	k, group := l.h.cfg.Kafka, l.h.cfg.Group
-	coordinator, err := k.coordinator(ctx, group)
+	group := l.h.cfg.Group
+	coordinator, err := l.h.coordinator(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +76,11 @@ func (l *lane) stableOffsets(ctx context.Context, asked []kafka.TopicPartition) 
 		body = binary.BigEndian.AppendUint32(body, uint32(p.Partition))
 	}
 	body = append(body, 0, 1, 0) // of the topic no tagged fields, only stable offsets, no tagged fields
-	answer, err := k.call(ctx, coordinator, offsetFetch, body)
+	answer, err := l.h.cfg.Kafka.call(ctx, coordinator, offsetFetch, body)
 	if err != nil {
 		return nil, err
 	}
 	_ = answer.int32() // how long the broker would have us wait before the next one
-	var unstable error
 	answer.compactTimes(func() {
 		name := answer.compactText()
 		answer.compactTimes(func() {
@@ -81,9 +88,6 @@ func (l *lane) stableOffsets(ctx context.Context, asked []kafka.TopicPartition) 
 			_, _ = answer.int32(), answer.compactText() // the leader's epoch, and what the committer noted
 			if code := answer.int16(); code != 0 {
 				p.Error = brokerError(code)
-			}
-			if isKafka(p.Error, kafka.ErrUnstableOffsetCommit) {
-				unstable = ordinary{p.Error}
 			}
 			committed = append(committed, p)
 		})
@@ -95,5 +99,42 @@ func (l *lane) stableOffsets(ctx context.Context, asked []kafka.TopicPartition) 
 	case code != 0:
 		return nil, fmt.Errorf("the offsets of group %s: %w", group, brokerError(code))
 	}
-	return committed, unstable
+	return committed, nil
+}
+
+// setOffsets sets the group's offsets of partitions that nothing is read of meanwhile.
+func (l *lane) setOffsets(ctx context.Context, to map[*epoch]int64) error {
+	if len(to) == 0 {
+		return nil
+	}
+	return l.h.until(ctx, l.log, settingOffsets, func() error {
+		l.setting.Lock() // a partition that is not ours any more is not ours to set
+		defer l.setting.Unlock()
+		offsets := l.current(to)
+		if len(offsets) == 0 {
+			return nil
+		}
+		var set []kafka.TopicPartition
+		err := l.ask(func(c *kafka.Consumer) (err error) {
+			set, err = c.CommitOffsets(offsets)
+			return err
+		})
+		for _, s := range set {
+			err = errors.Join(err, s.Error)
+		}
+		if isKafka(err, kafka.ErrIllegalGeneration, kafka.ErrUnknownMemberID, kafka.ErrRebalanceInProgress) {
+			return ordinary{err} // if they are taken from us, their epochs are about to end
+		}
+		return err
+	})
+}
+
+// current are the offsets of those epochs that have not ended.
+func (l *lane) current(to map[*epoch]int64) (offsets []kafka.TopicPartition) {
+	for e, offset := range to {
+		if e.current.Load() {
+			offsets = append(offsets, l.at(e.partition, kafka.Offset(offset)))
+		}
+	}
+	return offsets
 }

@@ -53,6 +53,14 @@ func TestWhatRetentionEmptiesUpToTheEndOfATransactionIsNotMissed(t *testing.T) {
 				return nil
 			})
 			b.stop(h)
+			var executed, published int64
+			const reached = `SELECT executed_to, published_to FROM progress WHERE topic = $1 AND partition = 0`
+			if err := b.connected(b.bank.Postgres.URL("")).QueryRowContext(t.Context(), reached, creations).Scan(&executed, &published); err != nil {
+				t.Fatal(err)
+			}
+			if executed != end || published != end {
+				t.Errorf("Postgres knows of %d executed and %d published, the log ends at %d", executed, published, end)
+			}
 			b.trim(creations, 0, end)
 			h = b.start("DELIVERY=" + delivery)
 			b.open(w, n.next())

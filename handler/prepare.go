@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
+	"strconv"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
@@ -60,7 +63,7 @@ func (h *Handler) describe(ctx context.Context, names []string) (map[string]topi
 		return nil, fmt.Errorf("asking Kafka at %s for the topics: %w", h.cfg.Kafka.Brokers, err)
 	}
 	topics := map[string]topic{}
-	var missing []string
+	var missing, brokers []string
 	for _, d := range described.TopicDescriptions {
 		switch {
 		case d.Error.Code() == kafka.ErrUnknownTopicOrPart:
@@ -71,11 +74,19 @@ func (h *Handler) describe(ctx context.Context, names []string) (map[string]topi
 			missing = append(missing, d.Name)
 		default:
 			topics[d.Name] = topic{name: d.Name, id: topicID(d.TopicID), partitions: len(d.Partitions), replicas: len(d.Partitions[0].Replicas)}
+			for _, p := range d.Partitions {
+				for _, b := range p.Replicas {
+					if address := net.JoinHostPort(b.Host, strconv.Itoa(b.Port)); b.Host != "" && !slices.Contains(brokers, address) {
+						brokers = append(brokers, address)
+					}
+				}
+			}
 		}
 	}
 	if len(missing) > 0 {
 		return nil, &missingTopics{missing}
 	}
+	h.known.Store(&brokers)
 	return topics, nil
 }
 

@@ -115,7 +115,7 @@ var errSharing = errors.New("the group is about to share its partitions out")
 // shared is which partitions of a topic the members of the group have. The client's own question, DescribeConsumerGroups (librdkafka 2.15),
 // aborts the process, by an assertion, when the brokers go away meanwhile. Error: also errSharing.
 func (h *Handler) shared(ctx context.Context, topic string) (partitions []int32, err error) {
-	coordinator, err := h.cfg.Kafka.coordinator(ctx, h.cfg.Group)
+	coordinator, err := h.coordinator(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ type request struct {
 
 // All but one are sent in their first version, which brokers have known from 0.10 on and still do.
 var (
-	offsetFetch     = request{9, 7, true} // tells of offsets in a transaction that is not ended yet: KIP-447, brokers from 2.5 on
+	offsetFetch     = request{key: 9, version: 7, flexible: true} // tells of offsets in a transaction that is not ended yet: KIP-447, brokers from 2.5 on
 	findCoordinator = request{key: 10}
 	describeGroups  = request{key: 15}
 	apiVersions     = request{key: 18}
@@ -43,26 +44,34 @@ func (k Kafka) addresses() []string {
 	return all
 }
 
-// askAny asks all named brokers at once, and takes the first answer. Error: all of theirs.
-func (k Kafka) askAny(ctx context.Context, r request, body []byte) (*fields, error) {
+// askAny asks all of those brokers at once, until one has given an answer that read takes. Error: all of theirs.
+func (k Kafka) askAny(ctx context.Context, addresses []string, r request, body []byte, read func(*fields) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	addresses := k.addresses()
-	answers := make(chan *fields, len(addresses))
-	silent := make([]error, len(addresses))
+	type reply struct {
+		from   int
+		answer *fields
+		err    error
+	}
+	replies := make(chan reply, len(addresses))
 	for i, address := range addresses {
 		go func() {
-			var answer *fields
-			answer, silent[i] = k.call(ctx, address, r, body)
-			answers <- answer
+			answer, err := k.call(ctx, address, r, body)
+			replies <- reply{i, answer, err}
 		}()
 	}
+	failed := make([]error, len(addresses)) // in the order of the addresses, or the text would differ from try to try
 	for range addresses {
-		if answer := <-answers; answer != nil {
-			return answer, nil
+		got := <-replies
+		if got.err == nil {
+			got.err = read(got.answer)
 		}
+		if got.err == nil {
+			return nil
+		}
+		failed[got.from] = got.err
 	}
-	return nil, inOneLine(silent)
+	return inOneLine(failed)
 }
 
 // inOneLine is errors.Join for a log line.
@@ -125,20 +134,34 @@ func (k Kafka) call(ctx context.Context, address string, r request, body []byte)
 	return answer, nil
 }
 
-// coordinator is the address of the broker that coordinates a group.
-func (k Kafka) coordinator(ctx context.Context, group string) (string, error) {
-	answer, err := k.askAny(ctx, findCoordinator, appendText(nil, group))
-	if err != nil {
-		return "", err
+// coordinator is the address of the broker that coordinates our group, as any of the brokers says that we know.
+func (h *Handler) coordinator(ctx context.Context) (address string, err error) {
+	group := h.cfg.Group
+	err = h.cfg.Kafka.askAny(ctx, h.addresses(), findCoordinator, appendText(nil, group), func(answer *fields) error {
+		code, _, host, port := answer.int16(), answer.int32(), answer.text(), answer.int32()
+		switch {
+		case answer.cut:
+			return fmt.Errorf("looking for the coordinator of group %s: the answer is cut short", group)
+		case code != 0:
+			return fmt.Errorf("looking for the coordinator of group %s: %w", group, brokerError(code))
+		}
+		address = net.JoinHostPort(host, strconv.Itoa(int(port)))
+		return nil
+	})
+	return address, err
+}
+
+// addresses are the named brokers', and those of the ones that have replicas of the topics.
+func (h *Handler) addresses() []string {
+	all := h.cfg.Kafka.addresses()
+	if known := h.known.Load(); known != nil {
+		for _, address := range *known {
+			if !slices.Contains(all, address) {
+				all = append(all, address)
+			}
+		}
 	}
-	code, _, host, port := answer.int16(), answer.int32(), answer.text(), answer.int32()
-	switch {
-	case answer.cut:
-		return "", fmt.Errorf("looking for the coordinator of group %s: the answer is cut short", group)
-	case code != 0:
-		return "", fmt.Errorf("looking for the coordinator of group %s: %w", group, brokerError(code))
-	}
-	return net.JoinHostPort(host, strconv.Itoa(int(port))), nil
+	return all
 }
 
 // brokerError is what the brokers mean by an error code.

@@ -1,9 +1,9 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // encode writes fields as Kafka's first versions of requests have them.
@@ -51,7 +52,7 @@ func TestAnAnswerThatIsNotWholeIsNone(t *testing.T) {
 		says   string
 	}{
 		"another question's":        {[]any{int32(2), fine, int32(1), int16(11), fine, int16(5)}, "it answers request 2"},
-		"an error":                  {[]any{asked, int16(35), int32(0)}, "error code 35"},
+		"an error":                  {[]any{asked, int16(35), int32(0)}, "version not supported"},
 		"nothing":                   {[]any{asked}, "cut short"},
 		"no request":                {[]any{asked, fine, int32(0)}, "cut short"},
 		"one request of two":        {[]any{asked, fine, int32(2), int16(11), fine, int16(5)}, "cut short"},
@@ -124,6 +125,39 @@ func askingCoordinator(found, answer []any) *Handler {
 	}}}}
 }
 
+// listening notes what was sent last.
+type listening struct {
+	net.Conn
+	sent *[]byte
+}
+
+func (l listening) Write(b []byte) (int, error) {
+	*l.sent = b
+	return l.Conn.Write(b)
+}
+
+// A broker that is not named, and one that knows more than the first to answer, are asked too.
+func TestTheCoordinatorIsFoundByWhicheverBrokerKnowsIt(t *testing.T) {
+	t.Parallel()
+	unsure, sure := answering(int32(1), int16(15), int32(-1), "", int32(-1)), answering(coordinator...)
+	h := &Handler{cfg: Config{Group: "group", Kafka: Kafka{Brokers: "gone:9092,unsure:9092", Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		switch address {
+		case "unsure:9092":
+			return unsure(ctx, network, address)
+		case "unnamed:9092":
+			return sure(ctx, network, address)
+		}
+		return nil, &net.DNSError{Name: "gone", IsNotFound: true}
+	}}}}
+	if found, err := h.coordinator(t.Context()); err == nil || !strings.Contains(err.Error(), "no host gone") || !strings.Contains(err.Error(), "Coordinator not available") {
+		t.Errorf("%q, %v", found, err)
+	}
+	h.known.Store(&[]string{"unsure:9092", "unnamed:9092"})
+	if found, err := h.coordinator(t.Context()); err != nil || found != "coordinator:9093" {
+		t.Errorf("%q, %v", found, err)
+	}
+}
+
 // Offsets that were not understood would be taken for none, and commands be skipped or handled from the log's beginning.
 func TestOffsetsAreReadFromTheCoordinatorsAnswer(t *testing.T) {
 	t.Parallel()
@@ -138,22 +172,37 @@ func TestOffsetsAreReadFromTheCoordinatorsAnswer(t *testing.T) {
 		}
 		return append(all, []byte{0}, fine, []byte{0})
 	}
+	var sent []byte
 	read := func(found, answer []any) ([]kafka.TopicPartition, error) {
 		l := &lane{h: askingCoordinator(found, answer), topic: topic{name: "topic"}}
+		dial := l.h.cfg.Kafka.Dial
+		l.h.cfg.Kafka.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			return listening{conn, &sent}, err
+		}
 		return l.stableOffsets(t.Context(), []kafka.TopicPartition{l.at(3, kafka.OffsetInvalid), l.at(4, kafka.OffsetInvalid)})
 	}
+	want := kmsg.NewPtrOffsetFetchRequest()
+	want.SetVersion(offsetFetch.version)
+	want.Group, want.RequireStable = "group", true
+	want.Topics = []kmsg.OffsetFetchRequestTopic{{Topic: "topic", Partitions: []int32{3, 4}}}
+	body := want.AppendTo(nil)
 	noted := partition(4, 1<<40, 0)
 	noted[3] = []byte{3, 'h', 'i'}
 	committed, err := read(coordinator, answer(partition(3, -1, 0), noted))
 	if err != nil || len(committed) != 2 || committed[0].Partition != 3 || committed[0].Offset != -1 || committed[1].Partition != 4 || committed[1].Offset != 1<<40 {
 		t.Errorf("%v, %v", committed, err)
 	}
+	if !bytes.HasSuffix(sent, body) {
+		t.Errorf("it asks %x, want %x", sent, body)
+	}
 	committed, err = read(coordinator, answer(partition(3, -1, 29), partition(4, 5, 0)))
 	if err != nil || committed[0].Error == nil || committed[1].Error != nil {
 		t.Errorf("one partition is refused: %v, %v", committed, err)
 	}
-	if _, err := read(coordinator, answer(partition(3, -1, 88), partition(4, 5, 0))); !errors.As(err, new(ordinary)) {
-		t.Errorf("a transaction is not ended yet: %v", err)
+	committed, err = read(coordinator, answer(partition(3, -1, 88), partition(4, 5, 0)))
+	if err != nil || !isKafka(committed[0].Error, kafka.ErrUnstableOffsetCommit) {
+		t.Errorf("a transaction is not ended yet: %v, %v", committed, err)
 	}
 	whole := answer(partition(3, 7, 0), partition(4, 8, 0))
 	for name, c := range map[string]struct {
