@@ -23,11 +23,11 @@ func (b *bundle) commitAt(topic string, partition int32, at int64) {
 	})
 }
 
-// trim deletes the records below an offset, as retention does.
-func (b *bundle) trim(topic string, partition int32, below int64) {
+// trim deletes the creations below an offset, as retention does.
+func (b *bundle) trim(below int64) {
 	b.t.Helper()
 	var offsets kadm.Offsets
-	offsets.AddOffset(topic, partition, below, -1)
+	offsets.AddOffset(creations, 0, below, -1)
 	result, err := kadm.NewClient(b.client).DeleteRecords(b.t.Context(), offsets)
 	if err == nil {
 		err = result.Error()
@@ -58,7 +58,7 @@ func TestALogThatWasTrimmedBeforeAnybodyReadItIsReadFromItsBeginning(t *testing.
 	b.synchronize()
 	var n ids
 	b.send(b.creations(&n, 10)...)
-	b.trim(creations, 0, 5)
+	b.trim(5)
 	h := b.start()
 	w := b.watch(creationAnswers)
 	w.wait(creationAnswers, "", 5)
@@ -80,7 +80,7 @@ func TestALogThatDoesNotBeginAtZeroIsReadFromTheCommittedOffset(t *testing.T) {
 	b.synchronize()
 	var n ids
 	b.send(b.creations(&n, 10)...)
-	b.trim(creations, 0, 5)
+	b.trim(5)
 	b.commitAt(creations, 0, 7)
 	h := b.start()
 	w := b.watch(creationAnswers)
@@ -108,7 +108,7 @@ func TestWhatTheLogNoLongerOrNotYetHasEndsTheHandler(t *testing.T) {
 			var n ids
 			b.send(b.creations(&n, 10)...)
 			if c.trim > 0 {
-				b.trim(creations, 0, c.trim)
+				b.trim(c.trim)
 			}
 			b.commitAt(creations, 0, c.commit)
 			b.ends(name, b.start(), c.says)

@@ -61,7 +61,7 @@ func TestWhatRetentionEmptiesUpToTheEndOfATransactionIsNotMissed(t *testing.T) {
 			if executed != end || published != end {
 				t.Errorf("Postgres knows of %d executed and %d published, the log ends at %d", executed, published, end)
 			}
-			b.trim(creations, 0, end)
+			b.trim(end)
 			h = b.start("DELIVERY=" + delivery)
 			b.open(w, n.next())
 			if answers := len(w.of(creationAnswers, "")); answers != 4 {
