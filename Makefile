@@ -59,7 +59,9 @@ memory: static ## 1,000,000 hostile records, a backlog of 2,000,000 commands, Po
 	CGO_ENABLED=1 go test -tags memory -count 1 -timeout 3h -v -run Memory ./security -args -handler $(CURDIR)/$(BIN)/command-handler -records $(or $(RECORDS),1000000)
 
 .PHONY: test-stores
-test-stores: tools ## have keytool and openssl read what `make certs` writes; needs both
+test-stores: tools ## have keytool and openssl read what `make certs` writes
+	$(call install,keytool,openjdk-17-jre-headless)
+	$(call install,openssl,openssl)
 	go test -tags foreign -count 1 -run 'Java|JKS' ./certs
 
 # The oldest that the store supports, and the newest that can be fetched.

@@ -39,10 +39,10 @@ var Families = []Family{
 	{"openbank_queue_records", gauge, []string{"topic"}, "Records that are decoded and wait for the next batch.", nil},
 	{"openbank_queue_bytes", gauge, []string{"topic"}, "What they hold in memory, about.", nil},
 
-	{"openbank_lag_records", gauge, []string{"topic", "partition"}, "Offsets from the last published record to the end of a partition that this handler has. Markers of the sender's transactions count.", nil},
+	{"openbank_lag_records", gauge, []string{"topic", "partition"}, "Offsets from the last published record to the end of a partition that this handler has. Ends of the sender's transactions count, until the partition has been idle for some 10 s.", nil},
 	{"openbank_assigned_partitions", gauge, []string{"topic"}, "Partitions that this handler has.", nil},
 	{"openbank_topic_partitions", gauge, []string{"topic"}, "Partitions that the topic has.", nil},
-	{"openbank_stalled_partitions", gauge, []string{"topic", "reason"}, "Partitions of this handler that wait. start: for the offset to begin at; schema: for the schema of their next record; dead_letter: for the dead letter topic to take their next record.", nil},
+	{"openbank_stalled_partitions", gauge, []string{"topic", "reason"}, "Partitions of this handler that wait. start: for the offset to begin at, or for a moment while the group's offset passes the end of a transaction; schema: for the schema of their next record; dead_letter: for the dead letter topic to take their next record.", nil},
 	{"openbank_schema_waits_total", counter, []string{"topic"}, "Records that had to wait for their schema.", nil},
 	{"openbank_rebalances_total", counter, []string{"topic", "event"}, "Times that the group gave partitions to this handler (assigned), took some (revoked), or had taken them before it could let go (lost), and that this handler found some that nobody had, and had the group share them out again (orphaned).", nil},
 
