@@ -41,7 +41,7 @@ type lane struct {
 	topic    topic
 	consumer *kafka.Consumer
 	inUse    sync.RWMutex // held to write by whoever replaces consumer, to read by whoever uses it outside of the Poll goroutine
-	setting  sync.Mutex   // held while the group's offsets are set: an epoch does not end meanwhile. Before Handler.owned
+	setting  sync.Mutex   // held while the group's offsets are set: no partition is given up meanwhile. Before Handler.owned
 	link     *link
 	queue    *queue
 	letters  *letters

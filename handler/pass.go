@@ -23,14 +23,12 @@ func (l *lane) passEnds() {
 	var offsets []int64
 	to := map[*epoch]int64{}
 	for _, e := range l.epochs {
-		switch end := e.passable(); {
-		case end == noOffset:
-		case end != e.idleAt:
-			e.idleAt = end
-		default:
+		end := e.passable()
+		if end != noOffset && end == e.idleAt {
 			idle, offsets = append(idle, e), append(offsets, end)
 			to[e] = end
 		}
+		e.idleAt = end
 	}
 	if len(idle) > 0 && !l.queue.isClosed() { // or a record that it has refused looks like one that is handled
 		l.hold(l.meter.startStalls, idle, func(ctx context.Context) ([]int64, error) { return offsets, l.pass(ctx, to) })

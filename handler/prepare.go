@@ -74,20 +74,28 @@ func (h *Handler) describe(ctx context.Context, names []string) (map[string]topi
 			missing = append(missing, d.Name)
 		default:
 			topics[d.Name] = topic{name: d.Name, id: topicID(d.TopicID), partitions: len(d.Partitions), replicas: len(d.Partitions[0].Replicas)}
-			for _, p := range d.Partitions {
-				for _, b := range p.Replicas {
-					if address := net.JoinHostPort(b.Host, strconv.Itoa(b.Port)); b.Host != "" && !slices.Contains(brokers, address) {
-						brokers = append(brokers, address)
-					}
-				}
-			}
+			brokers = append(brokers, replicas(d)...)
 		}
 	}
 	if len(missing) > 0 {
 		return nil, &missingTopics{missing}
 	}
+	slices.Sort(brokers)
+	brokers = slices.Compact(brokers)
 	h.known.Store(&brokers)
 	return topics, nil
+}
+
+// replicas are the addresses of the brokers that have replicas of a topic, as often as they have some.
+func replicas(d kafka.TopicDescription) (addresses []string) {
+	for _, p := range d.Partitions {
+		for _, b := range p.Replicas {
+			if b.Host != "" { // one that is gone has none
+				addresses = append(addresses, net.JoinHostPort(b.Host, strconv.Itoa(b.Port)))
+			}
+		}
+	}
+	return addresses
 }
 
 // stillThere says whether the topic is the one that the lane began with: what a lane knows of offsets is of that one alone. One that was

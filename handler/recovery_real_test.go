@@ -121,11 +121,10 @@ func (b *bundle) coordinator() int {
 func (r *recovery) settled(handlers int) {
 	r.t.Helper()
 	r.eventually("the group has settled", reasonableTimeout, func() error {
-		groups, err := kadm.NewClient(r.client).DescribeGroups(r.t.Context(), "command-handler")
+		group, err := r.group(r.client)
 		if err != nil {
 			return err
 		}
-		group := groups["command-handler"]
 		if group.State != "Stable" || len(group.Members) != 2*handlers {
 			return fmt.Errorf("it is %s with %d members", group.State, len(group.Members))
 		}
@@ -219,15 +218,12 @@ func TestRecoveryWithoutTheCoordinatorThatTheClientKnows(t *testing.T) {
 			return err
 		}
 		defer client.Close()
-		groups, err := kadm.NewClient(client).DescribeGroups(t.Context(), "command-handler")
-		if err == nil {
-			err = groups.Error()
-		}
+		group, err := b.group(client)
 		if err != nil {
 			return err
 		}
-		if state := groups["command-handler"].State; state != "Empty" {
-			return fmt.Errorf("the group is %s", state)
+		if group.State != "Empty" {
+			return fmt.Errorf("the group is %s", group.State)
 		}
 		return nil
 	})
