@@ -46,7 +46,7 @@ func (b *Bank) Certificate(name string) certs.Files { return b.Kafka.Certificate
 func (b *Bank) Environment() []string {
 	files := b.Certificate("command-handler")
 	return []string{
-		"KAFKA_BROKERS=" + strings.Join(b.Kafka.Addresses(), ","), "KAFKA_GROUP=command-handler",
+		"KAFKA_BROKERS=" + strings.Join(b.Kafka.Addresses(), ","), "KAFKA_GROUP=" + group,
 		"KAFKA_SSL_CA_LOCATION=" + files.CA, "KAFKA_SSL_CERT_LOCATION=" + files.Cert,
 		"KAFKA_SSL_KEY_LOCATION=" + files.Key, "KAFKA_SSL_KEY_PASSWORD=" + files.Password,
 		"SCHEMA_REGISTRY_URL=" + b.Registry.URL(), "DATABASE_URL=" + b.Postgres.URL(""),

@@ -104,7 +104,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 			return err
 		}
 		// A word by itself that begins with a dash, as one id in 64 does, would be taken for a flag.
-		if err := c.java.run(ctx, c.jars, "kafka.tools.StorageTool", "format", "--cluster-id="+cluster, "-c", path); err != nil {
+		if err := c.java.run(ctx, slices.Concat(c.classes.use(), []string{quickStart, "-cp", filepath.Join(c.jars, "*"), "kafka.tools.StorageTool", "format", "--cluster-id=" + cluster, "-c", path})...); err != nil {
 			return fmt.Errorf("formatting broker %d: %w", i+1, err)
 		}
 	}
@@ -172,7 +172,7 @@ func (c *Cluster) addBroker(id, port, told int, settings map[string]string) (str
 	if c.config.Brief {
 		options = brief
 	}
-	b.args = slices.Concat(options, []string{"-XX:+UseSerialGC", "-cp", filepath.Join(c.jars, "*"), "kafka.Kafka", path})
+	b.args = slices.Concat(options, c.classes.use(), c.config.making.make(), []string{"-XX:+UseSerialGC", "-cp", filepath.Join(c.jars, "*"), "kafka.Kafka", path})
 	c.brokers = append(c.brokers, b)
 	return path, nil
 }

@@ -31,12 +31,11 @@ func findJava() (java, error) {
 // quickStart has a JVM compile with less effort, which halves what a start costs and slows it down later.
 const quickStart = "-XX:TieredStopAtLevel=1"
 
-// run runs a class to its end.
-func (j java) run(ctx context.Context, jars, class string, args ...string) error {
-	cmd := exec.CommandContext(ctx, string(j), append([]string{quickStart, "-cp", filepath.Join(jars, "*"), class}, args...)...)
-	output, err := cmd.CombinedOutput()
+// run runs a program to its end.
+func (j java) run(ctx context.Context, args ...string) error {
+	output, err := exec.CommandContext(ctx, string(j), args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", class, err, strings.TrimSpace(string(output)))
+		return fmt.Errorf("java %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(output)))
 	}
 	return nil
 }

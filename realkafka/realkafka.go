@@ -25,7 +25,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
 	"openbank/certs"
@@ -48,6 +50,9 @@ const Admin = "admin"
 
 // Host is where all servers listen, and what their certificates are for.
 const Host = "localhost"
+
+// group is the command handler's.
+const group = "command-handler"
 
 const (
 	startDeadline = 3 * time.Minute // three JVMs on a busy machine
@@ -77,15 +82,18 @@ type Config struct {
 	Advertised []int
 	// Dir gets data, logs and certificates. Default: a temporary directory that goes at Close.
 	Dir string
+
+	making archive // what a broker is started for that rehearses
 }
 
 // Cluster is a running Kafka.
 type Cluster struct {
-	config Config
-	dir    string
-	certs  certs.Options
-	java   java
-	jars   string
+	config  Config
+	dir     string
+	certs   certs.Options
+	java    java
+	jars    string
+	classes archive
 
 	zookeeper *process.Process
 	brokers   []*broker
@@ -135,6 +143,11 @@ func launch(ctx context.Context, config Config) (_ *Cluster, err error) {
 	if c.jars, err = kafkaJars(ctx, config.Version); err != nil {
 		return nil, err
 	}
+	if config.Version == Current && config.making == "" { // brokers of 2019 have none: few are started
+		if c.classes, err = c.java.archive(ctx, c.jars, func(into archive) error { return rehearseBroker(ctx, into) }); err != nil {
+			return nil, err
+		}
+	}
 	if c.dir == "" {
 		if c.dir, err = os.MkdirTemp("", "openbank-kafka-"); err != nil {
 			return nil, err
@@ -152,7 +165,10 @@ func launch(ctx context.Context, config Config) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	return c, c.awaitBrokers(ctx)
+	if err := c.awaitBrokers(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.awaitCoordinator(ctx)
 }
 
 // Addresses are the brokers' as clients are told them, host:port.
@@ -178,6 +194,14 @@ func (c *Cluster) Certificates() certs.Options { return c.certs }
 
 // Client is a client under the command handler's certificate, or Admin's. The caller closes it.
 func (c *Cluster) Client(more ...kgo.Opt) (*kgo.Client, error) {
+	options, err := c.options(more...)
+	if err != nil {
+		return nil, err
+	}
+	return kgo.NewClient(options...)
+}
+
+func (c *Cluster) options(more ...kgo.Opt) ([]kgo.Opt, error) {
 	name := "command-handler"
 	if c.config.Authorize {
 		name = Admin
@@ -186,7 +210,7 @@ func (c *Cluster) Client(more ...kgo.Opt) (*kgo.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Addresses()...), kgo.DialTLSConfig(config)}, more...)...)
+	return append([]kgo.Opt{kgo.SeedBrokers(c.Addresses()...), kgo.DialTLSConfig(config)}, more...), nil
 }
 
 // Kill ends broker i, counted from 0, as a crash does, and waits until it is gone.
@@ -234,7 +258,7 @@ func (c *Cluster) Close() error {
 			}
 		}
 		stop := killAll // nobody misses what they have
-		if c.config.Dir != "" {
+		if c.config.Dir != "" || c.config.making != "" {
 			stop = stopAll
 		}
 		stop(running)
@@ -273,27 +297,72 @@ func stopAll(running []*process.Process) {
 func (c *Cluster) awaitBrokers(ctx context.Context) error {
 	for i, b := range c.brokers {
 		err := b.await(ctx, func() error {
-			client, err := c.Client(kgo.SeedBrokers(Host+":"+strconv.Itoa(b.port)), kgo.RequestRetries(0))
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			metadata, err := kadm.NewClient(client).BrokerMetadata(ctx)
-			if err != nil {
-				return err
-			}
-			ids := metadata.Brokers.NodeIDs()
-			slices.Sort(ids)
-			if len(ids) != c.config.Brokers || metadata.Controller < 0 {
-				return fmt.Errorf("broker %d knows the brokers %v and the controller %d", i, ids, metadata.Controller)
-			}
-			return nil
+			return c.ask(b, func(client *kgo.Client) error {
+				metadata, err := kadm.NewClient(client).BrokerMetadata(ctx)
+				if err != nil {
+					return err
+				}
+				ids := metadata.Brokers.NodeIDs()
+				slices.Sort(ids)
+				if len(ids) != c.config.Brokers || metadata.Controller < 0 {
+					return fmt.Errorf("broker %d knows the brokers %v and the controller %d", i, ids, metadata.Controller)
+				}
+				return nil
+			})
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// awaitCoordinator waits until the brokers have made and read what they keep about groups. Whoever joins one before is told to come
+// back, and librdkafka does so after three seconds.
+func (c *Cluster) awaitCoordinator(ctx context.Context) error {
+	return c.brokers[0].await(ctx, func() error {
+		find := kmsg.NewPtrFindCoordinatorRequest()
+		find.CoordinatorKey, find.CoordinatorKeys = group, []string{group} // before version 4 and since
+		var coordinator int32
+		err := c.ask(c.brokers[0], func(client *kgo.Client) error {
+			answer, err := find.RequestWith(ctx, client.SeedBrokers()[0])
+			if err != nil {
+				return err
+			}
+			code := answer.ErrorCode
+			coordinator = answer.NodeID
+			for _, found := range answer.Coordinators {
+				code, coordinator = found.ErrorCode, found.NodeID
+			}
+			return kerr.ErrorForCode(code)
+		})
+		if err != nil {
+			return err
+		}
+		describe := kmsg.NewPtrDescribeGroupsRequest()
+		describe.Groups = []string{group}
+		return c.ask(c.brokers[coordinator-1], func(client *kgo.Client) error {
+			answer, err := describe.RequestWith(ctx, client.SeedBrokers()[0])
+			if err != nil {
+				return err
+			}
+			err = kerr.ErrorForCode(answer.Groups[0].ErrorCode)
+			if errors.Is(err, kerr.GroupIDNotFound) { // so it has read what there is
+				return nil
+			}
+			return err
+		})
+	})
+}
+
+// ask has a client of a broker's own address, past the proxy that may stand before it.
+func (c *Cluster) ask(b *broker, question func(*kgo.Client) error) error {
+	client, err := c.Client(kgo.SeedBrokers(Host+":"+strconv.Itoa(b.port)), kgo.RequestRetries(0))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return question(client)
 }
 
 // freePorts are ports that were free a moment ago.

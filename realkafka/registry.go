@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -23,7 +24,10 @@ const registryPath = "/apis/ccompat/v7"
 
 // StartRegistry fetches what is not in the cache yet, starts a registry and returns when it answers. ctx bounds the start
 // alone.
-func StartRegistry(ctx context.Context) (_ *Registry, err error) {
+func StartRegistry(ctx context.Context) (*Registry, error) { return startRegistry(ctx, "") }
+
+// startRegistry starts one that rehearses if making is an archive.
+func startRegistry(ctx context.Context, making archive) (_ *Registry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
 	r := &Registry{}
@@ -39,6 +43,12 @@ func StartRegistry(ctx context.Context) (_ *Registry, err error) {
 	if err != nil {
 		return nil, err
 	}
+	var classes archive
+	if making == "" {
+		if classes, err = r.java.archive(ctx, home, func(into archive) error { return rehearseRegistry(ctx, into) }); err != nil {
+			return nil, err
+		}
+	}
 	ports, err := freePorts(1)
 	if err != nil {
 		return nil, err
@@ -51,11 +61,11 @@ func StartRegistry(ctx context.Context) (_ *Registry, err error) {
 	if r.gate, err = newGate(address); err != nil {
 		return nil, err
 	}
-	r.args = []string{
+	r.args = slices.Concat(classes.use(), making.make(), []string{
 		"-Xmx256m", "-XX:+UseSerialGC", quickStart, "-Dquarkus.http.host=" + Host, "-Dquarkus.http.port=" + strconv.Itoa(ports[0]),
 		"-Dregistry.rest.artifact.deletion.enabled=true",
 		"-jar", filepath.Join(home, apicurioJar),
-	}
+	})
 	if err := r.start(ctx); err != nil {
 		return nil, err
 	}
