@@ -35,35 +35,42 @@ func (a archive) option(name string) []string {
 	return []string{name + string(a)}
 }
 
-// archiving lets one of this process make an archive while the others wait for it.
-var archiving sync.Mutex
+// archives are those that this process has looked for; whoever looks holds it, and the others wait.
+var archives = struct {
+	sync.Mutex
+	found map[string]archive // by JVM and release
+}{found: map[string]archive{}}
 
 // archive returns what this JVM has for the release in dir. Where that isn't there yet, rehearse has a server that is told to make
 // it do once what it will be started for. JVMs that can't make any have none.
 func (j java) archive(ctx context.Context, dir string, rehearse func(archive) error) (archive, error) {
-	archiving.Lock()
-	defer archiving.Unlock()
+	archives.Lock()
+	defer archives.Unlock()
+	key := string(j) + " " + dir
+	if a, found := archives.found[key]; found {
+		return a, nil
+	}
 	version, err := exec.CommandContext(ctx, string(j), "-version").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s -version: %w: %s", j, err, version)
 	}
 	sum := sha256.Sum256(version)
 	path := filepath.Join(dir, "classes-"+hex.EncodeToString(sum[:8])+".jsa")
-	if _, err := os.Stat(path); err == nil {
-		return archive(path), nil
+	if _, err := os.Stat(path); err != nil {
+		err := whole(path, func(unfinished string) error { return rehearse(archive(unfinished)) })
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			path = ""
+		case err != nil:
+			return "", fmt.Errorf("rehearsing for %s: %w", path, err)
+		}
 	}
-	err = whole(path, func(unfinished string) error { return rehearse(archive(unfinished)) })
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", nil
-	case err != nil:
-		return "", fmt.Errorf("rehearsing for %s: %w", path, err)
-	}
+	archives.found[key] = archive(path)
 	return archive(path), nil
 }
 
-// name is what all things of a rehearsal are called.
-const name = "rehearsal"
+// rehearsal is what all things of one are called.
+const rehearsal = "rehearsal"
 
 // rehearseBroker has a broker handle a transaction of a group's member.
 func rehearseBroker(ctx context.Context, into archive) (err error) {
@@ -72,18 +79,18 @@ func rehearseBroker(ctx context.Context, into archive) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	client, err := c.Client(kgo.DefaultProduceTopic(name))
+	client, err := c.Client(kgo.DefaultProduceTopic(rehearsal))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	if _, err := kadm.NewClient(client).CreateTopic(ctx, 1, 1, nil, name); err != nil {
+	if _, err := kadm.NewClient(client).CreateTopic(ctx, 1, 1, nil, rehearsal); err != nil {
 		return err
 	}
 	if err := client.ProduceSync(ctx, kgo.StringRecord("in")).FirstErr(); err != nil {
 		return err
 	}
-	options, err := c.options(kgo.DefaultProduceTopic(name), kgo.ConsumeTopics(name), kgo.ConsumerGroup(name), kgo.TransactionalID(name))
+	options, err := c.options(kgo.DefaultProduceTopic(rehearsal), kgo.ConsumeTopics(rehearsal), kgo.ConsumerGroup(rehearsal), kgo.TransactionalID(rehearsal))
 	if err != nil {
 		return err
 	}
@@ -116,7 +123,7 @@ func rehearseRegistry(ctx context.Context, into archive) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := client.CreateSchema(ctx, name, sr.Schema{Schema: `"string"`}); err != nil {
+	if _, err := client.CreateSchema(ctx, rehearsal, sr.Schema{Schema: `"string"`}); err != nil {
 		return err
 	}
 	r.process.Stop(ctx, syscall.SIGTERM, stopDeadline)

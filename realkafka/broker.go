@@ -104,7 +104,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 			return err
 		}
 		// A word by itself that begins with a dash, as one id in 64 does, would be taken for a flag.
-		if err := c.java.run(ctx, slices.Concat(c.classes.use(), []string{quickStart, "-cp", filepath.Join(c.jars, "*"), "kafka.tools.StorageTool", "format", "--cluster-id=" + cluster, "-c", path})...); err != nil {
+		if err := c.java.run(ctx, slices.Concat([]string{quickStart}, c.program("kafka.tools.StorageTool", "format", "--cluster-id="+cluster, "-c", path))...); err != nil {
 			return fmt.Errorf("formatting broker %d: %w", i+1, err)
 		}
 	}
@@ -130,7 +130,7 @@ func (c *Cluster) prepareOld(ctx context.Context) error {
 	}
 	zookeeper := server{java: c.java, name: "zookeeper", log: filepath.Join(c.dir, "zookeeper.log")}
 	// Its beans for log4j are for log4j 1, which is not there.
-	zookeeper.args = []string{"-Xmx128m", "-Dzookeeper.jmx.log4j.disable=true", "-cp", filepath.Join(c.jars, "*"), "org.apache.zookeeper.server.quorum.QuorumPeerMain", path}
+	zookeeper.args = slices.Concat([]string{"-Xmx128m", "-Dzookeeper.jmx.log4j.disable=true"}, c.program("org.apache.zookeeper.server.quorum.QuorumPeerMain", path))
 	if err := zookeeper.start(ctx); err != nil {
 		return err
 	}
@@ -172,9 +172,14 @@ func (c *Cluster) addBroker(id, port, told int, settings map[string]string) (str
 	if c.config.Brief {
 		options = brief
 	}
-	b.args = slices.Concat(options, c.classes.use(), c.config.making.make(), []string{"-cp", filepath.Join(c.jars, "*"), "kafka.Kafka", path})
+	b.args = slices.Concat(options, c.config.making.make(), c.program("kafka.Kafka", path))
 	c.brokers = append(c.brokers, b)
 	return path, nil
+}
+
+// program is what a JVM is told after its options to run one of the release's classes.
+func (c *Cluster) program(class string, args ...string) []string {
+	return slices.Concat(c.classes.use(), []string{"-cp", filepath.Join(c.jars, "*"), class}, args)
 }
 
 func (c *Cluster) writeSettings(name string, settings map[string]string) (string, error) {

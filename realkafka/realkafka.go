@@ -320,28 +320,14 @@ func (c *Cluster) awaitBrokers(ctx context.Context) error {
 // awaitCoordinator waits until the brokers have made and read what they keep about groups. Whoever joins one before is told to come
 // back, and librdkafka does so after three seconds.
 func (c *Cluster) awaitCoordinator(ctx context.Context) error {
+	describe := kmsg.NewPtrDescribeGroupsRequest()
+	describe.Groups = []string{group}
 	return c.brokers[0].await(ctx, func() error {
-		find := kmsg.NewPtrFindCoordinatorRequest()
-		find.CoordinatorKey, find.CoordinatorKeys = group, []string{group} // before version 4 and since
-		var coordinator int32
-		err := c.ask(c.brokers[0], func(client *kgo.Client) error {
-			answer, err := find.RequestWith(ctx, client.SeedBrokers()[0])
-			if err != nil {
-				return err
-			}
-			code := answer.ErrorCode
-			coordinator = answer.NodeID
-			for _, found := range answer.Coordinators {
-				code, coordinator = found.ErrorCode, found.NodeID
-			}
-			return kerr.ErrorForCode(code)
-		})
+		coordinator, err := c.coordinator(ctx)
 		if err != nil {
 			return err
 		}
-		describe := kmsg.NewPtrDescribeGroupsRequest()
-		describe.Groups = []string{group}
-		return c.ask(c.brokers[coordinator-1], func(client *kgo.Client) error {
+		return c.ask(coordinator, func(client *kgo.Client) error {
 			answer, err := describe.RequestWith(ctx, client.SeedBrokers()[0])
 			if err != nil {
 				return err
@@ -353,6 +339,28 @@ func (c *Cluster) awaitCoordinator(ctx context.Context) error {
 			return err
 		})
 	})
+}
+
+// coordinator is the group's, by the word of the first broker.
+func (c *Cluster) coordinator(ctx context.Context) (coordinator *broker, err error) {
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.CoordinatorKey, find.CoordinatorKeys = group, []string{group} // before version 4 and since
+	err = c.ask(c.brokers[0], func(client *kgo.Client) error {
+		answer, err := find.RequestWith(ctx, client.SeedBrokers()[0])
+		if err != nil {
+			return err
+		}
+		code, id := answer.ErrorCode, answer.NodeID
+		for _, found := range answer.Coordinators {
+			code, id = found.ErrorCode, found.NodeID
+		}
+		if err := kerr.ErrorForCode(code); err != nil {
+			return err
+		}
+		coordinator = c.brokers[id-1]
+		return nil
+	})
+	return coordinator, err
 }
 
 // ask has a client of a broker's own address, past the proxy that may stand before it.
