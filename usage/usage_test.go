@@ -96,3 +96,12 @@ func TestWhatCannotBeSampledIsNamed(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// BenchmarkSample is what a sample takes from those who are measured.
+func BenchmarkSample(b *testing.B) {
+	s := Start([]Target{{Name: "self", PIDs: []int{os.Getpid()}}}, time.Hour, time.Now())
+	for b.Loop() {
+		s.sample()
+	}
+	s.Stop()
+}
