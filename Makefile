@@ -108,12 +108,12 @@ RESULTS ?= bench-results
 MEASURE = timeout $(1) $(BIN)/latency-benchmark run $(2) --surroundings real --out $(RESULTS)/$$(date +%F)-$(3).json
 
 .PHONY: bench-handler
-bench-handler: static ## the handler on a real Apache Kafka, beside what the machine can do at best, into bench-results/ (27 min; Java and Maven)
+bench-handler: static ## the handler on a real Apache Kafka, beside what the machine can do at best, into bench-results/ (30 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
 	@mkdir -p $(RESULTS)
 	$(call MEASURE,600,drain --commands 500000 --rounds 3 --beside tpcb $(BOTH),drain)
-	$(call MEASURE,600,latency --rate 500$(,)1000 --accounts 100 --rounds 2 --warm-up 3s --duration 12s --beside echo-exactly-once$(,)echo-at-least-once $(BOTH),latency)
+	$(call MEASURE,720,latency --rate 500$(,)1000 --accounts 100 --rounds 2 --warm-up 8s --duration 12s --beside echo-exactly-once$(,)echo-at-least-once $(BOTH),latency)
 	$(call MEASURE,400,hot --commands 300000 --rounds 2,hot)
 	$(call MEASURE,420,grow --commands 300000 --rounds 2,grow)
 	$(call MEASURE,400,drain --commands 300000 --handlers 1$(,)2$(,)4,handlers)

@@ -1,39 +1,26 @@
 package audit
 
 import (
-	"context"
-	"database/sql"
 	"log/slog"
 	"os"
 	"testing"
 
 	"openbank/bank"
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 	"openbank/predecessor"
 	"openbank/store"
 )
 
 func TestTablesAreReadInEitherLayoutWithWhatAPredecessorLeft(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{Version: os.Getenv("POSTGRES_VERSION")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{Version: os.Getenv("POSTGRES_VERSION")})
 	for _, l := range predecessor.Layouts() {
 		if err := server.CreateDatabase(t.Context(), l.Name); err != nil {
 			t.Fatal(err)
 		}
 		url := server.URL(l.Name)
-		old, err := sql.Open("postgres", url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = old.Close() }()
+		old := embeddedtest.Database(t, url)
 		if err := l.Create(t.Context(), old); err != nil {
 			t.Fatal(err)
 		}

@@ -1,15 +1,13 @@
 package benchmark
 
 import (
-	"context"
-	"database/sql"
 	"log/slog"
 	"testing"
 
-	_ "github.com/lib/pq"
 	"go.uber.org/goleak"
 
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 	"openbank/store"
 )
 
@@ -17,15 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestABankThatIsFilledKeepsItsBooks(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{})
 	s, err := store.Open(t.Context(), store.Config{URL: server.URL(""), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -34,11 +24,7 @@ func TestABankThatIsFilledKeepsItsBooks(t *testing.T) {
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("postgres", server.URL(""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := embeddedtest.Database(t, server.URL(""))
 	for _, c := range []struct{ to, have int64 }{{3000, 3000}, {5000, 5000}, {4000, 5000}} {
 		if err := fill(t.Context(), db, c.to); err != nil {
 			t.Fatal(err)
@@ -61,20 +47,8 @@ func TestABankThatIsFilledKeepsItsBooks(t *testing.T) {
 
 func TestATableOfNoBankIsNotFilled(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	db, err := sql.Open("postgres", server.URL(""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{})
+	db := embeddedtest.Database(t, server.URL(""))
 	if err := fill(t.Context(), db, 10); err == nil {
 		t.Error("an empty database was filled")
 	}

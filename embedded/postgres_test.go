@@ -1,7 +1,6 @@
 package embedded_test
 
 import (
-	"context"
 	"database/sql"
 	"os"
 	"path/filepath"
@@ -11,22 +10,8 @@ import (
 	"testing"
 
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 )
-
-// postgres starts a server for the test and stops it at its end.
-func postgres(t *testing.T, config embedded.PostgresConfig) *embedded.Postgres {
-	t.Helper()
-	p, err := embedded.StartPostgres(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return p
-}
 
 // query runs a statement that yields one value.
 func query(t *testing.T, p *embedded.Postgres, statement string) string {
@@ -45,7 +30,7 @@ func query(t *testing.T, p *embedded.Postgres, statement string) string {
 
 func TestWhatPostgresAcknowledgedIsThereAfterStopAndAfterKill(t *testing.T) {
 	t.Parallel()
-	p := postgres(t, embedded.PostgresConfig{Settings: map[string]string{"work_mem": "5MB"}})
+	p := embeddedtest.Postgres(t, embedded.PostgresConfig{Settings: map[string]string{"work_mem": "5MB"}})
 	url := p.URL("")
 	query(t, p, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (7) RETURNING n")
 	for _, setting := range [][2]string{{"fsync", "on"}, {"synchronous_commit", "on"}, {"full_page_writes", "on"}, {"work_mem", "5MB"}} {
@@ -98,7 +83,7 @@ func TestAPostgresDirectoryIsKeptFromRunToRun(t *testing.T) {
 	if err := os.WriteFile(stale, []byte(strconv.Itoa(os.Getpid())+"\n"+filepath.Join(dir, "data")+"\n1\n1\n\n127.0.0.1\n1 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	second := postgres(t, embedded.PostgresConfig{Dir: dir})
+	second := embeddedtest.Postgres(t, embedded.PostgresConfig{Dir: dir})
 	if got := query(t, second, "SELECT n FROM kept"); got != "7" {
 		t.Errorf("it holds %s, want 7", got)
 	}
@@ -106,7 +91,7 @@ func TestAPostgresDirectoryIsKeptFromRunToRun(t *testing.T) {
 
 func TestTwoPostgresServersRunSideBySide(t *testing.T) {
 	t.Parallel()
-	a, b := postgres(t, embedded.PostgresConfig{}), postgres(t, embedded.PostgresConfig{})
+	a, b := embeddedtest.Postgres(t, embedded.PostgresConfig{}), embeddedtest.Postgres(t, embedded.PostgresConfig{})
 	if a.URL("") == b.URL("") {
 		t.Errorf("both are at %s", a.URL(""))
 	}
@@ -117,7 +102,7 @@ func TestTwoPostgresServersRunSideBySide(t *testing.T) {
 func TestADirectoryInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := directory(t)
-	postgres(t, embedded.PostgresConfig{Dir: dir})
+	embeddedtest.Postgres(t, embedded.PostgresConfig{Dir: dir})
 	if p, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{Dir: dir}); err == nil {
 		_ = p.Close(t.Context())
 		t.Error("two servers could be started on one directory")

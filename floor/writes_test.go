@@ -1,28 +1,20 @@
 package floor
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestWritesWriteWhatTheyCount(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{})
 	w, err := PrepareWrites(t.Context(), server.URL(""), 100)
 	if err != nil {
 		t.Fatal(err)

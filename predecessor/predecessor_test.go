@@ -1,58 +1,24 @@
 package predecessor
 
 import (
-	"context"
 	"database/sql"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"go.uber.org/goleak"
 
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 )
 
 // server is the one Postgres of this test binary; every test has a database of its own in it.
 var server *embedded.Postgres
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	var err error
-	if server, err = embedded.StartPostgres(ctx, embedded.PostgresConfig{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code = m.Run()
-	if err := server.Close(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	return code
-}
-
-// connected opens a database by its URL until the test ends.
-func connected(t *testing.T, url string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("postgres", url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
+func TestMain(m *testing.M) {
+	os.Exit(embeddedtest.Main(m, embedded.PostgresConfig{}, func(s *embedded.Postgres) error {
+		server = s
+		return nil
+	}))
 }
 
 // created makes a database with layouts, and returns the superuser's URL of it.
@@ -63,7 +29,7 @@ func created(t *testing.T, name string, layouts ...Layout) string {
 	}
 	url := server.URL(name)
 	for _, l := range layouts {
-		if err := l.Create(t.Context(), connected(t, url)); err != nil {
+		if err := l.Create(t.Context(), embeddedtest.Database(t, url)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,7 +43,7 @@ func asUser(t *testing.T, l Layout, url string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return connected(t, own)
+	return embeddedtest.Database(t, own)
 }
 
 func texts(t *testing.T, db *sql.DB, query string, args ...any) []string {
@@ -104,7 +70,7 @@ func texts(t *testing.T, db *sql.DB, query string, args ...any) []string {
 func TestBothLayoutsStandBesideEachOtherEachItsOwnUsers(t *testing.T) {
 	t.Parallel()
 	url := created(t, "layouts", Layouts()...)
-	db := connected(t, url)
+	db := embeddedtest.Database(t, url)
 	for _, l := range Layouts() {
 		own := asUser(t, l, url)
 		owned := texts(t, own, `SELECT relname FROM pg_class JOIN pg_roles r ON r.oid = relowner WHERE rolname = current_user AND relnamespace = 'public'::regnamespace

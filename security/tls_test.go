@@ -1,7 +1,6 @@
 package security
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"net/url"
@@ -14,6 +13,7 @@ import (
 
 	"openbank/certs"
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 )
 
 // secured is a Postgres that lets in over TLS alone, and only clients with a certificate of its CA, in the name of their user.
@@ -81,26 +81,18 @@ func (s *secured) serve(superuser *sql.DB, of, clients certs.Options) {
 func newSecured(t *testing.T) (*secured, *sql.DB) {
 	t.Helper()
 	s := &secured{world: &world{t: t, logs: t.TempDir()}, dir: t.TempDir()}
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close(context.Background()) })
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{})
 	s.database = server.URL("")
 	at, err := url.Parse(s.database)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.port = at.Port()
-	superuser, err := sql.Open("postgres", s.database)
-	if err == nil {
-		superuser.SetMaxOpenConns(1) // it stays when the doors are closed
-		err = superuser.QueryRowContext(t.Context(), "SHOW data_directory").Scan(&s.data)
-	}
-	if err != nil {
+	superuser := embeddedtest.Database(t, s.database)
+	superuser.SetMaxOpenConns(1) // it stays when the doors are closed
+	if err := superuser.QueryRowContext(t.Context(), "SHOW data_directory").Scan(&s.data); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = superuser.Close() })
 	return s, superuser
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -12,44 +11,27 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jmoiron/sqlx"
-	"go.uber.org/goleak"
 
 	"openbank/bank"
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 )
 
 // server is the one Postgres of this test binary, a local one or of the version that POSTGRES_VERSION names; every test
 // has a database of its own in it.
 var server *embedded.Postgres
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	var err error
-	server, err = embedded.StartPostgres(ctx, embedded.PostgresConfig{Settings: serverSettings, Version: os.Getenv("POSTGRES_VERSION")})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if asked, _, _ := strings.Cut(os.Getenv("POSTGRES_VERSION"), "."); asked != "" && asked != strconv.Itoa(server.Version()) {
-		fmt.Fprintf(os.Stderr, "asked for PostgreSQL %s, and got %d\n", asked, server.Version())
-		return 1
-	}
-	code = m.Run()
-	if err := server.Close(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	version := os.Getenv("POSTGRES_VERSION")
+	os.Exit(embeddedtest.Main(m, embedded.PostgresConfig{Settings: serverSettings, Version: version}, func(s *embedded.Postgres) error {
+		if asked, _, _ := strings.Cut(version, "."); asked != "" && asked != strconv.Itoa(s.Version()) {
+			return fmt.Errorf("asked for PostgreSQL %s, and got %d", asked, s.Version())
+		}
+		server = s
+		return nil
+	}))
 }
 
 // serverSettings keep checkpoints out of measurements. What makes a commit durable is left as it is.

@@ -1,25 +1,16 @@
 package tpcb
 
 import (
-	"context"
-	"database/sql"
 	"testing"
 	"time"
 
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 )
 
 func TestBothWaysLeaveTheSameBooksAndNothingBehind(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{})
 	for _, ourselves := range []bool{false, true} {
 		config := Config{URL: server.URL(""), Binaries: server.Binaries(), Scale: 1, Clients: 2}
 		tables, err := prepare(t.Context(), config, ourselves)
@@ -42,11 +33,7 @@ func TestBothWaysLeaveTheSameBooksAndNothingBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	db, err := sql.Open("postgres", server.URL(""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := embeddedtest.Database(t, server.URL(""))
 	var left int
 	if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_namespace WHERE nspname = $1`, schema).Scan(&left); err != nil || left != 0 {
 		t.Errorf("%d schemas are left, %v", left, err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"database/sql"
 	"log/slog"
 	"net/url"
@@ -12,26 +11,15 @@ import (
 	_ "github.com/lib/pq"
 
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 	"openbank/predecessor"
 	"openbank/store"
 )
 
 func TestMigrateAndHandBackConcernTheDatabaseAlone(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	superuser, err := sql.Open("postgres", server.URL(""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = superuser.Close() }()
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{})
+	superuser := embeddedtest.Database(t, server.URL(""))
 	l := predecessor.Rust
 	if err := l.Create(t.Context(), superuser); err != nil {
 		t.Fatal(err)

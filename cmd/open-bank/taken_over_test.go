@@ -1,34 +1,21 @@
 package main
 
 import (
-	"context"
-	"database/sql"
 	"log/slog"
 	"strings"
 	"testing"
 
 	"openbank/bank"
 	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 	"openbank/predecessor"
 	"openbank/store"
 )
 
 func TestABankThatWasTakenOverIsReadInItsOwnLayout(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	old, err := sql.Open("postgres", server.URL(""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = old.Close() }()
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{})
+	old := embeddedtest.Database(t, server.URL(""))
 	l := predecessor.Rust
 	if err := l.Create(t.Context(), old); err != nil {
 		t.Fatal(err)
