@@ -257,7 +257,7 @@ func look(pid int) (u result.Usage, err error) {
 }
 
 // families are who is whose child, of all processes. It is read anew at each look, and cheaply: a process that was there at the last one
-// is not asked again. Reading the children of each thread instead (/proc/PID/task/TID/children) took 16 ms of CPU a sample beside two JVMs,
+// is not asked again. Reading the children of each thread instead (/proc/PID/task/TID/children) took some 14 ms of CPU a sample beside two JVMs,
 // which the commands that were timed then waited for.
 type families struct{ parent map[int]int }
 
