@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"openbank/embedded/embeddedtest"
 	"openbank/predecessor"
 )
 
@@ -13,7 +14,7 @@ func TestWhichLayoutADatabaseIsWorkedOnIn(t *testing.T) {
 	both := predecessorsBank(t, predecessor.Clojure, predecessor.Rust)
 	one := predecessorsBank(t, predecessor.Rust)[0]
 	empty, part := database(t), database(t)
-	must(t, connected(t, part), `CREATE TABLE cmtr (whatever text)`)
+	must(t, embeddedtest.Database(t, part), `CREATE TABLE cmtr (whatever text)`)
 	for name, c := range map[string]struct {
 		url, given, preferred string
 		want                  string // or the error, of several words
@@ -86,7 +87,7 @@ func TestOfBothLayoutsTheOneThatIsInChargeIsRead(t *testing.T) {
 	if s.layout.name != "rust" {
 		t.Errorf("it is the %s layout", s.layout.name)
 	}
-	if names, err := FindTables(t.Context(), connected(t, both[0].asSuperuser(t)), ""); err != nil ||
+	if names, err := FindTables(t.Context(), embeddedtest.Database(t, both[0].asSuperuser(t)), ""); err != nil ||
 		names != (Tables{Balance: "balancer", Creations: "cacr", Transfers: "cmtr", AccountType: "type_", Tenure: "tenurer", Topics: "command_topicr"}) {
 		t.Errorf("%+v, %v", names, err)
 	}
@@ -140,7 +141,7 @@ func TestAFreshDatabaseInTheRustLayoutIsTheRustHandlers(t *testing.T) {
 	if err := s.HandBack(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	o := &old{Layout: predecessor.Rust, db: connected(t, url)}
+	o := &old{Layout: predecessor.Rust, db: embeddedtest.Database(t, url)}
 	for statement, args := range o.writes(1) {
 		o.must(t, statement, args...)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"openbank/embedded/embeddedtest"
 	"openbank/predecessor"
 )
 
@@ -18,7 +19,7 @@ func somebody(t *testing.T, at string) (name, reach string) {
 	var b [6]byte
 	_, _ = rand.Read(b[:])
 	name = "user_" + hex.EncodeToString(b[:])
-	superuser := connected(t, at)
+	superuser := embeddedtest.Database(t, at)
 	if _, err := superuser.ExecContext(t.Context(), `CREATE USER `+name+` PASSWORD 'secret'`); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func TestMissingPrivilegesAreToldTogetherBeforeAnythingIsChanged(t *testing.T) {
 	t.Parallel()
 	o := predecessorsBank(t, predecessor.Clojure)[0]
 	at := o.asSuperuser(t)
-	superuser := connected(t, at)
+	superuser := embeddedtest.Database(t, at)
 	name, reach := somebody(t, at)
 	must(t, superuser, `REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
 	must(t, superuser, `GRANT SELECT ON balance TO `+name)
@@ -102,7 +103,7 @@ func TestTheOwnerOrASuperuserMigratesForAHandlerThatMayOnlyExecute(t *testing.T)
 			o := predecessorsBank(t, l)[0]
 			at := o.asSuperuser(t)
 			grantee, reach := somebody(t, at)
-			must(t, connected(t, at), `REVOKE CREATE ON SCHEMA public FROM `+grantee)
+			must(t, embeddedtest.Database(t, at), `REVOKE CREATE ON SCHEMA public FROM `+grantee)
 			migrating := o.url
 			if name == "superuser" {
 				migrating = at
@@ -119,7 +120,7 @@ func TestTheOwnerOrASuperuserMigratesForAHandlerThatMayOnlyExecute(t *testing.T)
 			closed(t, owner)
 
 			var owners string
-			if err := connected(t, at).QueryRowContext(t.Context(), `SELECT string_agg(DISTINCT pg_get_userbyid(owner), ' ') FROM (
+			if err := embeddedtest.Database(t, at).QueryRowContext(t.Context(), `SELECT string_agg(DISTINCT pg_get_userbyid(owner), ' ') FROM (
 				SELECT relowner FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
 				UNION ALL SELECT proowner FROM pg_proc WHERE pronamespace = 'public'::regnamespace) o (owner)`).Scan(&owners); err != nil || owners != l.User {
 				t.Errorf("all belongs to %s, %v", owners, err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"openbank/bank"
+	"openbank/embedded/embeddedtest"
 	"openbank/predecessor"
 )
 
@@ -147,7 +148,7 @@ func TestADatabaseOfAnEarlierVersionIsBroughtOnWithItsHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := database(t)
-	if _, err := connected(t, url).ExecContext(t.Context(), string(text)); err != nil {
+	if _, err := embeddedtest.Database(t, url).ExecContext(t.Context(), string(text)); err != nil {
 		t.Fatal(err)
 	}
 	s := open(t, url)
@@ -175,7 +176,7 @@ func TestADatabaseOfAnEarlierVersionIsBroughtOnWithItsHistory(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	sound(t, s)
-	if _, err := connected(t, url).ExecContext(t.Context(), predecessor.Clojure.UpdateAmount(), 1, 0); err == nil || !strings.Contains(err.Error(), "hand-back") {
+	if _, err := embeddedtest.Database(t, url).ExecContext(t.Context(), predecessor.Clojure.UpdateAmount(), 1, 0); err == nil || !strings.Contains(err.Error(), "hand-back") {
 		t.Errorf("another program's write: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"openbank/bank"
+	"openbank/embedded/embeddedtest"
 	"openbank/predecessor"
 )
 
@@ -28,7 +29,7 @@ type old struct {
 func predecessorsBank(t testing.TB, layouts ...predecessor.Layout) []*old {
 	t.Helper()
 	url := database(t)
-	superuser := connected(t, url)
+	superuser := embeddedtest.Database(t, url)
 	var all []*old
 	for _, l := range layouts {
 		if err := l.Create(t.Context(), superuser); err != nil {
@@ -39,21 +40,11 @@ func predecessorsBank(t testing.TB, layouts ...predecessor.Layout) []*old {
 		if o.url, err = l.URL(url); err != nil {
 			t.Fatal(err)
 		}
-		o.db = connected(t, o.url)
+		o.db = embeddedtest.Database(t, o.url)
 		o.fill(t)
 		all = append(all, o)
 	}
 	return all
-}
-
-func connected(t testing.TB, url string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("postgres", url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
 }
 
 func (o *old) fill(t testing.TB) {

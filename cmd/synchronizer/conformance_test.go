@@ -265,10 +265,10 @@ func TestTwoAtOnceDoNoHarm(t *testing.T) {
 	}
 	both.Wait()
 	versions, err := s.registry(t).Schemas(t.Context(), "orders-shop.Order")
-	if err != nil || len(versions) == 0 {
+	if err != nil || len(versions) == 0 || len(versions) > 1 && !onRealServers { // Apicurio may give the schema of both a version each
 		t.Fatalf("versions %v, %v", versions, err)
 	}
-	for _, v := range versions { // Apicurio may give the schema of both a version each
+	for _, v := range versions {
 		if v.ID != versions[0].ID {
 			t.Errorf("versions %v", versions)
 		}

@@ -57,13 +57,17 @@ func Main(m *testing.M, config embedded.PostgresConfig, use func(*embedded.Postg
 	return code
 }
 
-// Database opens one of a server's databases by its URL.
+// Database opens one of a server's databases by its URL until the test ends.
 func Database(t testing.TB, url string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("postgres", url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return db
 }
