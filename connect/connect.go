@@ -252,11 +252,20 @@ func (d Database) Setting() string {
 	return environment.DatabaseSetting
 }
 
-// URL is where the database is, once Check has found no fault. It has a password in it.
+// URL is where the database is, once Check has found no fault. It has a password in it. Where nothing is said about TLS, it is used when the
+// server has it, as the handler does.
 func (d Database) URL() string {
-	if d.Location != "" {
-		return d.Location
+	text := d.Location
+	if text == "" {
+		text, _ = d.parts().URL() // Check tells of its faults
 	}
-	text, _ := d.parts().URL() // Check tells of its faults
-	return text
+	parsed, err := url.Parse(text)
+	if err != nil || parsed.Query().Has("sslmode") || os.Getenv("PGSSLMODE") != "" {
+		return text
+	}
+	if parsed.RawQuery != "" {
+		parsed.RawQuery += "&"
+	}
+	parsed.RawQuery += "sslmode=prefer"
+	return parsed.String()
 }

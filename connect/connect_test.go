@@ -59,10 +59,10 @@ func TestTheDatabaseIsNamedEitherWayAndAFlagOverrulesTheOther(t *testing.T) {
 		args        []string
 		want        string
 	}{
-		"a URL":                    {url, nil, "postgres://u:p@h/d"},
-		"parts":                    {parts, nil, "postgres://clojure_ch:open-bank@db:25432/balancedb"},
-		"parts, and a URL by flag": {parts, []string{"--database-url=postgres://x:y@z/w"}, "postgres://x:y@z/w"},
-		"a URL, and parts by flag": {url, []string{"--db-hostname=elsewhere"}, "postgres://clojure_ch:open-bank@elsewhere:5432/balancedb"},
+		"a URL":                    {url, nil, "postgres://u:p@h/d?sslmode=prefer"},
+		"parts":                    {parts, nil, "postgres://clojure_ch:open-bank@db:25432/balancedb?sslmode=prefer"},
+		"parts, and a URL by flag": {parts, []string{"--database-url=postgres://x:y@z/w?sslmode=require"}, "postgres://x:y@z/w?sslmode=require"},
+		"a URL, and parts by flag": {url, []string{"--db-hostname=elsewhere"}, "postgres://clojure_ch:open-bank@elsewhere:5432/balancedb?sslmode=prefer"},
 	} {
 		s := parse(t, c.environment, c.args...)
 		if err := s.Database.Check(); err != nil || s.Database.URL() != c.want {

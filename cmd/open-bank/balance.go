@@ -13,7 +13,6 @@ import (
 
 	"openbank/connect"
 	"openbank/progress"
-	"openbank/store"
 )
 
 type balanceCommand struct {
@@ -32,7 +31,7 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
-	db, err := store.Open(ctx, store.Config{URL: c.Database.URL(), Setting: c.Database.Setting(), Layout: c.Database.Layout, Logger: slog.New(slog.NewTextHandler(s.stderr, nil))})
+	db, err := openStore(ctx, c.Database, slog.New(slog.NewTextHandler(s.stderr, nil)))
 	if err != nil {
 		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
 	}

@@ -86,6 +86,14 @@ func (c *checkCommand) Run(s *session) (err error) {
 
 func (c *checkCommand) audit(ctx context.Context, s *session) (*audit.Report, error) {
 	logger := slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	// The database is read last. What is wrong with its address is told before the topics are read, which may take long.
+	db, err := openStore(ctx, c.Database, logger)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
 	client, err := c.Registry.Client(logger)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"log/slog"
+	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +24,7 @@ type joined struct {
 	t           *testing.T
 	dir         string
 	environment []string // what leads the commands there, if dir does not
+	variables   map[string]string
 	connection
 	*reach
 	db *sql.DB
@@ -35,7 +38,7 @@ func join(t *testing.T, args ...string) *joined {
 		t.Fatal(err)
 	}
 	variables, environment := surround(t, dir, args)
-	j := &joined{t: t, dir: dir, environment: environment}
+	j := &joined{t: t, dir: dir, environment: environment, variables: variables}
 	if _, err := (connect.Program{Name: "test"}).Parse(&j.connection, nil, func(name string) string { return variables[name] }, nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +67,18 @@ func (j *joined) done(args ...string) map[string]string {
 		j.t.Fatalf("%q: %+v", args, got)
 	}
 	return values(got.stdout)
+}
+
+// checkDatabase is check with the database's address given in another way.
+func (j *joined) checkDatabase(address *url.URL) outcome {
+	j.t.Helper()
+	elsewhere := maps.Clone(j.variables)
+	elsewhere["DATABASE_URL"] = address.String()
+	var environment []string
+	for name, value := range elsewhere {
+		environment = append(environment, name+"="+value)
+	}
+	return execute(j.t, j.dir, environment, "check")
 }
 
 func (j *joined) sql(statement string, args ...any) {
@@ -138,6 +153,19 @@ func TestCheckTellsWhatSomebodyChangedInARealBank(t *testing.T) {
 	}
 	if strings.Contains(got.stdout, "not checked") {
 		t.Errorf("nothing is deleted or under way: %s", got.stdout)
+	}
+	address, err := url.Parse(j.Database.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.RawQuery = "" // nothing about TLS, which the server has not
+	if got := j.checkDatabase(address); got.code != 0 {
+		t.Errorf("without sslmode: %+v", got)
+	}
+	address.User = url.UserPassword(address.User.Username(), "wrong")
+	if got := j.checkDatabase(address); got.code != 1 || !strings.Contains(got.stderr, "DATABASE_URL") ||
+		!strings.Contains(got.stderr, "correct the user or the password") || strings.Contains(got.stderr, "reading the topics") {
+		t.Errorf("with a wrong password: %+v", got)
 	}
 
 	// Rows, each put right again.

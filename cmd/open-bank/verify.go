@@ -47,12 +47,16 @@ func (c *verifyCommand) Run(s *session) error {
 }
 
 func readBooks(ctx context.Context, database connect.Database, logger *slog.Logger) (_ *store.Report, err error) {
-	db, err := store.Open(ctx, store.Config{URL: database.URL(), Setting: database.Setting(), Layout: database.Layout, Logger: logger})
+	db, err := openStore(ctx, database, logger)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return db.Verify(ctx)
+}
+
+func openStore(ctx context.Context, database connect.Database, logger *slog.Logger) (*store.Store, error) {
+	return store.Open(ctx, store.Config{URL: database.URL(), Setting: database.Setting(), Layout: database.Layout, Logger: logger})
 }
 
 func printBooks(out io.Writer, r *store.Report) error {
