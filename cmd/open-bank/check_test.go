@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"log/slog"
-	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"openbank/audit"
 	"openbank/bank"
 	"openbank/connect"
+	"openbank/embedded/embeddedtest"
 )
 
 // joined is a bank that runs, as a client of it.
@@ -47,10 +47,7 @@ func join(t *testing.T, args ...string) *joined {
 		t.Fatal(err)
 	}
 	t.Cleanup(j.close)
-	if j.db, err = sql.Open("postgres", j.Database.URL()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = j.db.Close() })
+	j.db = embeddedtest.Database(t, j.Database.URL())
 	return j
 }
 
@@ -72,13 +69,11 @@ func (j *joined) done(args ...string) map[string]string {
 // checkDatabase is check with the database's address given in another way.
 func (j *joined) checkDatabase(address *url.URL) outcome {
 	j.t.Helper()
-	elsewhere := maps.Clone(j.variables)
-	elsewhere["DATABASE_URL"] = address.String()
 	var environment []string
-	for name, value := range elsewhere {
+	for name, value := range j.variables {
 		environment = append(environment, name+"="+value)
 	}
-	return execute(j.t, j.dir, environment, "check")
+	return execute(j.t, j.dir, append(environment, "DATABASE_URL="+address.String()), "check") // the last one counts
 }
 
 func (j *joined) sql(statement string, args ...any) {
