@@ -51,6 +51,10 @@ type lane struct {
 	ctx    context.Context // done when the lane's consumer closes
 	cancel context.CancelFunc
 
+	taking     context.Context // done when nothing more is let into the queue
+	endsTaking context.CancelFunc
+	saving     sync.WaitGroup // what progressWhenIdle has begun
+
 	background sync.WaitGroup // what asks Kafka or Postgres for the Poll goroutine
 
 	control chan func()   // for the Poll goroutine
@@ -90,6 +94,7 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 		return nil, err
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.taking, l.endsTaking = context.WithCancel(context.Background())
 	l.meter = h.meter.lane(t, l.queue)
 	l.joined = h.cfg.Health.Condition(health.Group)
 	l.joined.Fails("group " + h.cfg.Group + " has not let it in for topic " + t.name + " yet")
@@ -193,6 +198,7 @@ func (l *lane) leave(work context.Context) {
 
 // stopTaking lets nothing more into the queue. What waits in it was not begun and is left to the next handler.
 func (l *lane) stopTaking() {
+	l.endsTaking()
 	for _, r := range l.queue.close() {
 		r.epoch.done(1)
 	}

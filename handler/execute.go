@@ -33,7 +33,7 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 			return
 		}
 		if len(records) == 0 {
-			l.saveProgress(ctx)
+			l.progressWhenIdle()
 			continue
 		}
 		records = dropStale(records)
@@ -152,24 +152,38 @@ func (l *lane) lastProgress(ctx context.Context, until time.Time, saving time.Du
 	}
 	limited, cancel := context.WithTimeout(ctx, saving)
 	defer cancel()
-	l.saveProgress(limited)
+	l.saving.Wait()
+	if list := l.progress(false); len(list) > 0 {
+		l.wrote(limited, list, l.h.store.SaveProgress(limited, list))
+	}
 }
 
 // confirmPause is the time between two looks whether Kafka has taken the last offsets.
 const confirmPause = 5 * time.Millisecond
 
-// saveProgress writes the published offsets when no batch takes them along: when idle and at a clean stop. Without it a few
-// answers would be sent twice after a crash. What is no matter of waiting ends the handler.
-func (l *lane) saveProgress(ctx context.Context) {
+// progressWhenIdle writes the published offsets when no batch takes them along. Without it a few answers would be sent twice after a
+// crash. It is no work in flight: a stop that comes meanwhile leaves it to itself, since a server that stands still holds it whatever the
+// context says, and lastProgress writes what it may not have written.
+func (l *lane) progressWhenIdle() {
 	list := l.progress(false)
 	if len(list) == 0 {
 		return
 	}
-	if err := l.h.store.SaveProgress(ctx, list); err != nil {
-		if ctx.Err() == nil {
-			l.h.fail(err)
-		}
-		return
+	written := make(chan error, 1)
+	l.saving.Go(func() { written <- l.h.store.SaveProgress(l.taking, list) })
+	select {
+	case err := <-written:
+		l.wrote(l.taking, list, err)
+	case <-l.taking.Done():
 	}
-	l.saved(list)
+}
+
+// wrote notes what Postgres holds now, unless err says otherwise. What is no matter of waiting ends the handler.
+func (l *lane) wrote(ctx context.Context, list []store.Progress, err error) {
+	switch {
+	case err == nil:
+		l.saved(list)
+	case ctx.Err() == nil:
+		l.h.fail(err)
+	}
 }

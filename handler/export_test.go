@@ -63,6 +63,7 @@ func StartHalfway(ctx context.Context, cfg Config, s *store.Store, r *registry.C
 		close(stopPolling)
 		fail(errStopped)
 		stages.Wait()
+		l.saving.Wait()
 		h.producer.close()
 		h.lease.Release()
 	}

@@ -54,12 +54,27 @@ func (b *bundle) freezePostgres() (thaw func()) {
 	return thaw
 }
 
+// stallProgress has Postgres stand still where progress is written that no batch takes along, and only there, until the test ends or
+// it is called off.
+func (b *bundle) stallProgress() (callOff func()) {
+	b.t.Helper()
+	b.execute(
+		`CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); RETURN new; END'`,
+		`CREATE TRIGGER stall BEFORE UPDATE ON progress FOR EACH ROW
+		WHEN (new.executed_to = old.executed_to AND new.published_to > old.published_to) EXECUTE FUNCTION stall()`)
+	return func() {
+		b.t.Helper()
+		b.execute(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'`, `DROP FUNCTION stall CASCADE`)
+	}
+}
+
 // Whoever stops a handler kills it after a while. A Postgres that stands still, with its connections open, must not keep it for longer than
-// it was granted, in the middle of work or idle; what it could not finish the next one does.
+// it was granted, in the middle of work or idle; what it could not finish the next one does. Without work in flight it is a clean stop, also
+// while it writes down how far it was published.
 func TestAStopIsInTimeWhilePostgresStandsStill(t *testing.T) {
 	t.Parallel()
 	const timeout, moments = 4 * time.Second, time.Second
-	for name, busy := range map[string]bool{"at work": true, "idle": false} {
+	for name, doing := range map[string]struct{ work, progress bool }{"at work": {work: true}, "idle": {}, "writing its progress down": {progress: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
@@ -69,13 +84,27 @@ func TestAStopIsInTimeWhilePostgresStandsStill(t *testing.T) {
 			l := &load{b: b, random: rand.New(rand.NewPCG(21, 21))}
 			l.open(w, 50)
 			var sent <-chan struct{}
-			if busy {
+			callOff := func() {}
+			switch {
+			case doing.work:
 				sent = l.busy(2000)
 				b.eventually("work is under way", reasonableTimeout, func() error {
 					if n := len(w.of(transferAnswers, "")); n < 100 {
 						return fmt.Errorf("%d answers", n)
 					}
 					return nil
+				})
+			case doing.progress:
+				callOff = b.stallProgress()
+				l.open(w, 1)
+				db := b.connected(b.bank.Postgres.URL(""))
+				b.eventually("progress is being written down", reasonableTimeout, func() error {
+					var n int
+					err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'`).Scan(&n)
+					if err == nil && n == 0 {
+						return errors.New("nobody sleeps")
+					}
+					return err
 				})
 			}
 			thaw := b.freezePostgres()
@@ -87,7 +116,8 @@ func TestAStopIsInTimeWhilePostgresStandsStill(t *testing.T) {
 				t.Errorf("a stop took %s", took)
 			}
 			thaw()
-			if busy {
+			callOff()
+			if doing.work {
 				<-sent
 			} else if err := h.Err(); err != nil {
 				t.Error(err)
