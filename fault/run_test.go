@@ -47,19 +47,10 @@ func (w *world) play(ctx context.Context, s schedule, logs string) (_ result, er
 	begin := time.Now()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	name := func(topic string) string { return fmt.Sprintf("%s-%d", topic, s.seed) }
-	r := &run{world: w, schedule: s, logs: logs, database: fmt.Sprintf("bank%d", s.seed), topics: audit.DefaultTopics()}
-	for _, t := range []*string{&r.topics.ConfirmAccountCreation, &r.topics.AccountCreationFeedback, &r.topics.ConfirmMoneyTransfer, &r.topics.MoneyTransferFeedback, &r.topics.BalanceChanged} {
-		*t = name(*t)
-	}
-	if err := w.bank.Postgres.CreateDatabase(ctx, r.database); err != nil {
+	r, err := w.prepare(ctx, s, logs, fail)
+	if err != nil {
 		return result{}, err
 	}
-	if err := w.synchronize(ctx, name); err != nil {
-		return result{}, err
-	}
-	r.load = newLoad(w, r.topics, s.seed)
-	r.fleet = newFleet(append(w.environment(r.database), r.settings()...), logs, s, fail)
 	r.fleet.run(ctx, s.handlers)
 	defer r.fleet.members.Wait()
 	defer fail(errors.New("the schedule is over"))
@@ -87,6 +78,24 @@ func (w *world) play(ctx context.Context, s schedule, logs string) (_ result, er
 		return result{}, fmt.Errorf("clearing up: %w", err)
 	}
 	return result{report: report, kills: kills, took: time.Since(begin)}, nil
+}
+
+// prepare makes what a schedule's handlers need, and starts none.
+func (w *world) prepare(ctx context.Context, s schedule, logs string, fail context.CancelCauseFunc) (*run, error) {
+	name := func(topic string) string { return fmt.Sprintf("%s-%d", topic, s.seed) }
+	r := &run{world: w, schedule: s, logs: logs, database: fmt.Sprintf("bank%d", s.seed), topics: audit.DefaultTopics()}
+	for _, t := range []*string{&r.topics.ConfirmAccountCreation, &r.topics.AccountCreationFeedback, &r.topics.ConfirmMoneyTransfer, &r.topics.MoneyTransferFeedback, &r.topics.BalanceChanged} {
+		*t = name(*t)
+	}
+	if err := w.bank.Postgres.CreateDatabase(ctx, r.database); err != nil {
+		return nil, err
+	}
+	if err := w.synchronize(ctx, name); err != nil {
+		return nil, err
+	}
+	r.load = newLoad(w, r.topics, s.seed)
+	r.fleet = newFleet(append(w.environment(r.database), r.settings()...), logs, s, fail)
+	return r, nil
 }
 
 func (r *run) settings() []string {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
+	"openbank/crash"
 	"openbank/store"
 )
 
@@ -50,9 +51,11 @@ func (l *lane) pass(ctx context.Context, to map[*epoch]int64) error {
 	if err := l.saveReached(ctx, to); err != nil {
 		return err
 	}
+	crash.Point("before-pass-offsets", len(to))
 	if err := l.setOffsets(ctx, to); err != nil {
 		return err
 	}
+	crash.Point("after-pass-offsets", len(to))
 	for e, end := range to {
 		if e.current.Load() {
 			raise(&e.published, end)
