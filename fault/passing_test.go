@@ -25,7 +25,7 @@ func TestTheBooksAreRightAfterAKillWhileTheEndOfATransactionIsPassed(t *testing.
 	for _, delivery := range []string{exactlyOnce, atLeastOnce} {
 		for _, point := range []string{"before-pass-offsets", "after-pass-offsets"} {
 			seed++
-			s := schedule{seed: seed, delivery: delivery, handlers: 1, maxBatch: 10, crashes: []crashAt{{point: point, passage: 1}}}
+			s := schedule{seed: seed, delivery: delivery, maxBatch: 10}
 			t.Run(delivery+", "+point, func(t *testing.T) {
 				t.Parallel()
 				logs, err := os.MkdirTemp("", fmt.Sprintf("openbank-schedule-%d-", s.seed))
@@ -36,7 +36,7 @@ func TestTheBooksAreRightAfterAKillWhileTheEndOfATransactionIsPassed(t *testing.
 				defer fail(nil)
 				r, err := w.prepare(ctx, s, logs, fail)
 				if err == nil {
-					err = r.pass(ctx)
+					err = r.pass(ctx, crashAt{point: point, passage: 1})
 				}
 				if err != nil {
 					t.Fatalf("%v; its logs are in %s", err, logs)
@@ -49,9 +49,9 @@ func TestTheBooksAreRightAfterAKillWhileTheEndOfATransactionIsPassed(t *testing.
 	}
 }
 
-// pass has a handler pass the end of a transaction and die at it, and the next one do it again.
-func (r *run) pass(ctx context.Context) error {
-	p, log, err := r.alone("CRASH_AT=" + r.schedule.crashes[0].String())
+// pass has a handler die while it passes the end of a transaction, and the next one do it again.
+func (r *run) pass(ctx context.Context, crash crashAt) error {
+	p, log, err := r.alone("CRASH_AT=" + crash.String())
 	if err != nil {
 		return err
 	}
