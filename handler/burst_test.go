@@ -4,6 +4,7 @@ package handler_test
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -43,6 +44,10 @@ func TestTheAnswersOfABurstComeBehindTheOneBefore(t *testing.T) {
 	first := deposit()
 	b.send(b.command(first))
 	<-reached
+	const full = "a batch is full for the first time"
+	if h.says(full)() == nil {
+		t.Error("a batch of one command counts as full")
+	}
 	burst := make([]*kgo.Record, 500)
 	for i := range burst {
 		burst[i] = b.command(deposit())
@@ -54,6 +59,9 @@ func TestTheAnswersOfABurstComeBehindTheOneBefore(t *testing.T) {
 	}
 	close(release)
 	w.wait(transferAnswers, "", 1+len(burst))
+	if n := strings.Count(h.text(), full); n != 1 {
+		t.Errorf("%d times a batch is full for the first time", n)
+	}
 	b.answered(reasonableTimeout, false)
 	b.stop(h)
 }

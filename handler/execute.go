@@ -36,6 +36,9 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 			l.progressWhenIdle()
 			continue
 		}
+		if len(records) == l.h.cfg.MaxBatch {
+			l.h.backlog.Do(l.h.meetsBacklog)
+		}
 		records = dropStale(records)
 		if len(records) == 0 {
 			continue
@@ -59,6 +62,13 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 		done := l.meter.now()
 		l.meter.execute.Update((done - begun).Seconds())
 		out.put(executed{lane: l, records: records, at: done})
+	}
+}
+
+func (h *Handler) meetsBacklog() {
+	h.log.Debug("a batch is full for the first time")
+	if h.cfg.OnBacklog != nil {
+		h.cfg.OnBacklog()
 	}
 }
 

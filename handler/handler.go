@@ -60,6 +60,8 @@ type Config struct {
 	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 650:
 	// larger ones bring rate, and take memory.
 	MaxBatch int
+	// OnBacklog, if not nil, is called once, when a batch is full for the first time: a backlog is there.
+	OnBacklog func()
 	// RefreshSchemas is the time between two looks at the latest schema of each subject we write. Default 3 min.
 	RefreshSchemas time.Duration
 	// StopTimeout bounds a stop, to within 1 s: work in flight is finished and committed, or given up in time. Default 8 s, which
@@ -151,6 +153,8 @@ type Handler struct {
 	prepared *health.Condition
 
 	known atomic.Pointer[[]string] // addresses of the brokers that have replicas of the topics, as they were described the last time
+
+	backlog sync.Once // the first full batch
 
 	exactlyOnce bool // in this run
 	static      bool // the brokers know members that keep their place in the group

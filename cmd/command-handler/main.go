@@ -113,6 +113,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 			log.Warn("closing the database", "error", err)
 		}
 	}()
+	cfg.handler.OnBacklog = keepMemory
 	h, err := handler.New(cfg.handler, db, schemas)
 	if err != nil {
 		return err
@@ -120,6 +121,9 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	starting.Ends()
 	return h.Run(ctx)
 }
+
+// keepMemory, if not nil, has C keep the memory that publishing full batches takes.
+var keepMemory func()
 
 // memoryLimit is what the Go heap is kept to unless GOMEMLIMIT says otherwise, in bytes; librdkafka's buffers come on top.
 const memoryLimit = 24 << 20

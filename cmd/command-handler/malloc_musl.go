@@ -33,4 +33,5 @@ static void keepGroups(void) {
 */
 import "C"
 
-func init() { C.keepGroups() }
+// Before there is a backlog it would be a twentieth of all the handler's memory, for nothing.
+func init() { keepMemory = func() { C.keepGroups() } }
