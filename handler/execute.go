@@ -25,7 +25,11 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 	defer idle.Stop()
 	stage := l.h.cfg.Health.Stage("executing commands of " + l.topic.name)
 	defer stage.Rests()
-	busy := func(n int, full bool) <-chan struct{} { return out.busy(l, n, full) }
+	isFull := false // the batch that is taken next
+	busy := func(n int, full bool) <-chan struct{} {
+		isFull = full
+		return out.busy(l, n, full)
+	}
 	for {
 		stage.Moves()
 		records, open := l.queue.take(idle.C, busy)
@@ -36,7 +40,7 @@ func (l *lane) execute(ctx context.Context, out *handover) {
 			l.progressWhenIdle()
 			continue
 		}
-		if len(records) == l.h.cfg.MaxBatch {
+		if isFull {
 			l.h.backlog.Do(l.h.meetsBacklog)
 		}
 		records = dropStale(records)
