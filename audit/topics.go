@@ -92,8 +92,10 @@ func (t Topics) all() []string {
 func (r *reader) begin(ctx context.Context) (err error) {
 	admin := kadm.NewClient(r.client)
 	there, err := admin.ListTopics(ctx, r.topics.all()...)
-	if err == nil {
-		err = there.Error()
+	for _, topic := range there.Sorted() {
+		if topic.Err != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", topic.Topic, topic.Err))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("looking at the topics: %w", err)
@@ -141,10 +143,7 @@ func (r *reader) makeRoom() {
 }
 
 func offsets(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), topics []string) (map[Partition]int64, error) {
-	listed, err := list(ctx, topics...)
-	if err == nil {
-		err = listed.Error()
-	}
+	listed, err := connect.Offsets(list(ctx, topics...))
 	if err != nil {
 		return nil, err
 	}

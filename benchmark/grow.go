@@ -21,7 +21,6 @@ type Grow struct {
 func (g Grow) Run(ctx context.Context, b *Bench) error {
 	repeats := b.Rounds
 	b.Rounds = 1 // of turns; the drains at each size are repeated instead, since growing takes longer than they do
-	b.Echoes = nil
 	return b.rounds(ctx, b.turns(func(ctx context.Context, s *session) error {
 		for _, handled := range g.Handled {
 			if handled > 0 {

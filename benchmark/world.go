@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"openbank/load"
+	"openbank/connect"
 	"openbank/surroundings"
 	"openbank/topology"
 )
@@ -22,7 +22,7 @@ import (
 // World is where handlers are measured.
 type World struct {
 	Connection surroundings.Connection
-	Topics     load.Topics
+	Topics     connect.Topics
 	// Own is nil on somebody else's stack.
 	Own    *surroundings.Surroundings
 	Dir    string // for logs
@@ -167,7 +167,7 @@ func (w *World) until(ctx context.Context, what string, try func() error) error 
 }
 
 // The topics of an echo, which answers none of the bank's commands.
-var echoTopics = load.Topics{
+var echoTopics = connect.Topics{
 	Creations: "latency-benchmark.echo.commands", CreationAnswers: "latency-benchmark.echo.answers",
 	Transfers: "latency-benchmark.echo.commands", TransferAnswers: "latency-benchmark.echo.answers", Events: "latency-benchmark.echo.events",
 }

@@ -12,10 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -85,18 +83,9 @@ func (k Kafka) Check() error {
 	if len(k.Brokers) == 0 {
 		faults = append(faults, errors.New("KAFKA_BROKERS (--kafka-brokers) names no broker: set it to HOST:PORT, several with commas"))
 	}
-	for _, broker := range k.Brokers {
-		if host, port, err := net.SplitHostPort(broker); err != nil || host == "" || !isPort(port) {
-			faults = append(faults, fmt.Errorf("KAFKA_BROKERS (--kafka-brokers): %q is not HOST:PORT", broker))
-		}
-	}
+	faults = append(faults, environment.CheckBrokers(k.Brokers))
 	_, faulty := k.security()
 	return errors.Join(append(faults, faulty...)...)
-}
-
-func isPort(text string) bool {
-	n, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && n > 0
 }
 
 // files are the TLS identity, the zero value for plaintext, and what is wrong with the settings.

@@ -55,7 +55,7 @@ type Config struct {
 	ClientID string
 
 	// MaxPollInterval is after how long without a sign of progress the group gives a handler's partitions to another one.
-	// At least MinPollInterval. Default 60 s.
+	// MinPollInterval to MaxPollInterval. Default 60 s.
 	MaxPollInterval time.Duration
 	// MaxBatch is the most commands that one Postgres transaction takes, 1 to store.MaxBatch. Default 650:
 	// larger ones bring rate, and take memory.
@@ -177,8 +177,8 @@ func New(cfg Config, s *store.Store, r *registry.Client) (*Handler, error) {
 	if cfg.MaxBatch < 1 || cfg.MaxBatch > store.MaxBatch {
 		return nil, fmt.Errorf("max batch is %d, it must be 1 to %d", cfg.MaxBatch, store.MaxBatch)
 	}
-	if cfg.MaxPollInterval < MinPollInterval {
-		return nil, fmt.Errorf("max poll interval is %s, it must be at least %s", cfg.MaxPollInterval, MinPollInterval)
+	if cfg.MaxPollInterval < MinPollInterval || cfg.MaxPollInterval > MaxPollInterval {
+		return nil, fmt.Errorf("max poll interval is %s, it must be %s to %s", cfg.MaxPollInterval, MinPollInterval, MaxPollInterval)
 	}
 	h := &Handler{cfg: cfg, log: cfg.Logger, store: s, registry: r, decoder: schemas.NewDecoder(), meter: newMeter(cfg.Metrics)}
 	h.prepared = cfg.Health.Condition(health.Itself)
@@ -189,6 +189,9 @@ func New(cfg Config, s *store.Store, r *registry.Client) (*Handler, error) {
 // MinPollInterval is the least Config.MaxPollInterval: above what a revocation can keep the Poll goroutine, which waits for the work in
 // flight, and then for the transaction at hand until the brokers give that up.
 const MinPollInterval = revokeWait + transactionTimeout + time.Second
+
+// MaxPollInterval is the most of it, librdkafka's limit.
+const MaxPollInterval = 24 * time.Hour
 
 // errStopped tells the stages that Run was asked to stop.
 var errStopped = errors.New("stopping")

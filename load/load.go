@@ -25,31 +25,23 @@ import (
 	"openbank/registry"
 )
 
-// Topics are the stack's, under the names that the handler knows them by.
-type Topics struct {
-	Creations       string `name:"confirm-account-creation-topic" environment:"KAFKA_CAC_TOPIC" default:"confirm_account_creation" placeholder:"TOPIC" group:"Where the bank is:" help:"Topic of account creation commands."`
-	CreationAnswers string `name:"account-creation-feedback-topic" environment:"KAFKA_ACF_TOPIC" default:"account_creation_feedback" placeholder:"TOPIC" group:"Where the bank is:" help:"Topic of their answers."`
-	Transfers       string `name:"confirm-money-transfer-topic" environment:"KAFKA_CMT_TOPIC" default:"confirm_money_transfer" placeholder:"TOPIC" group:"Where the bank is:" help:"Topic of money transfer commands."`
-	TransferAnswers string `name:"money-transfer-feedback-topic" environment:"KAFKA_MTF_TOPIC" default:"money_transfer_feedback" placeholder:"TOPIC" group:"Where the bank is:" help:"Topic of their answers."`
-	Events          string `name:"balance-changed-topic" environment:"KAFKA_BC_TOPIC" default:"balance_changed" placeholder:"TOPIC" group:"Where the bank is:" help:"Topic of the BalanceChanged events."`
-}
-
 // DefaultTopics are the names in the stack.
-var DefaultTopics = Topics{
+var DefaultTopics = connect.Topics{
 	Creations: "confirm_account_creation", CreationAnswers: "account_creation_feedback",
 	Transfers: "confirm_money_transfer", TransferAnswers: "money_transfer_feedback", Events: "balance_changed",
 }
 
-func (t Topics) read() []string { return []string{t.CreationAnswers, t.TransferAnswers, t.Events} }
+// read are the topics that a Client reads.
+func read(t connect.Topics) []string { return []string{t.CreationAnswers, t.TransferAnswers, t.Events} }
 
 // clientID is what brokers know the benchmark by.
 const clientID = "latency-benchmark"
 
 // Client is a hand on a bank's topics.
 type Client struct {
-	Topics Topics
+	Topics connect.Topics
 	// Schemas are the topics that subjects are named after; those of Topics, unless these are the floor's.
-	Schemas Topics
+	Schemas connect.Topics
 
 	settings connect.Kafka
 	kafka    *kgo.Client // produces, and asks
@@ -59,7 +51,7 @@ type Client struct {
 }
 
 // NewClient makes a client; it does not connect yet.
-func NewClient(kafka connect.Kafka, schemas connect.Registry, topics Topics, logger *slog.Logger) (*Client, error) {
+func NewClient(kafka connect.Kafka, schemas connect.Registry, topics connect.Topics, logger *slog.Logger) (*Client, error) {
 	if err := connect.Check(kafka, schemas); err != nil {
 		return nil, err
 	}
@@ -110,20 +102,17 @@ func (o Offsets) total(topic string) (sum int64) {
 
 // Committed is how far a reader of committed records can read by now in the topics that answers and events come on.
 func (c *Client) Committed(ctx context.Context) (Offsets, error) {
-	return c.committed(ctx, c.Topics.read()...)
+	return c.committed(ctx, read(c.Topics)...)
 }
 
 // Ready says whether the brokers know all the topics: for a while after one was made some of them do not.
 func (c *Client) Ready(ctx context.Context) error {
-	_, err := c.committed(ctx, append(c.Topics.read(), c.Topics.Creations, c.Topics.Transfers)...)
+	_, err := c.committed(ctx, append(read(c.Topics), c.Topics.Creations, c.Topics.Transfers)...)
 	return err
 }
 
 func (c *Client) committed(ctx context.Context, topics ...string) (Offsets, error) {
-	listed, err := c.admin.ListCommittedOffsets(ctx, topics...)
-	if err == nil {
-		err = listed.Error()
-	}
+	listed, err := connect.Offsets(c.admin.ListCommittedOffsets(ctx, topics...))
 	if err != nil {
 		return nil, fmt.Errorf("asking how far the topics are: %w", err)
 	}

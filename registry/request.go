@@ -188,6 +188,10 @@ func (c *Client) noteSilence(err error) {
 	c.answers.Fails("no answer: " + err.Error())
 	if c.awaySince.IsZero() {
 		c.awaySince = time.Now()
+		if errors.Is(err, ErrNoRegistry) || isMissing(err) {
+			c.logger.Warn("schema registry does not answer, something else does, waiting for it: SCHEMA_REGISTRY_URL needs the path too where the registry has one, such as /apis/ccompat/v7", "error", err)
+			return
+		}
 		c.logger.Warn("schema registry does not answer, waiting for it", "error", err)
 	}
 }

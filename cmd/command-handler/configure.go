@@ -30,6 +30,9 @@ type config struct {
 	logLevel    slog.Level
 }
 
+// leastRefresh is the least time between two looks at the latest schemas.
+const leastRefresh = time.Second
+
 // configure checks all settings and reports all faults together.
 func (v *values) configure() (config, error) {
 	var c config
@@ -60,34 +63,36 @@ func (v *values) configure() (config, error) {
 	faults = append(faults, faulty...)
 	c.encryption = encryption
 	brokers := v.value["kafka-brokers"]
-	for _, b := range strings.Split(brokers, ",") {
-		if host, port, ok := strings.Cut(strings.TrimSpace(b), ":"); !ok || host == "" || port == "" {
-			fault("kafka-brokers", "%q is not host:port", b)
-		}
-	}
+	faults = append(faults, environment.CheckBrokers(environment.List(brokers)))
 	maxBatch, err := strconv.Atoi(v.value["max-batch"])
 	if err != nil || maxBatch < 1 || maxBatch > store.MaxBatch {
 		fault("max-batch", "%q is not a number from 1 to %d", v.value["max-batch"], store.MaxBatch)
 	}
 	pollInterval := duration("kafka-max-poll-interval")
-	if pollInterval > 0 && pollInterval < handler.MinPollInterval {
-		fault("kafka-max-poll-interval", "%s is too short, it must be at least %s", pollInterval, handler.MinPollInterval)
+	if pollInterval > 0 && (pollInterval < handler.MinPollInterval || pollInterval > handler.MaxPollInterval) {
+		fault("kafka-max-poll-interval", "%s is not from %s to %s", pollInterval, handler.MinPollInterval, handler.MaxPollInterval)
 	}
+	refresh := duration("refresh-schemas")
+	if 0 < refresh && refresh < leastRefresh {
+		fault("refresh-schemas", "%s is too short, it must be at least %s: each look asks the registry for every schema that is written", refresh, leastRefresh)
+	}
+	topics := environment.Topics{
+		ConfirmAccountCreation:  v.value["confirm-account-creation-topic"],
+		AccountCreationFeedback: v.value["account-creation-feedback-topic"],
+		ConfirmMoneyTransfer:    v.value["confirm-money-transfer-topic"],
+		MoneyTransferFeedback:   v.value["money-transfer-feedback-topic"],
+		BalanceChanged:          v.value["balance-changed-topic"],
+	}
+	faults = append(faults, topics.Check())
 	kafka.Brokers = brokers
 	c.handler = handler.Config{
-		Kafka: kafka,
-		Topics: handler.Topics{
-			ConfirmAccountCreation:  v.value["confirm-account-creation-topic"],
-			AccountCreationFeedback: v.value["account-creation-feedback-topic"],
-			ConfirmMoneyTransfer:    v.value["confirm-money-transfer-topic"],
-			MoneyTransferFeedback:   v.value["money-transfer-feedback-topic"],
-			BalanceChanged:          v.value["balance-changed-topic"],
-		},
+		Kafka:           kafka,
+		Topics:          handler.Topics(topics),
 		Group:           group,
 		ClientID:        clientID,
 		MaxPollInterval: pollInterval,
 		MaxBatch:        maxBatch,
-		RefreshSchemas:  duration("refresh-schemas"),
+		RefreshSchemas:  refresh,
 		StopTimeout:     duration("stop-timeout"),
 	}
 	v.configureDelivery(&c.handler, fault)
@@ -96,8 +101,7 @@ func (v *values) configure() (config, error) {
 		Username: v.value["schema-registry-username"], Password: v.value["schema-registry-password"], BearerToken: v.value["schema-registry-bearer-token"],
 		UnknownAfter: duration("unknown-schema-after"),
 	}
-	for _, u := range strings.Split(v.value["schema-registry-url"], ",") {
-		u = strings.TrimSpace(u)
+	for _, u := range environment.List(v.value["schema-registry-url"]) {
 		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
 			fault("schema-registry-url", "%q is not a URL such as http://localhost:8081", redactURL(u))
 		}

@@ -28,6 +28,9 @@ type reportCommand struct {
 func (c *reportCommand) Run(s *session) error {
 	var inputs []report.Input
 	for _, path := range c.Results {
+		if c.overwrites(path) {
+			return fmt.Errorf("--out: %s is one of the results: name another file", c.Out)
+		}
 		run, err := result.Read(path)
 		if err != nil {
 			return err
@@ -60,6 +63,16 @@ func (c *reportCommand) Run(s *session) error {
 	}
 	_, err = fmt.Fprintln(s.stdout, "wrote", strings.Join(written, " "))
 	return err
+}
+
+// overwrites says whether the page would take the place of a result.
+func (c *reportCommand) overwrites(path string) bool {
+	page, err := os.Stat(c.Out)
+	if err != nil {
+		return false // it is made
+	}
+	measured, err := os.Stat(path)
+	return err == nil && os.SameFile(page, measured)
 }
 
 func (c *reportCommand) chosen(charts []report.Chart) ([]report.Chart, error) {

@@ -54,6 +54,7 @@ func TestReportOfChosenCharts(t *testing.T) {
 		"give one of them a directory":         {run, "--out", out, "--charts", "throughput"},
 		"gone.json":                            {run, "gone.json", "--out", out},
 		"not a result":                         {out, "--out", filepath.Join(dir, "other.html")},
+		"is one of the results":                {run, "--out", run},
 		"RESULT.json":                          {},
 	} {
 		exit, _, said := called(t, append([]string{"report"}, args...)...)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"openbank/benchmark"
+	"openbank/connect"
 	"openbank/load"
 	"openbank/progress"
 	"openbank/result"
@@ -32,7 +33,7 @@ type runCommand struct {
 // common is what all scenarios take.
 type common struct {
 	Bank         surroundings.Connection `embed:""`
-	Topics       load.Topics             `embed:""`
+	Topics       connect.Topics          `embed:""`
 	Surroundings string                  `enum:"auto,embedded,real,given" default:"auto" help:"embedded: brokers and registry in this process, and a Postgres. real: Apache Kafka, a registry and a Postgres that are started for it; needs Java and Maven. given: the stack that flags or environment name. auto: given when KAFKA_BROKERS or --kafka-brokers is there, else embedded."`
 
 	Handler      []string `sep:"none" placeholder:"NAME=COMMAND" help:"A handler to measure, with VARIABLE=value before its program if need be; several take turns. Without one: the command-handler beside this program, or on a given stack the handler that runs there."`
@@ -93,6 +94,20 @@ func (c *common) check() error {
 			fault("%s must be at least 1", n.flag)
 		}
 	}
+	for _, d := range []struct{ flag, path string }{{"--fsync-dir", c.FsyncDir}, {"--out", filepath.Dir(c.Out)}} {
+		if d.path == "" {
+			continue
+		}
+		if there, err := os.Stat(d.path); err != nil {
+			fault("%s: %w", d.flag, err)
+		} else if !there.IsDir() {
+			fault("%s: %s is not a directory", d.flag, d.path)
+		}
+	}
+	faults = append(faults, c.Topics.Check())
+	if there, err := os.Stat(c.Out); err == nil && there.IsDir() {
+		fault("--out: %s is a directory: name a file in it", c.Out)
+	}
 	return errors.Join(faults...)
 }
 
@@ -119,9 +134,6 @@ func (c *common) measure(s *session, name string, settings map[string]string, ru
 	}
 	if out == "" {
 		out = fmt.Sprintf("latency-benchmark-%s-%s.json", name, r.Started.Format("20060102-150405"))
-	}
-	if _, err := os.Stat(filepath.Dir(out)); err != nil {
-		return fmt.Errorf("--out: %w", err)
 	}
 	shown := progress.New(s.stderr)
 	bench, closeAll, err := c.prepare(s, r, shown)
@@ -196,7 +208,7 @@ func (c *common) prepare(s *session, r *result.Run, shown *progress.Progress) (_
 			return nil, closeAll, fmt.Errorf("making a directory for logs: %w", err)
 		}
 		closers = append(closers, func(failed bool) error {
-			if failed && s.ctx.Err() == nil {
+			if logs, err := os.ReadDir(dir); failed && s.ctx.Err() == nil && err == nil && len(logs) > 0 {
 				fmt.Fprintf(s.stderr, "the handlers' logs are in %s\n", dir)
 				return nil
 			}
@@ -217,6 +229,9 @@ func (c *common) prepare(s *session, r *result.Run, shown *progress.Progress) (_
 	benchmark.Describe(s.ctx, config.World, r)
 	return benchmark.New(config, r), closeAll, nil
 }
+
+// theirs says whether the handler is somebody else's too.
+func (c *common) theirs(s *session) bool { return c.given(s) && len(c.Handler) == 0 }
 
 // given says whether the bank is somebody else's.
 func (c *common) given(s *session) bool {

@@ -399,6 +399,11 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"sample":        {[]string{"drain", "--handler=a=true", "--sample=kafka"}, "is neither pid:NAME=PID nor container:NAME"},
 		"no process":    {[]string{"drain", "--handler=a=true", "--sample=pid:kafka=999999999"}, "there is no process 999999999"},
 		"out":           {[]string{"drain", "--out=/nowhere/at/all.json"}, "--out: stat /nowhere/at"},
+		"out of a dir":  {[]string{"drain", "--out=."}, "--out: . is a directory: name a file in it"},
+		"fsync":         {[]string{"floor", "--fsync-dir=/nowhere"}, "--fsync-dir: stat /nowhere"},
+		"growing":       {[]string{"grow", "--kafka-brokers=127.0.0.1:1"}, "only in surroundings of its own"},
+		"grown echo":    {[]string{"grow", "--beside=echo-exactly-once"}, "an echo handles no commands that grow could count"},
+		"cold":          {[]string{"drain", "--backlog=cold", "--kafka-brokers=127.0.0.1:1"}, "the one of this stack runs already"},
 		"floor":         {[]string{"floor", "--handler=a=true"}, "floor measures no handler"},
 		"no such stack": {[]string{"latency", "--surroundings=given", "--kafka-brokers=127.0.0.1:1", "--rate=1"}, "127.0.0.1:1"},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,9 +85,13 @@ type backlog struct {
 	Backlog  string `enum:"held,cold" default:"held" help:"held: the handler is at work already, and a transaction holds the backlog back until all of it is there; for handlers that read committed records. cold: the handler is started when it is there, and the time counts from its start."`
 }
 
-func (b backlog) check() error {
+// check gives all that is wrong; theirs says that the handler is one that runs already.
+func (b backlog) check(theirs bool) error {
 	if b.Commands < 1 || b.WarmUp < 0 {
 		return errors.New("--commands must be at least 1, --warm-up-commands at least 0")
+	}
+	if b.Backlog == "cold" && theirs {
+		return errors.New("--backlog cold starts the handler when the backlog is there, and the one of this stack runs already: name one to start by --handler, or use --backlog held")
 	}
 	return nil
 }
@@ -108,7 +113,7 @@ type drainCommand struct {
 
 // Run measures and prints.
 func (c *drainCommand) Run(s *session) error {
-	if err := c.backlog.check(); err != nil {
+	if err := c.backlog.check(c.theirs(s)); err != nil {
 		return err
 	}
 	if err := positive("--handlers", c.Handlers); err != nil {
@@ -127,7 +132,7 @@ type hotCommand struct {
 
 // Run measures and prints.
 func (c *hotCommand) Run(s *session) error {
-	if err := c.backlog.check(); err != nil {
+	if err := c.backlog.check(c.theirs(s)); err != nil {
 		return err
 	}
 	for _, share := range c.Shares {
@@ -148,7 +153,13 @@ type growCommand struct {
 
 // Run measures and prints.
 func (c *growCommand) Run(s *session) error {
-	if err := c.backlog.check(); err != nil {
+	if c.given(s) {
+		return errors.New("grow fills the bank's tables, and so works only in surroundings of its own: use --surroundings embedded or real")
+	}
+	if slices.ContainsFunc(c.Beside, func(beside string) bool { return strings.HasPrefix(beside, "echo-") }) {
+		return errors.New("--beside: an echo handles no commands that grow could count: leave it to another scenario")
+	}
+	if err := c.backlog.check(c.theirs(s)); err != nil {
 		return err
 	}
 	for i, n := range c.Handled {
@@ -169,7 +180,7 @@ type floorCommand struct {
 
 // Run measures and prints.
 func (c *floorCommand) Run(s *session) error {
-	if err := errors.Join(c.backlog.check(), positive("--rate", c.Rates)); err != nil {
+	if err := errors.Join(c.backlog.check(false), positive("--rate", c.Rates)); err != nil {
 		return err
 	}
 	if len(c.Handler) > 0 {

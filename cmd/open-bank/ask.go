@@ -28,6 +28,7 @@ const (
 type asking struct {
 	Kafka    connect.Kafka    `embed:""`
 	Registry connect.Registry `embed:""`
+	Topics   connect.Topics   `embed:""`
 	ID       string           `placeholder:"UUID" help:"The command's id; a new one when not given. The same id again gets the same answer again."`
 	Timeout  time.Duration    `default:"30s" help:"How long to wait for the answer."`
 }
@@ -43,7 +44,7 @@ func (c *accountCommand) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.ask(s, creations, creationAnswers, id, &bank.ConfirmAccountCreation{ID: id, Type: bank.AccountType(c.Type)})
+	answer, err := c.ask(s, c.Topics.Creations, c.Topics.CreationAnswers, id, &bank.ConfirmAccountCreation{ID: id, Type: bank.AccountType(c.Type)})
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (c *transferCommand) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.ask(s, transfers, transferAnswers, id, &bank.ConfirmMoneyTransfer{
+	answer, err := c.ask(s, c.Topics.Transfers, c.Topics.TransferAnswers, id, &bank.ConfirmMoneyTransfer{
 		ID: id, Token: c.Token, Amount: int64(c.Amount), From: c.From, To: c.To, Description: c.Description,
 	})
 	if err != nil {
@@ -132,6 +133,12 @@ func newID() bank.ID {
 // ask sends command and waits for the first answer to it.
 func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any) (any, error) {
 	if err := s.bank.check(kafkaPart, registryPart); err != nil {
+		return nil, err
+	}
+	if a.Timeout <= 0 {
+		return nil, errors.New("--timeout is a duration such as 30s")
+	}
+	if err := a.Topics.Check(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, a.Timeout)

@@ -15,30 +15,21 @@ import (
 	"openbank/progress"
 )
 
-// topicNames are the names of the bank's topics, under the command handler's variables.
-type topicNames struct {
-	Creations       string `name:"confirm-account-creation-topic" environment:"KAFKA_CAC_TOPIC" default:"confirm_account_creation" placeholder:"NAME" group:"Topics:" help:"Account creation commands."`
-	CreationAnswers string `name:"account-creation-feedback-topic" environment:"KAFKA_ACF_TOPIC" default:"account_creation_feedback" placeholder:"NAME" group:"Topics:" help:"Their answers."`
-	Transfers       string `name:"confirm-money-transfer-topic" environment:"KAFKA_CMT_TOPIC" default:"confirm_money_transfer" placeholder:"NAME" group:"Topics:" help:"Money transfer commands."`
-	TransferAnswers string `name:"money-transfer-feedback-topic" environment:"KAFKA_MTF_TOPIC" default:"money_transfer_feedback" placeholder:"NAME" group:"Topics:" help:"Their answers."`
-	BalanceChanged  string `name:"balance-changed-topic" environment:"KAFKA_BC_TOPIC" default:"balance_changed" placeholder:"NAME" group:"Topics:" help:"BalanceChanged events."`
-}
-
-func (t topicNames) audited() audit.Topics {
+func audited(t connect.Topics) audit.Topics {
 	return audit.Topics{
 		ConfirmAccountCreation: t.Creations, AccountCreationFeedback: t.CreationAnswers,
-		ConfirmMoneyTransfer: t.Transfers, MoneyTransferFeedback: t.TransferAnswers, BalanceChanged: t.BalanceChanged,
+		ConfirmMoneyTransfer: t.Transfers, MoneyTransferFeedback: t.TransferAnswers, BalanceChanged: t.Events,
 	}
 }
 
 type checkCommand struct {
 	connection
-	topicNames
-	AllowRepeats bool          `help:"Answers, events and dead letters may come again, equal: the bank runs at-least-once and a handler was killed."`
-	Wait         time.Duration `default:"20s" help:"How long nothing may come of commands that are under way until they count as not answered."`
-	Show         int           `default:"10" help:"How many violations to print with their history; --json has up to 20 of each rule."`
-	JSON         bool          `name:"json" help:"Print the report as JSON."`
-	Timeout      time.Duration `default:"1h" help:"How long all of it may take."`
+	Topics       connect.Topics `embed:""`
+	AllowRepeats bool           `help:"Answers, events and dead letters may come again, equal: the bank runs at-least-once and a handler was killed."`
+	Wait         time.Duration  `default:"20s" help:"How long nothing may come of commands that are under way until they count as not answered."`
+	Show         int            `default:"10" help:"How many violations to print with their history; --json has up to 20 of each rule."`
+	JSON         bool           `name:"json" help:"Print the report as JSON."`
+	Timeout      time.Duration  `default:"1h" help:"How long all of it may take."`
 }
 
 func (c *checkCommand) check() error {
@@ -49,7 +40,7 @@ func (c *checkCommand) check() error {
 	if c.Show < 1 {
 		faults = append(faults, errors.New("--show must be at least 1"))
 	}
-	return errors.Join(append(faults, connect.Check(c.Kafka, c.Registry, c.Database))...)
+	return errors.Join(append(faults, connect.Check(c.Kafka, c.Registry, c.Database, c.Topics))...)
 }
 
 // Run prints what was read and what contradicts what. A violation is an error.
@@ -112,7 +103,7 @@ func (c *checkCommand) audit(ctx context.Context, s *session) (*audit.Report, er
 		begun = true
 	}
 	evidence, err := audit.Read(ctx, audit.Source{
-		Kafka: c.Kafka, Codec: connect.NewCodec(client), DatabaseURL: c.Database.URL(), Layout: c.Database.Layout, Topics: c.audited(), Wait: c.Wait,
+		Kafka: c.Kafka, Codec: connect.NewCodec(client), DatabaseURL: c.Database.URL(), Layout: c.Database.Layout, Topics: audited(c.Topics), Wait: c.Wait,
 		Step: step, Progress: shown.At,
 	})
 	if err != nil {

@@ -20,10 +20,10 @@ const mostGarbage = 1000
 type garbageCommand struct {
 	Kafka    connect.Kafka    `embed:""`
 	Registry connect.Registry `embed:""`
-	topicNames
-	To      string        `enum:"transfers,creations" default:"transfers" help:"To which command topic: transfers or creations."`
-	Count   int           `short:"n" default:"2" help:"How many records, 1 to 1000."`
-	Timeout time.Duration `default:"30s" help:"How long all of it may take."`
+	Topics   connect.Topics   `embed:""`
+	To       string           `enum:"transfers,creations" default:"transfers" help:"To which command topic: transfers or creations."`
+	Count    int              `short:"n" default:"2" help:"How many records, 1 to 1000."`
+	Timeout  time.Duration    `default:"30s" help:"How long all of it may take."`
 }
 
 // Run sends them, in turn bytes that are no Avro and a command that is cut short, and prints where each is.
@@ -37,6 +37,9 @@ func (c *garbageCommand) Run(s *session) error {
 	if c.Timeout <= 0 {
 		return errors.New("--timeout is a duration such as 30s")
 	}
+	if err := c.Topics.Check(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(s.ctx, c.Timeout, fmt.Errorf("not all was sent within %s (--timeout)", c.Timeout))
 	defer cancel()
 	r, err := reachBank(c.Kafka, c.Registry, slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
@@ -44,9 +47,9 @@ func (c *garbageCommand) Run(s *session) error {
 		return err
 	}
 	defer r.close()
-	topic := c.Transfers
+	topic := c.Topics.Transfers
 	if c.To == "creations" {
-		topic = c.Creations
+		topic = c.Topics.Creations
 	}
 	for i := range c.Count {
 		record, what, err := r.garbage(ctx, topic, c.To == "creations", i)

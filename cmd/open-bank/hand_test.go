@@ -151,6 +151,7 @@ func checkBankFile(t *testing.T, dir string) {
 func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	here := []string{"KAFKA_BROKERS=127.0.0.1:1", "SCHEMA_REGISTRY_URL=http://127.0.0.1:1", "DATABASE_URL=postgres://u:hush@127.0.0.1:1/d"}
 	for name, c := range map[string]struct {
 		environment []string
 		args        []string
@@ -178,6 +179,10 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 		"an amount in euro":      {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=12.50"}, []string{"--amount: amounts are whole cents: 1250 is 12.50 euro"}},
 		"more than there is":     {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=99999999999999999999"}, []string{"64 bits"}},
 		"no such account type":   {nil, []string{"account", "--type=ROBOT"}, []string{"--type", "AUTO"}},
+		"no time":                {here, []string{"account", "--timeout=0s"}, []string{"--timeout is a duration"}},
+		"two topics of one name": {append([]string{"KAFKA_CMT_TOPIC=confirm_account_creation"}, here...), []string{"transfer", "--from=cash", "--to=x", "--amount=1"}, []string{"KAFKA_CMT_TOPIC", "is the topic of KAFKA_CAC_TOPIC already"}},
+		"the same to check":      {here, []string{"check", "--balance-changed-topic=confirm_account_creation"}, []string{"KAFKA_BC_TOPIC", "is the topic of KAFKA_CAC_TOPIC already"}},
+		"no topic's name":        {here, []string{"dead-letters", "list", "--confirm-money-transfer-topic=a b"}, []string{`"a b" is no topic's name`}},
 		"no brokers":             {nil, []string{"tail", "x", "--kafka-brokers=nowhere"}, []string{`"nowhere" is not HOST:PORT`}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,8 +29,8 @@ type lettersCommand struct {
 type lettersReach struct {
 	Kafka    connect.Kafka    `embed:""`
 	Registry connect.Registry `embed:""`
-	topicNames
-	Timeout time.Duration `default:"1h" help:"How long all of it may take."`
+	Topics   connect.Topics   `embed:""`
+	Timeout  time.Duration    `default:"1h" help:"How long all of it may take."`
 }
 
 // open reaches the bank, as long as the command may take.
@@ -40,6 +40,9 @@ func (c *lettersReach) open(s *session) (context.Context, *reach, func(), error)
 	}
 	if c.Timeout <= 0 {
 		return nil, nil, nil, errors.New("--timeout is a duration such as 1h")
+	}
+	if err := c.Topics.Check(); err != nil {
+		return nil, nil, nil, err
 	}
 	r, err := reachBank(c.Kafka, c.Registry, slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
@@ -52,11 +55,11 @@ func (c *lettersReach) open(s *session) (context.Context, *reach, func(), error)
 // why is the reason of err: when ctx has ended, that of ctx.
 func (c *lettersReach) why(ctx context.Context, s *session, err error) error {
 	switch {
-	case err == nil:
-		return nil
+	case err == nil || errors.Is(err, errInterrupted):
+		return err
 	case s.ctx.Err() != nil:
 		return errInterrupted
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)):
 		return context.Cause(ctx)
 	}
 	return err
@@ -71,14 +74,17 @@ type position struct {
 
 func (p position) String() string { return fmt.Sprintf("%s/%d/%d", p.topic, p.partition, p.offset) }
 
-// UnmarshalText reads what String writes. A command topic stands for its dead letter topic.
+// isRecord says that it is no letter's, but that of a record which may have become one.
+func (p position) isRecord() bool { return !strings.HasSuffix(p.topic, deadletter.TopicOf("")) }
+
+// UnmarshalText reads what String writes.
 func (p *position) UnmarshalText(text []byte) error {
 	fields := strings.Split(string(text), "/")
 	if len(fields) == 3 {
 		partition, partitionErr := strconv.ParseInt(fields[1], 10, 32)
 		offset, offsetErr := strconv.ParseInt(fields[2], 10, 64)
 		if fields[0] != "" && partitionErr == nil && offsetErr == nil && partition >= 0 && offset >= 0 {
-			*p = position{letterTopic(fields[0]), int32(partition), offset}
+			*p = position{fields[0], int32(partition), offset}
 			return nil
 		}
 	}
@@ -102,6 +108,14 @@ type entry struct {
 	refusal  string // why it can't be sent again
 }
 
+// was is where the record was that became the letter; nothing when the headers don't tell.
+func (e *entry) was() position {
+	if e.letter.Topic == "" {
+		return position{}
+	}
+	return position{e.letter.Topic, e.letter.Partition, e.letter.Offset}
+}
+
 // chosen says which letters are meant.
 type chosen struct {
 	Topic  string `placeholder:"NAME" help:"Only those of this command topic, or on this dead letter topic."`
@@ -111,7 +125,7 @@ type chosen struct {
 	since time.Time
 }
 
-func (c *chosen) check(t topicNames) error {
+func (c *chosen) check(t connect.Topics) error {
 	if topics := letterTopics(t); c.Topic != "" && !slices.Contains(topics, letterTopic(c.Topic)) {
 		return fmt.Errorf("--topic: %s has no dead letters; these have: %s and %s", c.Topic, t.Creations, t.Transfers)
 	}
@@ -133,12 +147,17 @@ func (c *chosen) holds(e *entry) bool {
 	return (c.Topic == "" || letterTopic(c.Topic) == e.topic) && strings.Contains(e.letter.Reason, c.Reason) && !e.time.Before(c.since)
 }
 
-func letterTopics(t topicNames) []string {
+func letterTopics(t connect.Topics) []string {
 	return []string{deadletter.TopicOf(t.Creations), deadletter.TopicOf(t.Transfers)}
 }
 
 // readLetters reads which letters there are, in the order of their positions.
-func (r *reach) readLetters(ctx context.Context, kafka connect.Kafka, topics topicNames) ([]entry, error) {
+func (r *reach) readLetters(ctx context.Context, kafka connect.Kafka, topics connect.Topics) ([]entry, error) {
+	for _, topic := range []string{topics.Creations, topics.Transfers} {
+		if err := r.knows(ctx, topic); err != nil { // without its dead letter topic it has none, but it has to be the bank's
+			return nil, err
+		}
+	}
 	var entries []entry
 	replayed := map[position]time.Time{}
 	err := r.scan(ctx, kafka, letterTopics(topics), func(record *kgo.Record) error {
@@ -196,17 +215,11 @@ func (r *reach) scan(ctx context.Context, kafka connect.Kafka, topics []string, 
 	if len(topics) == 0 {
 		return errors.New("there is no dead letter topic: a command handler makes them when it starts")
 	}
-	starts, err := admin.ListStartOffsets(ctx, topics...)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := connect.Offsets(admin.ListStartOffsets(ctx, topics...))
 	if err != nil {
 		return fmt.Errorf("looking where the topics start: %w", err)
 	}
-	ends, err := admin.ListCommittedOffsets(ctx, topics...)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := connect.Offsets(admin.ListCommittedOffsets(ctx, topics...))
 	if err != nil {
 		return fmt.Errorf("looking where the topics end: %w", err)
 	}

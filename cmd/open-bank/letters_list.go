@@ -28,7 +28,7 @@ type listed struct {
 
 // Run prints a table.
 func (c *listLettersCommand) Run(s *session) error {
-	if err := c.check(c.topicNames); err != nil {
+	if err := c.check(c.Topics); err != nil {
 		return err
 	}
 	ctx, r, done, err := c.open(s)
@@ -36,7 +36,7 @@ func (c *listLettersCommand) Run(s *session) error {
 		return err
 	}
 	defer done()
-	entries, err := r.readLetters(ctx, c.Kafka, c.topicNames)
+	entries, err := r.readLetters(ctx, c.Kafka, c.Topics)
 	if err != nil {
 		return c.why(ctx, s, err)
 	}
@@ -73,8 +73,8 @@ func (c *listLettersCommand) Run(s *session) error {
 
 func (e *entry) listed() listed {
 	l := listed{Letter: e.String(), Time: e.time.UTC(), Reason: e.letter.Reason, Command: e.command, Refusal: e.refusal}
-	if e.letter.Topic != "" {
-		l.Was = position{e.letter.Topic, e.letter.Partition, e.letter.Offset}.String()
+	if was := e.was(); was.topic != "" {
+		l.Was = was.String()
 	}
 	if !e.replayed.IsZero() {
 		at := e.replayed.UTC()

@@ -29,7 +29,7 @@ const (
 type replayLettersCommand struct {
 	lettersReach
 	chosen
-	Letters []position    `arg:"" optional:"" help:"The dead letters, as list names them: TOPIC/PARTITION/OFFSET."`
+	Letters []position    `arg:"" optional:"" help:"The dead letters as list names them, TOPIC/PARTITION/OFFSET, or so the records that they were."`
 	All     bool          `help:"All that there are."`
 	Again   bool          `help:"Those too that were replayed before."`
 	DryRun  bool          `help:"Only say what would be sent."`
@@ -47,7 +47,7 @@ func (c *replayLettersCommand) check() error {
 	case !c.All && !filtered && len(c.Letters) == 0:
 		return errors.New("which dead letters? Name them as list does, or choose them by --reason, --since, --topic or --all")
 	}
-	return c.chosen.check(c.topicNames)
+	return c.chosen.check(c.Topics)
 }
 
 // Run sends what was chosen, waits for what comes of it and says so. What was not handled is an error.
@@ -85,15 +85,16 @@ func (c *replayLettersCommand) replay(ctx context.Context, s *session, r *reach)
 	if err := p.ask(); err != nil {
 		return err
 	}
-	answers := []string{c.CreationAnswers, c.TransferAnswers}
+	answers := []string{c.Topics.CreationAnswers, c.Topics.TransferAnswers}
 	if err := r.follow(ctx, false, append(answers, p.topics...)...); err != nil {
 		return err
 	}
-	if err := p.send(ctx); err != nil {
-		return fmt.Errorf("%w (%s sent and marked as replayed)", err, progress.Counted(p.sent, "dead letter"))
+	err := p.send(ctx)
+	if err == nil {
+		err = p.await(ctx)
 	}
-	if err := p.await(ctx); err != nil {
-		return fmt.Errorf("%w (%s sent and marked as replayed)", err, progress.Counted(p.sent, "dead letter"))
+	if err != nil {
+		return fmt.Errorf("%w (%s sent and marked as replayed)", c.why(ctx, s, err), progress.Counted(p.sent, "dead letter"))
 	}
 	return p.report()
 }
@@ -136,7 +137,7 @@ type replayed struct {
 
 // choose reads which letters there are and takes those that are meant.
 func (p *replay) choose(ctx context.Context) error {
-	entries, err := p.reach.readLetters(ctx, p.Kafka, p.topicNames)
+	entries, err := p.reach.readLetters(ctx, p.Kafka, p.Topics)
 	if err != nil {
 		return err
 	}
@@ -150,8 +151,9 @@ func (p *replay) choose(ctx context.Context) error {
 	}
 	for i := range entries {
 		e := entries[i]
-		meant := wanted[e.position] || len(p.Letters) == 0 && p.holds(&e)
+		meant := slices.Contains(p.Letters, e.position) || slices.Contains(p.Letters, e.was()) || len(p.Letters) == 0 && p.holds(&e)
 		delete(wanted, e.position)
+		delete(wanted, e.was())
 		switch {
 		case !meant:
 		case e.refusal != "":
@@ -168,6 +170,9 @@ func (p *replay) choose(ctx context.Context) error {
 		}
 	}
 	for position := range wanted {
+		if position.isRecord() {
+			return fmt.Errorf("no dead letter was made of the record %s", position)
+		}
 		return fmt.Errorf("there is no dead letter %s", position)
 	}
 	return nil
@@ -175,16 +180,16 @@ func (p *replay) choose(ctx context.Context) error {
 
 // partitions is how many each command topic has, and notes which dead letter topics are there.
 func (p *replay) partitions(ctx context.Context) (map[string]int32, error) {
-	there, err := kadm.NewClient(p.reach.kafka).ListTopics(ctx, append(letterTopics(p.topicNames), p.Creations, p.Transfers)...)
+	there, err := kadm.NewClient(p.reach.kafka).ListTopics(ctx, append(letterTopics(p.Topics), p.Topics.Creations, p.Topics.Transfers)...)
 	if err != nil {
 		return nil, fmt.Errorf("looking at the topics: %w", err)
 	}
-	for _, topic := range letterTopics(p.topicNames) {
+	for _, topic := range letterTopics(p.Topics) {
 		if there.Has(topic) {
 			p.topics = append(p.topics, topic)
 		}
 	}
-	return map[string]int32{p.Creations: int32(len(there[p.Creations].Partitions)), p.Transfers: int32(len(there[p.Transfers].Partitions))}, nil
+	return map[string]int32{p.Topics.Creations: int32(len(there[p.Topics.Creations].Partitions)), p.Topics.Transfers: int32(len(there[p.Topics.Transfers].Partitions))}, nil
 }
 
 // tell says what is going to be sent.

@@ -18,7 +18,7 @@ import (
 
 type showLetterCommand struct {
 	lettersReach
-	Letter     position `arg:"" help:"The dead letter, as list names it: TOPIC/PARTITION/OFFSET."`
+	Letter     position `arg:"" help:"The dead letter as list names it, TOPIC/PARTITION/OFFSET, or so the record that it was."`
 	ShowTokens bool     `help:"Show the token of an account, which whoever has it can move money with. Bytes that can't be read are shown as they are."`
 }
 
@@ -29,6 +29,11 @@ func (c *showLetterCommand) Run(s *session) error {
 		return err
 	}
 	defer done()
+	if c.Letter.isRecord() {
+		if c.Letter, err = r.letterOf(ctx, &c.lettersReach, c.Letter); err != nil {
+			return c.why(ctx, s, err)
+		}
+	}
 	record, err := r.readOne(ctx, c.Kafka, c.Letter)
 	if err != nil {
 		return c.why(ctx, s, err)
@@ -73,6 +78,23 @@ func (c *showLetterCommand) Run(s *session) error {
 	return err
 }
 
+// letterOf is the latest dead letter that a record has become.
+func (r *reach) letterOf(ctx context.Context, c *lettersReach, record position) (letter position, err error) {
+	entries, err := r.readLetters(ctx, c.Kafka, c.Topics)
+	if err != nil {
+		return letter, err
+	}
+	for i := range entries {
+		if entries[i].was() == record {
+			letter = entries[i].position
+		}
+	}
+	if letter.topic == "" {
+		return letter, fmt.Errorf("no dead letter was made of the record %s", record)
+	}
+	return letter, nil
+}
+
 // readOne reads one record. Errors: ctx's, the brokers', that there is none.
 func (r *reach) readOne(ctx context.Context, kafka connect.Kafka, p position) (*kgo.Record, error) {
 	if err := r.knows(ctx, p.topic); err != nil {
@@ -112,7 +134,10 @@ func (r *reach) readOne(ctx context.Context, kafka connect.Kafka, p position) (*
 			if record.Offset == p.offset && !record.Attrs.IsControl() {
 				return record, nil
 			}
-			return nil, fmt.Errorf("there is no record at %s; the next one is at offset %d", p, record.Offset)
+			if record.Offset == p.offset {
+				return nil, fmt.Errorf("there is no record at %s: the end of a transaction has that offset", p)
+			}
+			return nil, fmt.Errorf("there is no record at %s; what comes next is at offset %d", p, record.Offset)
 		}
 	}
 }

@@ -127,6 +127,22 @@ func TestADeadLetterIsListedShownAndReplayedAfterItsCauseIsMended(t *testing.T) 
 		}
 	}
 
+	// The record's own place means the letter that was made of it, whatever is at that place among the letters.
+	if shown := j.do("dead-letters", "show", letter.Was); shown.stdout != got.stdout {
+		t.Errorf("%+v, not %+v", shown, got)
+	}
+	if dry := j.do("dead-letters", "replay", "--dry-run", letter.Was); dry.code != 0 || !strings.HasPrefix(dry.stdout, letter.Letter+" would be sent") {
+		t.Errorf("%+v", dry)
+	}
+	for _, command := range []string{"show", "replay"} {
+		if none := j.do("dead-letters", command, transfers+"/0/999999"); none.code != 1 || !strings.Contains(none.stderr, "no dead letter was made of the record "+transfers+"/0/999999") {
+			t.Errorf("%+v", none)
+		}
+	}
+	if gone := j.do("dead-letters", "list", "--confirm-money-transfer-topic=nowhere"); gone.code != 1 || !strings.Contains(gone.stderr, "there is no topic nowhere") {
+		t.Errorf("%+v", gone)
+	}
+
 	// Nothing is sent unless it is meant.
 	for name, args := range map[string][]string{"unasked": {"--all"}, "dry": {"--all", "--dry-run"}} {
 		got := j.do(append([]string{"dead-letters", "replay"}, args...)...)
@@ -236,13 +252,14 @@ func TestAReplayDoesNotHandleWhatCanNotBe(t *testing.T) {
 	}{
 		"a cut letter":          {[]string{"replay", "--yes", name(cut)}, "can't be replayed: it was cut: 1 of 2000000 bytes are left"},
 		"of a lost partition":   {[]string{"replay", "--yes", name(elsewhere)}, "it was in partition 99 of confirm_money_transfer, which has 9 now"},
-		"one that is not there": {[]string{"replay", "--yes", transfers + "/3/77"}, "there is no dead letter confirm_money_transfer.dead-letter/3/77"},
+		"one that is not there": {[]string{"replay", "--yes", transfers + "/3/77"}, "no dead letter was made of the record confirm_money_transfer/3/77"},
+		"no such letter":        {[]string{"replay", "--yes", audit.DeadLetter(transfers) + "/3/77"}, "there is no dead letter confirm_money_transfer.dead-letter/3/77"},
 		"nothing chosen":        {[]string{"replay", "--yes"}, "which dead letters?"},
 		"chosen twice":          {[]string{"replay", "--all", name(cut)}, "not both"},
 		"no position":           {[]string{"show", "7"}, `"7" is no dead letter: name it as list does`},
-		"shown and not there":   {[]string{"show", transfers + "/3/77"}, "there is nothing at confirm_money_transfer.dead-letter/3/77: that partition is empty"},
-		"no such partition":     {[]string{"show", transfers + "/30/0"}, "has no partition 30"},
-		"no such topic":         {[]string{"show", "x/0/0"}, "there is no topic x.dead-letter"},
+		"shown and not there":   {[]string{"show", audit.DeadLetter(transfers) + "/3/77"}, "there is nothing at confirm_money_transfer.dead-letter/3/77: that partition is empty"},
+		"no such partition":     {[]string{"show", audit.DeadLetter(transfers) + "/30/0"}, "has no partition 30"},
+		"no such topic":         {[]string{"show", audit.DeadLetter("x") + "/0/0"}, "there is no topic x.dead-letter"},
 		"another topic":         {[]string{"list", "--topic=balance_changed"}, "balance_changed has no dead letters; these have: confirm_account_creation and confirm_money_transfer"},
 		"no time":               {[]string{"list", "--since=yesterday"}, `"yesterday" is neither a duration`},
 	} {

@@ -55,10 +55,7 @@ func (r *reach) follow(ctx context.Context, fromBeginning bool, topics ...string
 	if fromBeginning {
 		list = admin.ListStartOffsets
 	}
-	offsets, err := list(ctx, topics...)
-	if err == nil {
-		err = offsets.Error()
-	}
+	offsets, err := connect.Offsets(list(ctx, topics...))
 	if err != nil {
 		return fmt.Errorf("looking at the topics: %w", err)
 	}

@@ -125,19 +125,13 @@ func (r *reach) unread(s *session, topic string, fromBeginning bool) (map[int32]
 		return left, nil
 	}
 	admin := kadm.NewClient(r.kafka)
-	starts, err := admin.ListStartOffsets(s.ctx, topic)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := connect.Offsets(admin.ListStartOffsets(s.ctx, topic))
 	if err != nil {
-		return nil, fmt.Errorf("looking at topic %s: %w", topic, err)
+		return nil, fmt.Errorf("looking at the topic: %w", err)
 	}
-	ends, err := admin.ListCommittedOffsets(s.ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := connect.Offsets(admin.ListCommittedOffsets(s.ctx, topic))
 	if err != nil {
-		return nil, fmt.Errorf("looking at topic %s: %w", topic, err)
+		return nil, fmt.Errorf("looking at the topic: %w", err)
 	}
 	ends.Each(func(end kadm.ListedOffset) {
 		if start, ok := starts.Lookup(topic, end.Partition); ok && start.Offset < end.Offset {

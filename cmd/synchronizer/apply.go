@@ -50,7 +50,13 @@ func (a *applyCommand) run(ctx context.Context, c console) error {
 	if a.CreateOnly {
 		left = plan.CreateOnly()
 	}
-	if a.Output != "json" {
+	switch {
+	case a.Output == "json":
+	case plan.Empty() && len(left) > 0:
+		if _, err := fmt.Fprintln(c.out, "Nothing is missing. What is not as it must be is left, because of --create-only."); err != nil {
+			return err
+		}
+	default:
 		if err := a.show(c, plan); err != nil {
 			return err
 		}
@@ -62,14 +68,14 @@ func (a *applyCommand) run(ctx context.Context, c console) error {
 		target.Logger.Warn("not compared", "what", unchecked)
 	}
 	if plan.Empty() {
-		return a.report(c, plan, nil)
+		return a.report(c, plan, left, nil)
 	}
 	if err := a.consent(ctx, c, target, plan); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.ApplyTimeout)
 	defer cancel()
-	return a.report(c, plan, target.Apply(ctx, plan))
+	return a.report(c, plan, left, target.Apply(ctx, plan))
 }
 
 func (a *applyCommand) check() error {
@@ -172,8 +178,8 @@ func (a *applyCommand) ask(ctx context.Context, c console, target *topology.Targ
 	return plan.Moved(now)
 }
 
-// report ends the command: what was applied, and the error if not all was.
-func (a *applyCommand) report(c console, plan *topology.Plan, err error) error {
+// report ends the command: what was applied, what was left by --create-only, and the error if not all was done that should have been.
+func (a *applyCommand) report(c console, plan *topology.Plan, left []topology.Change, err error) error {
 	var partial *topology.PartialError
 	if err != nil && !errors.As(err, &partial) {
 		return err
@@ -183,7 +189,11 @@ func (a *applyCommand) report(c console, plan *topology.Plan, err error) error {
 			Plan       any      `json:"plan"`
 			Applied    []string `json:"applied"`
 			NotApplied []string `json:"not_applied"`
-		}{plan.Summed(), []string{}, []string{}}
+			Left       []string `json:"left"`
+		}{plan.Summed(), []string{}, []string{}, []string{}}
+		for _, change := range left {
+			result.Left = append(result.Left, change.String())
+		}
 		if partial != nil {
 			result.Applied = append(result.Applied, partial.Applied...)
 			for _, failed := range partial.Failed {
@@ -203,7 +213,10 @@ func (a *applyCommand) report(c console, plan *topology.Plan, err error) error {
 		return errors.Join(err, topology.WriteJSON(c.out, result))
 	}
 	if partial != nil && errors.Is(partial.Cause, context.DeadlineExceeded) {
-		return fmt.Errorf("%w\n(--apply-timeout is %s)", err, a.ApplyTimeout)
+		err = fmt.Errorf("%w\n(--apply-timeout is %s)", err, a.ApplyTimeout)
+	}
+	if partial != nil && a.Plan != "" {
+		err = fmt.Errorf("%w\n(%s is of the state before it: plan again for the rest)", err, a.Plan)
 	}
 	if err == nil && !plan.Empty() {
 		_, err = fmt.Fprintf(c.out, "Applied: %d created, %d changed, %d deleted.\n", plan.Count(topology.Create), plan.Count(topology.Update), plan.Count(topology.Delete))

@@ -142,7 +142,8 @@ func TestFewerPartitionsAreNotPossible(t *testing.T) {
 	file := write(t, "topics: [{name: orders, partitions: 2, replicas: 1}]", nil)
 	s.run(t, "plan", "--topology", file).check(t, 2, "not possible: Kafka takes no partitions away: write 4", "1 not possible")
 	s.run(t, "apply", "--yes", "--topology", file).check(t, 1, "partitions of topic orders: Kafka takes no partitions away", "applied: nothing")
-	s.run(t, "apply", "--create-only", "--topology", file).check(t, 0, "left as it is", "partitions of topic orders")
+	s.run(t, "apply", "--create-only", "--topology", file).check(t, 0, "left as it is", "partitions of topic orders", "Nothing is missing. What is not as it must be is left")
+	s.run(t, "apply", "--create-only", "--output", "json", "--topology", file).check(t, 0, `"left": [`, "partitions of topic orders")
 }
 
 func TestValuesThatMeanTheSameAreNoDifference(t *testing.T) {

@@ -1,0 +1,62 @@
+package environment
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// List is what a variable has with commas between.
+func List(text string) []string {
+	list := strings.Split(text, ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return list
+}
+
+// CheckBrokers reports every one that is no HOST:PORT.
+func CheckBrokers(brokers []string) error {
+	var faults []error
+	for _, b := range brokers {
+		host, port, err := net.SplitHostPort(b)
+		if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || host == "" || strings.Contains(host, "/") || portErr != nil || n == 0 {
+			faults = append(faults, fmt.Errorf("KAFKA_BROKERS (--kafka-brokers): %q is not HOST:PORT", b))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Topics are the names of the bank's five topics.
+type Topics struct{ ConfirmAccountCreation, AccountCreationFeedback, ConfirmMoneyTransfer, MoneyTransferFeedback, BalanceChanged string }
+
+// topicName is what Kafka takes (org.apache.kafka.common.internals.Topic).
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
+// Check reports every name that Kafka does not take, and every one that two settings have: a record on such a topic would be a command to one
+// reader and an answer to another.
+func (t Topics) Check() error {
+	var faults []error
+	named := map[string]string{}
+	for _, s := range []struct{ variable, flag, name string }{
+		{"KAFKA_CAC_TOPIC", "confirm-account-creation-topic", t.ConfirmAccountCreation},
+		{"KAFKA_ACF_TOPIC", "account-creation-feedback-topic", t.AccountCreationFeedback},
+		{"KAFKA_CMT_TOPIC", "confirm-money-transfer-topic", t.ConfirmMoneyTransfer},
+		{"KAFKA_MTF_TOPIC", "money-transfer-feedback-topic", t.MoneyTransferFeedback},
+		{"KAFKA_BC_TOPIC", "balance-changed-topic", t.BalanceChanged},
+	} {
+		before, twice := named[s.name]
+		switch {
+		case !topicName.MatchString(s.name) || s.name == "." || s.name == "..":
+			faults = append(faults, fmt.Errorf("%s (--%s): %q is no topic's name: those have up to 249 letters, digits, dots, dashes and underscores", s.variable, s.flag, s.name))
+		case twice:
+			faults = append(faults, fmt.Errorf("%s (--%s): %s is the topic of %s already, each has its own", s.variable, s.flag, s.name, before))
+		default:
+			named[s.name] = s.variable
+		}
+	}
+	return errors.Join(faults...)
+}
