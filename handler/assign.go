@@ -66,8 +66,8 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 	return nil
 }
 
-// revoked ends the epochs of partitions that go to another member. Unless they are lost already, their work in flight is
-// finished first, for at most revokeWait.
+// revoked ends the epochs of partitions that go to another member. Unless they are lost already, or may be another one's, their work in
+// flight is finished first, for at most revokeWait.
 func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, lost bool) error {
 	l.endWatch()
 	var ending []*epoch
@@ -77,7 +77,7 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 			ending = append(ending, e)
 		}
 	}
-	if !lost {
+	if !lost && !l.unasked {
 		l.awaitDrained(work, ending)
 	}
 	l.retire(ending)
@@ -155,13 +155,15 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	var unknown []*epoch
 	rewound := map[*epoch]int64{}
 	for i, e := range epochs {
-		s, err := l.compare(e.partition, committed[i], progress)
+		s, err := l.compare(e.partition, committed[i], progress, l.h.store.TakenOver())
 		if err != nil {
 			return nil, err
 		}
 		offsets[i] = s.offset
 		if committed[i] < 0 && s.published < 0 {
 			unknown = append(unknown, e)
+			// From now on it has a row, so that one that is missing tells of a Postgres that has lost it.
+			known = append(known, store.Progress{Topic: l.topic.name, TopicID: l.topic.id, Partition: e.partition})
 		}
 		if 0 <= s.offset && s.offset < committed[i] {
 			rewound[e] = s.offset
@@ -260,7 +262,7 @@ func (l *lane) assignAgain(e *epoch) {
 	if e.beginning {
 		at[0].Offset = kafka.OffsetBeginning
 	}
-	err := l.consumer.IncrementalUnassign(at)
+	err := l.takeOut(at)
 	if err == nil {
 		e.assigned = false
 		err = l.position(e, at)

@@ -15,6 +15,7 @@ func ConsumerSettings(k Kafka, clientID, group string, exactlyOnce bool, logs ch
 		"session.timeout.ms":            6000, // the brokers' minimum: how long a dead member's partitions stand still
 		"heartbeat.interval.ms":         2000,
 		"auto.offset.reset":             "error",      // start offsets are chosen on assignment
+		"check.crcs":                    true,         // a bit that flipped on a broker's disk may be an amount's
 		"enable.partition.eof":          true,         // the end may be beyond the last record
 		"enable.auto.offset.store":      false,        // stored once published
 		"enable.auto.commit":            !exactlyOnce, // commits what is stored, for partitions that are ours only

@@ -28,15 +28,16 @@ type start struct {
 }
 
 // compare holds the group's committed offset of a partition (noOffset for none) against what Postgres knows of it. Both
-// move on in the same order, Postgres first; whatever does not fit means that one of them was changed from outside.
-func (l *lane) compare(partition int32, committed int64, progress []store.Progress) (start, error) {
+// move on in the same order, Postgres first; whatever does not fit means that one of them was changed from outside. In a bank that was taken
+// over the offset may be the former handler's.
+func (l *lane) compare(partition int32, committed int64, progress []store.Progress, takenOver bool) (start, error) {
 	var row, former *store.Progress
 	for i := range progress {
 		switch p := &progress[i]; {
 		case p.Partition != partition:
 		case p.TopicID == l.topic.id:
 			row = p
-		case l.topic.differsFrom(p.TopicID):
+		case l.topic.differsFrom(p.TopicID) && p.ExecutedTo > 0:
 			former = p
 		}
 	}
@@ -49,6 +50,14 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 		// Whoever read on in it without knowing has committed this, and what lies below was not handled. Ids tell what was.
 		l.log.Warn("the topic was made anew while it was being read: it is read from its beginning", "partition", partition, "committed", committed)
 		return start{0, noOffset, noOffset}, nil
+	case row == nil && committed > 0 && !takenOver && l.h.cfg.Ahead == RewindAhead:
+		row = &store.Progress{} // it has executed nothing
+	case row == nil && committed > 0 && !takenOver: // every partition of a bank that is ours from the beginning gets its row before its first commit
+		l.log.Warn("the group is further than this database has ever been: what lies below its offset counts as handled, as by another bank. "+
+			"If the database has lost it, stop all handlers, set the group's offsets back and start again: what the database knows is not executed twice",
+			"group", l.h.cfg.Group, "partition", partition, "committed", committed)
+	}
+	switch {
 	case row == nil && committed < 0:
 		return start{int64(kafka.OffsetBeginning), noOffset, noOffset}, nil
 	case row == nil:
@@ -59,7 +68,7 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 		return start{row.PublishedTo, row.PublishedTo, noOffset}, nil
 	case committed > row.ExecutedTo && l.h.cfg.Ahead == RewindAhead:
 		l.log.Warn("going back to what Postgres has executed", "partition", partition, "committed", committed, "executed", row.ExecutedTo)
-		return start{row.ExecutedTo, row.PublishedTo, noOffset}, nil
+		return start{row.ExecutedTo, row.PublishedTo, row.ExecutedTo}, nil
 	case committed > row.ExecutedTo && l.h.cfg.Ahead == SkipAhead:
 		l.log.Warn("commands are skipped", "partition", partition, "from", row.ExecutedTo, "to", committed)
 	case committed > row.ExecutedTo:

@@ -26,29 +26,33 @@ func TestTheCommittedOffsetIsHeldAgainstWhatPostgresKnows(t *testing.T) {
 		rows      []store.Progress
 		want      start
 		says      string
+		takenOver bool
 	}{
-		"nothing is known":                              {now, Config{}, none64, []store.Progress{elsewhere}, start{beginning, none64, none64}, ""},
-		"a predecessor's offset":                        {now, Config{}, 70, nil, start{70, 70, 70}, ""},
-		"both agree":                                    {now, Config{}, 70, []store.Progress{row(now, 70, 60)}, start{70, 70, 70}, ""},
-		"Postgres is a batch ahead":                     {now, Config{}, 70, []store.Progress{row(now, 90, 70)}, start{70, 70, 70}, ""},
-		"the committed offset has expired":              {now, Config{}, none64, []store.Progress{row(now, 90, 70)}, start{70, 70, none64}, ""},
-		"nothing was ever published":                    {now, Config{}, none64, []store.Progress{row(now, 90, 0)}, start{beginning, none64, none64}, ""},
-		"the offsets were set back":                     {now, Config{}, 10, []store.Progress{row(now, 90, 70)}, start{10, 70, 10}, ""},
-		"Postgres was restored":                         {now, Config{}, 91, []store.Progress{row(now, 90, 70)}, start{}, "--rewind"},
-		"Postgres was restored, and that is known":      {now, Config{Ahead: RewindAhead}, 91, []store.Progress{row(now, 90, 70)}, start{90, 70, none64}, ""},
-		"the offset was set forward, and that is meant": {now, Config{Ahead: SkipAhead}, 91, []store.Progress{row(now, 90, 70)}, start{91, 91, 91}, ""},
-		"the topic was made anew":                       {now, Config{}, 5, []store.Progress{row(before, 90, 90)}, start{}, "--new-topics"},
-		"the topic was made anew, without an offset":    {now, Config{}, none64, []store.Progress{row(before, 90, 90)}, start{}, "made anew"},
-		"the topic was made anew, and that is known":    {now, Config{NewTopics: true}, none64, []store.Progress{row(before, 90, 90)}, start{beginning, none64, none64}, ""},
-		"the topic was made anew while it was read":     {now, Config{NewTopics: true}, 5, []store.Progress{row(before, 90, 90)}, start{0, none64, none64}, ""},
-		"the topic was made anew long ago":              {now, Config{}, 7, []store.Progress{row(before, 90, 90), row(now, 9, 7)}, start{7, 7, 7}, ""},
-		"the brokers have learned topic ids since":      {now, Config{}, 70, []store.Progress{row(none, 90, 90)}, start{70, 70, 70}, ""},
-		"the brokers know no topic ids":                 {none, Config{}, 70, []store.Progress{row(none, 90, 60)}, start{70, 70, 70}, ""},
+		"nothing is known":                                {now, Config{}, none64, []store.Progress{elsewhere}, start{beginning, none64, none64}, "", false},
+		"a predecessor's offset":                          {now, Config{}, 70, nil, start{70, 70, 70}, "", false},
+		"a predecessor's, in a bank that was taken over":  {now, Config{Ahead: RewindAhead}, 70, nil, start{70, 70, 70}, "", true},
+		"Postgres has lost everything, and that is known": {now, Config{Ahead: RewindAhead}, 70, nil, start{0, 0, 0}, "", false},
+		"made anew before anything came":                  {now, Config{}, none64, []store.Progress{row(before, 0, 0)}, start{beginning, none64, none64}, "", false},
+		"both agree":                                      {now, Config{}, 70, []store.Progress{row(now, 70, 60)}, start{70, 70, 70}, "", false},
+		"Postgres is a batch ahead":                       {now, Config{}, 70, []store.Progress{row(now, 90, 70)}, start{70, 70, 70}, "", false},
+		"the committed offset has expired":                {now, Config{}, none64, []store.Progress{row(now, 90, 70)}, start{70, 70, none64}, "", false},
+		"nothing was ever published":                      {now, Config{}, none64, []store.Progress{row(now, 90, 0)}, start{beginning, none64, none64}, "", false},
+		"the offsets were set back":                       {now, Config{}, 10, []store.Progress{row(now, 90, 70)}, start{10, 70, 10}, "", false},
+		"Postgres was restored":                           {now, Config{}, 91, []store.Progress{row(now, 90, 70)}, start{}, "--rewind", false},
+		"Postgres was restored, and that is known":        {now, Config{Ahead: RewindAhead}, 91, []store.Progress{row(now, 90, 70)}, start{90, 70, 90}, "", false},
+		"the offset was set forward, and that is meant":   {now, Config{Ahead: SkipAhead}, 91, []store.Progress{row(now, 90, 70)}, start{91, 91, 91}, "", false},
+		"the topic was made anew":                         {now, Config{}, 5, []store.Progress{row(before, 90, 90)}, start{}, "--new-topics", false},
+		"the topic was made anew, without an offset":      {now, Config{}, none64, []store.Progress{row(before, 90, 90)}, start{}, "made anew", false},
+		"the topic was made anew, and that is known":      {now, Config{NewTopics: true}, none64, []store.Progress{row(before, 90, 90)}, start{beginning, none64, none64}, "", false},
+		"the topic was made anew while it was read":       {now, Config{NewTopics: true}, 5, []store.Progress{row(before, 90, 90)}, start{0, none64, none64}, "", false},
+		"the topic was made anew long ago":                {now, Config{}, 7, []store.Progress{row(before, 90, 90), row(now, 9, 7)}, start{7, 7, 7}, "", false},
+		"the brokers have learned topic ids since":        {now, Config{}, 70, []store.Progress{row(none, 90, 90)}, start{70, 70, 70}, "", false},
+		"the brokers know no topic ids":                   {none, Config{}, 70, []store.Progress{row(none, 90, 60)}, start{70, 70, 70}, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := &lane{h: &Handler{cfg: c.cfg}, log: slog.New(slog.DiscardHandler), topic: topic{name: "t", id: c.id}}
-			got, err := l.compare(3, c.committed, c.rows)
+			got, err := l.compare(3, c.committed, c.rows, c.takenOver)
 			if c.says != "" {
 				if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "partition 3 of t") {
 					t.Fatalf("%+v, %v", got, err)

@@ -61,11 +61,12 @@ type lane struct {
 	drained chan struct{} // an epoch has nothing in flight any more
 
 	// The rest belongs to the Poll goroutine.
-	epochs map[int32]*epoch
-	held   int   // epochs that wait for something
-	taken  int64 // records
-	paused bool  // by back-pressure
-	said   string
+	epochs  map[int32]*epoch
+	unasked bool  // a partition was taken out of the client since the last Poll, which it may have taken for the answer to a revocation
+	held    int   // epochs that wait for something
+	taken   int64 // records
+	paused  bool  // by back-pressure
+	said    string
 
 	endWatch   func() // ends watchShares
 	orphanings int    // times in a row that the group was made to share out what was nobody's
@@ -162,7 +163,9 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 
 // poll takes the client's next event, which it waits for at most wait milliseconds, after the call-backs that are due.
 func (l *lane) poll(work context.Context, wait int) {
-	switch e := l.consumer.Poll(wait).(type) {
+	event := l.consumer.Poll(wait)
+	l.unasked = false
+	switch e := event.(type) {
 	case *kafka.Message:
 		l.take(e)
 	case kafka.PartitionEOF:
@@ -337,6 +340,13 @@ func (l *lane) release(e *epoch, offset int64) {
 	}
 }
 
+// takeOut takes partitions out of the client outside of a revocation. One that waits to be told to us is answered with that, as librdkafka
+// takes it: the group may give the partitions to others before we have heard of it.
+func (l *lane) takeOut(partitions []kafka.TopicPartition) error {
+	l.unasked = true
+	return l.consumer.IncrementalUnassign(partitions)
+}
+
 // position has the client fetch a partition from an offset. A partition that it does not fetch yet is assigned to it there: to
 // assign it elsewhere and seek would be a race with the fetch, or with the question where the log begins or ends.
 func (l *lane) position(e *epoch, at []kafka.TopicPartition) error {
@@ -349,7 +359,7 @@ func (l *lane) position(e *epoch, at []kafka.TopicPartition) error {
 			}
 		}
 		// The client has given the partition up.
-		if err := l.consumer.IncrementalUnassign(at); err != nil {
+		if err := l.takeOut(at); err != nil {
 			return err
 		}
 		e.assigned = false
@@ -416,6 +426,11 @@ func (l *lane) clientError(work context.Context, err kafka.Error) {
 		l.fenced(work)
 	case err.IsFatal():
 		l.h.fail(fmt.Errorf("the Kafka consumer of %s can't go on: %w", l.topic.name, err))
+	case err.Code() == kafka.ErrBadMsg: // it does not say where, and the client goes on behind it
+		for _, e := range l.epochs {
+			e.running = false
+		}
+		l.h.fail(fmt.Errorf("a broker has records of %s that are damaged: %w. Have a replica that has them whole lead the partition, or set the offset of group %s behind them and start with --skip-ahead", l.topic.name, err, l.h.cfg.Group))
 	case err.Code() == kafka.ErrAutoOffsetReset || err.Code() == kafka.ErrOffsetOutOfRange:
 		l.checkOffsets(err)
 	case err.Code() == kafka.ErrAllBrokersDown || err.Code() == kafka.ErrTransport || err.Code() == kafka.ErrSsl || err.Code() == kafka.ErrResolve:

@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -85,6 +86,9 @@ func TestALogThatDoesNotBeginAtZeroIsReadFromTheCommittedOffset(t *testing.T) {
 	h := b.start()
 	w := b.watch(creationAnswers)
 	w.wait(creationAnswers, "", 3)
+	if !strings.Contains(h.text(), "the group is further than this database has ever been") {
+		t.Errorf("it does not say what it takes for handled: %s", h.text())
+	}
 	b.open(w, n.next())
 	if answers := len(w.of(creationAnswers, "")); answers != 4 {
 		t.Errorf("%d answers", answers)

@@ -158,6 +158,9 @@ func (s *Store) executes(ctx context.Context, conn connection) (driver.Conn, err
 	if err := s.serve(ctx, conn); err != nil {
 		return nil, err
 	}
+	if err := s.remembers(ctx, conn); err != nil {
+		return nil, err
+	}
 	return s.prepare(ctx, conn)
 }
 

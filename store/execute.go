@@ -128,6 +128,7 @@ func (s *Store) finish(ctx context.Context, t *session, b *batch, progress []Pro
 		return fmt.Errorf("committing: %w", err)
 	}
 	crash.Point("after-postgres-commit", len(b.commands))
+	s.memory.keep(progress)
 	return nil
 }
 

@@ -42,6 +42,9 @@ func (s *Store) ReadProgress(ctx context.Context, topic string) ([]Progress, err
 			return nil
 		})
 	})
+	if err == nil {
+		s.memory.keep(found)
+	}
 	return found, err
 }
 

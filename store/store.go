@@ -84,6 +84,8 @@ type Store struct {
 	reached      func(step string)          // tests look on here
 	since        atomic.Int64               // commands up to this seq are history
 
+	memory memory
+
 	numbering sync.Mutex // never held while asking Postgres: a new session takes it
 	topics    map[topic]int32
 	opened    atomic.Int64 // sessions so far
@@ -127,6 +129,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		grantee:      c.Grantee,
 		reached:      func(string) {},
 		topics:       make(map[topic]int32),
+		memory:       memory{executedTo: make(map[partition]int64)},
 	}
 	s.surroundings.log = c.Logger.With("database", s.target)
 	if s.executing, err = s.pool(cfg, c.Sessions, executing, dialer{silence: silence, lines: &s.lines}, s.executes); err != nil {
