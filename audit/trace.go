@@ -9,9 +9,9 @@ import (
 
 // Entry is one thing that there is about a command: a record or a row.
 type Entry struct {
-	Where string    `json:"where"` // TOPIC PARTITION@OFFSET, or which table
-	Time  time.Time `json:"time"`  // the record's; zero for a row
-	Says  string    `json:"says"`  // never a token
+	Where string    `json:"where"`         // TOPIC PARTITION@OFFSET, or which table
+	Time  time.Time `json:"time,omitzero"` // the record's; zero for a row
+	Says  string    `json:"says"`          // never a token
 }
 
 // maxEntries bounds the history of one violation.

@@ -35,6 +35,9 @@ func (e *FatalError) Unwrap() error { return e.Err }
 // insert: the batch is run again, and the rows decide.
 var errOvertaken = errors.New("another session got there first")
 
+// errStandby says that the server takes no writes yet.
+var errStandby = errors.New("the server is a standby")
+
 // class is what is to be done about an error.
 type class int
 
@@ -75,6 +78,9 @@ const (
 func (s *Store) classify(err error) verdict {
 	if errors.Is(err, errOvertaken) {
 		return verdict{class: again}
+	}
+	if errors.Is(err, errStandby) {
+		return verdict{wait, stateReadOnly}
 	}
 	if errors.Is(err, errNoSlot) {
 		return verdict{wait, stateTaken}

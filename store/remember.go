@@ -47,6 +47,9 @@ func (s *Store) remembers(ctx context.Context, conn connection) (err error) {
 	if len(known) == 0 {
 		return nil
 	}
+	if err := promoted(ctx, conn); err != nil {
+		return err
+	}
 	rows, err := conn.QueryContext(ctx, s.layout.sql(`SELECT topic, CAST(topic_id AS text), partition, executed_to FROM {progress}`), nil)
 	if err != nil {
 		return fmt.Errorf("reading the progress: %w", err)
@@ -71,6 +74,24 @@ func (s *Store) remembers(ctx context.Context, conn connection) (err error) {
 			return &FatalError{Sentence: fmt.Sprintf("%s: partition %d of %s was executed up to offset %d, and Postgres has executed it up to %d only: it was restored to an earlier state, or a server that had not everything has taken its place, "+
 				"and answers are out that it knows nothing of. Start with --rewind to execute again what Postgres does not have", s.at(), p.number, p.topic, executedTo, has)}
 		}
+	}
+	return nil
+}
+
+// promoted is errStandby for a server that still replays what another one writes: it will have all of that before it takes writes, and its
+// sessions go on then.
+func promoted(ctx context.Context, conn connection) (err error) {
+	rows, err := conn.QueryContext(ctx, `SELECT pg_is_in_recovery()`, nil)
+	if err != nil {
+		return fmt.Errorf("asking whether the server is a standby: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var c cells
+	if err := c.next(rows, 1); err != nil {
+		return fmt.Errorf("asking whether the server is a standby: %w", err)
+	}
+	if c.values[0] == true {
+		return errStandby
 	}
 	return nil
 }

@@ -51,23 +51,33 @@ func (c *garbageCommand) Run(s *session) error {
 	if c.To == "creations" {
 		topic = c.Topics.Creations
 	}
-	for i := range c.Count {
-		record, what, err := r.garbage(ctx, topic, c.To == "creations", i)
-		if err == nil {
-			err = r.kafka.ProduceSync(ctx, record).FirstErr()
-		}
-		switch {
-		case err != nil && s.ctx.Err() != nil:
-			return errInterrupted
-		case err != nil && ctx.Err() != nil:
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case err != nil:
-			return fmt.Errorf("sending garbage to %s: %w", topic, err)
-		}
-		fmt.Fprintf(s.stdout, "%s %s\n", position{record.Topic, record.Partition, record.Offset}, what)
+	switch err := c.send(ctx, s, r, topic); {
+	case err != nil && s.ctx.Err() != nil:
+		return errInterrupted
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case err != nil:
+		return fmt.Errorf("sending garbage to %s: %w", topic, err)
 	}
 	_, err = fmt.Fprintf(s.stderr, "once a handler has read them, open-bank dead-letters list shows what became of them\n")
 	return err
+}
+
+// send makes all records before it sends the first one: the registry may lack the schema of some.
+func (c *garbageCommand) send(ctx context.Context, s *session, r *reach, topic string) (err error) {
+	records, what := make([]*kgo.Record, c.Count), make([]string, c.Count)
+	for i := range records {
+		if records[i], what[i], err = r.garbage(ctx, topic, c.To == "creations", i); err != nil {
+			return err
+		}
+	}
+	for i, record := range records {
+		if err := r.kafka.ProduceSync(ctx, record).FirstErr(); err != nil {
+			return err
+		}
+		fmt.Fprintf(s.stdout, "%s %s\n", position{record.Topic, record.Partition, record.Offset}, what[i])
+	}
+	return nil
 }
 
 // garbage is a record that no handler can make sense of, and what is wrong with it.

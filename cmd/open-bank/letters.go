@@ -119,7 +119,7 @@ func (e *entry) was() position {
 // chosen says which letters are meant.
 type chosen struct {
 	Topic  string `placeholder:"NAME" help:"Only those of this command topic, or on this dead letter topic."`
-	Reason string `placeholder:"TEXT" help:"Only those whose reason contains this."`
+	Reason string `placeholder:"TEXT" help:"Only those whose reason contains this, as it is or as list shows it."`
 	Since  string `placeholder:"WHEN" help:"Only those that came since then: a duration before now such as 2h, or a time such as 2026-11-21T08:00:00Z."`
 
 	since time.Time
@@ -144,7 +144,7 @@ func (c *chosen) check(t connect.Topics) error {
 }
 
 func (c *chosen) holds(e *entry) bool {
-	return (c.Topic == "" || letterTopic(c.Topic) == e.topic) && strings.Contains(e.letter.Reason, c.Reason) && !e.time.Before(c.since)
+	return (c.Topic == "" || letterTopic(c.Topic) == e.topic) && (strings.Contains(e.letter.Reason, c.Reason) || strings.Contains(oneLine(e.letter.Reason), c.Reason)) && !e.time.Before(c.since)
 }
 
 func letterTopics(t connect.Topics) []string {

@@ -27,6 +27,9 @@ func (c *verifyCommand) Run(s *session) error {
 	if err := c.Database.Check(); err != nil {
 		return err
 	}
+	if c.Timeout <= 0 {
+		return errors.New("--timeout is a duration such as 30s")
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
 	books, err := readBooks(ctx, c.Database, slog.New(slog.NewTextHandler(s.stderr, nil)))

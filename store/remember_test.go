@@ -1,0 +1,70 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
+)
+
+// A standby may be behind for as long as it is one; what it lacks when it takes writes is lost.
+func TestAServerThatLacksWhatWasExecutedIsRefusedOnceItTakesWrites(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	p, err := embedded.StartPostgres(ctx, embedded.PostgresConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.Close(context.WithoutCancel(ctx)); err != nil {
+			t.Error(err)
+		}
+	}()
+	log := new(journal)
+	s, err := Open(ctx, Config{URL: p.URL(""), Logger: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if err := s.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	at := func(offset int64) Batch {
+		return Batch{Progress: []Progress{{Topic: "t", Partition: 3, ExecutedTo: offset, PublishedTo: -1}}}
+	}
+	if _, err := s.Execute(ctx, at(70)); err != nil {
+		t.Fatal(err)
+	}
+
+	// The same server comes back as a standby that has not replayed everything.
+	superuser := embeddedtest.Database(t, p.URL(""))
+	must(t, superuser, `UPDATE progress SET executed_to = 40`)
+	standby, promote := `COPY (SELECT 1) TO PROGRAM 'cat > standby.signal'`, `SELECT pg_promote()`
+	if p.Version() < 12 {
+		standby = `COPY (VALUES ('standby_mode = on'), ('trigger_file = ''promoted''')) TO PROGRAM 'cat > recovery.conf'`
+		promote = `COPY (SELECT 1) TO PROGRAM 'cat > promoted'`
+	}
+	must(t, superuser, standby)
+	if err := p.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	executed := make(chan error, 1)
+	go func() {
+		_, err := s.Execute(ctx, at(71))
+		executed <- err
+	}()
+	await(t, "it waits for the standby", func() bool { return strings.Contains(log.String(), stateReadOnly) })
+	must(t, superuser, promote)
+	var stop *FatalError
+	if err := <-executed; !errors.As(err, &stop) || !strings.Contains(err.Error(), "partition 3 of t was executed up to offset 70, and Postgres has executed it up to 40 only") {
+		t.Errorf("%v: %s", err, log)
+	}
+}
