@@ -13,6 +13,8 @@ import (
 const (
 	// revokeWait bounds how long a partition that is taken from us waits for its work in flight.
 	revokeWait = 5 * time.Second
+	// answeredAlready is for how long after takeOut a revocation may be one that it has answered.
+	answeredAlready = 30 * time.Second
 	// askTimeout bounds a question to the brokers, in milliseconds. It is asked again, and a stop may wait for it.
 	askTimeout = 2000
 )
@@ -77,7 +79,7 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 			ending = append(ending, e)
 		}
 	}
-	if !lost && !l.unasked {
+	if !lost && time.Since(l.unasked) > answeredAlready {
 		l.awaitDrained(work, ending)
 	}
 	l.retire(ending)

@@ -62,10 +62,10 @@ type lane struct {
 
 	// The rest belongs to the Poll goroutine.
 	epochs  map[int32]*epoch
-	unasked bool  // a partition was taken out of the client since the last Poll, which it may have taken for the answer to a revocation
-	held    int   // epochs that wait for something
-	taken   int64 // records
-	paused  bool  // by back-pressure
+	unasked time.Time // when a partition was taken out of the client the last time, which it may have taken for the answer to a revocation
+	held    int       // epochs that wait for something
+	taken   int64     // records
+	paused  bool      // by back-pressure
 	said    string
 
 	endWatch   func() // ends watchShares
@@ -163,9 +163,7 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 
 // poll takes the client's next event, which it waits for at most wait milliseconds, after the call-backs that are due.
 func (l *lane) poll(work context.Context, wait int) {
-	event := l.consumer.Poll(wait)
-	l.unasked = false
-	switch e := event.(type) {
+	switch e := l.consumer.Poll(wait).(type) {
 	case *kafka.Message:
 		l.take(e)
 	case kafka.PartitionEOF:
@@ -340,10 +338,10 @@ func (l *lane) release(e *epoch, offset int64) {
 	}
 }
 
-// takeOut takes partitions out of the client outside of a revocation. One that waits to be told to us is answered with that, as librdkafka
-// takes it: the group may give the partitions to others before we have heard of it.
+// takeOut takes partitions out of the client outside of a revocation. One that waits to be told to us, behind records, is answered with that
+// as librdkafka takes it: the group may give the partitions to others before we have heard of it.
 func (l *lane) takeOut(partitions []kafka.TopicPartition) error {
-	l.unasked = true
+	l.unasked = time.Now()
 	return l.consumer.IncrementalUnassign(partitions)
 }
 
