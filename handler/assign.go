@@ -79,8 +79,12 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 			ending = append(ending, e)
 		}
 	}
-	if !lost && time.Since(l.unasked) > answeredAlready {
-		l.awaitDrained(work, ending)
+	if !lost {
+		wait := revokeWait
+		if time.Since(l.unasked) < answeredAlready {
+			wait = 0
+		}
+		l.awaitDrained(work, ending, wait)
 	}
 	l.retire(ending)
 	if lost {
@@ -119,8 +123,8 @@ func (l *lane) retire(ending []*epoch) {
 	l.meter.partitions.Set(float64(len(l.epochs)))
 }
 
-func (l *lane) awaitDrained(work context.Context, epochs []*epoch) {
-	timeout := time.NewTimer(revokeWait)
+func (l *lane) awaitDrained(work context.Context, epochs []*epoch, wait time.Duration) {
+	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	for _, e := range epochs {
 		for e.inflight.Load() > 0 {
@@ -164,8 +168,6 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 		offsets[i] = s.offset
 		if committed[i] < 0 && s.published < 0 {
 			unknown = append(unknown, e)
-			// From now on it has a row, so that one that is missing tells of a Postgres that has lost it.
-			known = append(known, store.Progress{Topic: l.topic.name, TopicID: l.topic.id, Partition: e.partition})
 		}
 		if 0 <= s.offset && s.offset < committed[i] {
 			rewound[e] = s.offset

@@ -37,7 +37,7 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 		case p.Partition != partition:
 		case p.TopicID == l.topic.id:
 			row = p
-		case l.topic.differsFrom(p.TopicID) && p.ExecutedTo > 0:
+		case l.topic.differsFrom(p.TopicID):
 			former = p
 		}
 	}
@@ -54,7 +54,7 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 		row = &store.Progress{} // it has executed nothing
 	case row == nil && committed > 0 && !takenOver: // every partition of a bank that is ours from the beginning gets its row before its first commit
 		l.log.Warn("the group is further than this database has ever been: what lies below its offset counts as handled, as by another bank. "+
-			"If the database has lost it, stop all handlers, set the group's offsets back and start again: what the database knows is not executed twice",
+			"If the database has lost it, stop all handlers at once, empty its table progress and start with --rewind",
 			"group", l.h.cfg.Group, "partition", partition, "committed", committed)
 	}
 	switch {

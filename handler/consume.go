@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -417,6 +418,18 @@ func (l *lane) committed(report kafka.OffsetsCommitted) {
 	}
 }
 
+// damaged ends the handler at records that are not what was written, of which the client does not say the partition: it may go on behind them.
+func (l *lane) damaged(err error) {
+	var at []string
+	for _, e := range l.epochs {
+		e.running = false
+		at = append(at, fmt.Sprintf("%d at offset %d", e.partition, e.next))
+	}
+	slices.Sort(at)
+	l.h.fail(fmt.Errorf("a broker has records of %s that are damaged (the partitions are %s): %w. Have a replica that has them whole lead the partition, or set the offset of group %s behind them and start with --skip-ahead",
+		l.topic.name, strings.Join(at, ", "), err, l.h.cfg.Group))
+}
+
 // clientError takes an error event of the consumer.
 func (l *lane) clientError(work context.Context, err kafka.Error) {
 	switch {
@@ -424,11 +437,8 @@ func (l *lane) clientError(work context.Context, err kafka.Error) {
 		l.fenced(work)
 	case err.IsFatal():
 		l.h.fail(fmt.Errorf("the Kafka consumer of %s can't go on: %w", l.topic.name, err))
-	case err.Code() == kafka.ErrBadMsg: // it does not say where, and the client goes on behind it
-		for _, e := range l.epochs {
-			e.running = false
-		}
-		l.h.fail(fmt.Errorf("a broker has records of %s that are damaged: %w. Have a replica that has them whole lead the partition, or set the offset of group %s behind them and start with --skip-ahead", l.topic.name, err, l.h.cfg.Group))
+	case err.Code() == kafka.ErrBadMsg || err.Code() == kafka.ErrNotImplemented:
+		l.damaged(err)
 	case err.Code() == kafka.ErrAutoOffsetReset || err.Code() == kafka.ErrOffsetOutOfRange:
 		l.checkOffsets(err)
 	case err.Code() == kafka.ErrAllBrokersDown || err.Code() == kafka.ErrTransport || err.Code() == kafka.ErrSsl || err.Code() == kafka.ErrResolve:

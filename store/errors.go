@@ -74,7 +74,7 @@ const (
 //	26000 42P05                       what was prepared is gone, or another session's: fatal
 //	42* 28* 3D* OB*                   fatal; OB001 is our own guard's
 //
-// A connection that breaks is waited for, and so is whatever else there is: a failing disk is not the command's fault.
+// A standby and a connection that breaks are waited for, and so is whatever else there is: a failing disk is not the command's fault.
 func (s *Store) classify(err error) verdict {
 	if errors.Is(err, errOvertaken) {
 		return verdict{class: again}

@@ -16,12 +16,12 @@ func (s *Store) SaveProgress(ctx context.Context, progress []Progress) error {
 }
 
 // ReadProgress returns the stored progress of a topic's partitions, under every topic id that it has had, ordered by
-// topic id and partition. It waits like Execute. Errors: ctx's, or a *FatalError.
+// topic id and partition. It waits like Execute, for a standby to be promoted too: what that one has is not the last word. Errors: ctx's, or a *FatalError.
 func (s *Store) ReadProgress(ctx context.Context, topic string) ([]Progress, error) {
 	var found []Progress
 	err := s.retry(ctx, func(ctx context.Context) error {
 		found = nil
-		rows, err := s.reading.QueryContext(ctx, s.layout.sql(
+		rows, err := s.executing.QueryContext(ctx, s.layout.sql(
 			`SELECT topic, CAST(topic_id AS text), partition, executed_to, published_to FROM {progress}
 			WHERE topic = $1 ORDER BY topic_id, partition`), topic)
 		if err != nil {

@@ -41,14 +41,11 @@ func (m *memory) kept() map[partition]int64 {
 }
 
 // remembers refuses a server that has not all that this process knows to be executed: it was restored to an earlier state, or is another one.
-// That is noticed in a new session, before the first batch covers it up; no session outlives either. Error: also a *FatalError.
+// That is noticed in a new session, before the first batch covers it up: none outlives its server. Error: also a *FatalError.
 func (s *Store) remembers(ctx context.Context, conn connection) (err error) {
 	known := s.memory.kept()
 	if len(known) == 0 {
 		return nil
-	}
-	if err := promoted(ctx, conn); err != nil {
-		return err
 	}
 	rows, err := conn.QueryContext(ctx, s.layout.sql(`SELECT topic, CAST(topic_id AS text), partition, executed_to FROM {progress}`), nil)
 	if err != nil {
@@ -72,7 +69,7 @@ func (s *Store) remembers(ctx context.Context, conn connection) (err error) {
 	for p, executedTo := range known {
 		if has := there[p]; has < executedTo {
 			return &FatalError{Sentence: fmt.Sprintf("%s: partition %d of %s was executed up to offset %d, and Postgres has executed it up to %d only: it was restored to an earlier state, or a server that had not everything has taken its place, "+
-				"and answers are out that it knows nothing of. Start with --rewind to execute again what Postgres does not have", s.at(), p.number, p.topic, executedTo, has)}
+				"and answers may be out that it knows nothing of. Start with --rewind to execute again what Postgres does not have", s.at(), p.number, p.topic, executedTo, has)}
 		}
 	}
 	return nil

@@ -62,6 +62,11 @@ func TestAServerThatLacksWhatWasExecutedIsRefusedOnceItTakesWrites(t *testing.T)
 		executed <- err
 	}()
 	await(t, "it waits for the standby", func() bool { return strings.Contains(log.String(), stateReadOnly) })
+	soon, over := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer over()
+	if got, err := s.ReadProgress(soon, "t"); soon.Err() == nil {
+		t.Errorf("the progress of a standby was taken for the bank's: %v, %v", got, err)
+	}
 	must(t, superuser, promote)
 	var stop *FatalError
 	if err := <-executed; !errors.As(err, &stop) || !strings.Contains(err.Error(), "partition 3 of t was executed up to offset 70, and Postgres has executed it up to 40 only") {

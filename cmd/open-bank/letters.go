@@ -88,7 +88,7 @@ func (p *position) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is no dead letter: name it as list does, TOPIC/PARTITION/OFFSET", text)
+	return fmt.Errorf("%q is no dead letter: name it as list does, TOPIC/PARTITION/OFFSET, or so the record that it was", text)
 }
 
 func letterTopic(topic string) string {

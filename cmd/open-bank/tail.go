@@ -127,11 +127,11 @@ func (r *reach) unread(s *session, topic string, fromBeginning bool) (map[int32]
 	admin := kadm.NewClient(r.kafka)
 	starts, err := connect.Offsets(admin.ListStartOffsets(s.ctx, topic))
 	if err != nil {
-		return nil, fmt.Errorf("looking at the topic: %w", err)
+		return nil, fmt.Errorf("looking at topic %s: %w", topic, err)
 	}
 	ends, err := connect.Offsets(admin.ListCommittedOffsets(s.ctx, topic))
 	if err != nil {
-		return nil, fmt.Errorf("looking at the topic: %w", err)
+		return nil, fmt.Errorf("looking at topic %s: %w", topic, err)
 	}
 	ends.Each(func(end kadm.ListedOffset) {
 		if start, ok := starts.Lookup(topic, end.Partition); ok && start.Offset < end.Offset {
