@@ -12,9 +12,12 @@ type Topics struct {
 }
 
 // Check reports every name that is no topic's, and two settings that name the same one.
-func (t Topics) Check() error {
+func (t Topics) Check() error { return t.Names().Check() }
+
+// Names are the same under the topics' own names.
+func (t Topics) Names() environment.Topics {
 	return environment.Topics{
 		ConfirmAccountCreation: t.Creations, AccountCreationFeedback: t.CreationAnswers,
 		ConfirmMoneyTransfer: t.Transfers, MoneyTransferFeedback: t.TransferAnswers, BalanceChanged: t.Events,
-	}.Check()
+	}
 }

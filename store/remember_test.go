@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"openbank/embedded"
 	"openbank/embedded/embeddedtest"
 )
 
@@ -16,24 +15,7 @@ func TestAServerThatLacksWhatWasExecutedIsRefusedOnceItTakesWrites(t *testing.T)
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	p, err := embedded.StartPostgres(ctx, embedded.PostgresConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := p.Close(context.WithoutCancel(ctx)); err != nil {
-			t.Error(err)
-		}
-	}()
-	log := new(journal)
-	s, err := Open(ctx, Config{URL: p.URL(""), Logger: log.logger()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
-	if err := s.Migrate(ctx); err != nil {
-		t.Fatal(err)
-	}
+	p, s, log := ownServer(ctx, t)
 	at := func(offset int64) Batch {
 		return Batch{Progress: []Progress{{Topic: "t", Partition: 3, ExecutedTo: offset, PublishedTo: -1}}}
 	}

@@ -48,28 +48,35 @@ func TestEveryErrorHasItsClass(t *testing.T) {
 	}
 }
 
-func TestPostgresMayDieAndComeBackWhileBatchesAreExecuted(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
+// ownServer is a bank on a server that only one test has, and its store's log.
+func ownServer(ctx context.Context, t *testing.T) (*embedded.Postgres, *Store, *journal) {
+	t.Helper()
 	p, err := embedded.StartPostgres(ctx, embedded.PostgresConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := p.Close(context.WithoutCancel(ctx)); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	log := new(journal)
 	s, err := Open(ctx, Config{URL: p.URL(""), Logger: log.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = s.Close() }()
+	t.Cleanup(func() { _ = s.Close() })
 	if err := s.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
+	return p, s, log
+}
+
+func TestPostgresMayDieAndComeBackWhileBatchesAreExecuted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	p, s, log := ownServer(ctx, t)
 	a := accounts(t, s, 10, 0)
 
 	// Three sessions pay in 1 cent at a time, each cent once, whatever happens to the server.

@@ -15,13 +15,6 @@ import (
 	"openbank/progress"
 )
 
-func audited(t connect.Topics) audit.Topics {
-	return audit.Topics{
-		ConfirmAccountCreation: t.Creations, AccountCreationFeedback: t.CreationAnswers,
-		ConfirmMoneyTransfer: t.Transfers, MoneyTransferFeedback: t.TransferAnswers, BalanceChanged: t.Events,
-	}
-}
-
 type checkCommand struct {
 	connection
 	Topics       connect.Topics `embed:""`
@@ -103,7 +96,7 @@ func (c *checkCommand) audit(ctx context.Context, s *session) (*audit.Report, er
 		begun = true
 	}
 	evidence, err := audit.Read(ctx, audit.Source{
-		Kafka: c.Kafka, Codec: connect.NewCodec(client), DatabaseURL: c.Database.URL(), Layout: c.Database.Layout, Topics: audited(c.Topics), Wait: c.Wait,
+		Kafka: c.Kafka, Codec: connect.NewCodec(client), DatabaseURL: c.Database.URL(), Layout: c.Database.Layout, Topics: audit.Topics(c.Topics.Names()), Wait: c.Wait,
 		Step: step, Progress: shown.At,
 	})
 	if err != nil {

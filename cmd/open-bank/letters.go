@@ -153,10 +153,8 @@ func letterTopics(t connect.Topics) []string {
 
 // readLetters reads which letters there are, in the order of their positions.
 func (r *reach) readLetters(ctx context.Context, kafka connect.Kafka, topics connect.Topics) ([]entry, error) {
-	for _, topic := range []string{topics.Creations, topics.Transfers} {
-		if err := r.knows(ctx, topic); err != nil { // without its dead letter topic it has none, but it has to be the bank's
-			return nil, err
-		}
+	if err := r.knows(ctx, topics.Creations, topics.Transfers); err != nil { // without its dead letter topic one has none, but it has to be the bank's
+		return nil, err
 	}
 	var entries []entry
 	replayed := map[position]time.Time{}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,14 +105,16 @@ func (c *tailCommand) Run(s *session) error {
 }
 
 // knows fails when there is no such topic.
-func (r *reach) knows(ctx context.Context, topic string) error {
+func (r *reach) knows(ctx context.Context, wanted ...string) error {
 	topics, err := kadm.NewClient(r.kafka).ListTopicsWithInternal(ctx)
 	if err != nil {
 		return fmt.Errorf("listing the topics: %w", err)
 	}
-	if topics.Has(topic) {
+	missing := slices.IndexFunc(wanted, func(topic string) bool { return !topics.Has(topic) })
+	if missing < 0 {
 		return nil
 	}
+	topic := wanted[missing]
 	topics.FilterInternal()
 	if len(topics) == 0 {
 		return fmt.Errorf("there is no topic %s; there are none at all", topic)
