@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"openbank/handler"
@@ -73,12 +72,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	if s.checkConfig {
 		return s.print(stdout, cfg)
 	}
-	if _, ok := env("GOMEMLIMIT"); !ok {
-		debug.SetMemoryLimit(memoryLimit)
-	}
-	if _, ok := env("GOGC"); !ok {
-		debug.SetGCPercent(heapGrowth)
-	}
+	cfg.handler.OnBacklog = limitMemory(env)
 	log := cfg.logger(stderr)
 	if command != "" {
 		return onDatabase(ctx, command, cfg, log, stdout)
@@ -113,7 +107,6 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 			log.Warn("closing the database", "error", err)
 		}
 	}()
-	cfg.handler.OnBacklog = keepMemory
 	h, err := handler.New(cfg.handler, db, schemas)
 	if err != nil {
 		return err
@@ -121,16 +114,6 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	starting.Ends()
 	return h.Run(ctx)
 }
-
-// keepMemory, if not nil, has C keep the memory that publishing full batches takes.
-var keepMemory func()
-
-// memoryLimit is what the Go heap is kept to unless GOMEMLIMIT says otherwise, in bytes; librdkafka's buffers come on top.
-const memoryLimit = 24 << 20
-
-// heapGrowth is by how many percent of what is in use the Go heap grows between two collections, unless GOGC says otherwise. There is little in
-// use, 2 to 4 MB: half of Go's default saves as much again, for a few percent more CPU under full load.
-const heapGrowth = 50
 
 // shareOfGo is which part of the CPUs runs Go code at the same time, unless GOMAXPROCS says otherwise: a half, the other one being for the
 // threads of the Kafka clients. What stages hand each other then goes on on the same thread, and no other is woken to find nothing to do

@@ -34,4 +34,4 @@ static void keepGroups(void) {
 import "C"
 
 // Before there is a backlog it would be a twentieth of all the handler's memory, for nothing.
-func init() { keepMemory = func() { C.keepGroups() } }
+func init() { onBacklog = append(onBacklog, func() { C.keepGroups() }) }
