@@ -3,6 +3,8 @@ package handler
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -221,14 +223,36 @@ func (l *lane) bounds(ctx context.Context, e *epoch) (low, high int64, err error
 	return low, high, err
 }
 
+// truncation is what librdkafka 2.15 says of a log that ends, for the leader epoch it was read in, before the position it was read to, or whose
+// broker knows nothing of that epoch.
+var truncation = regexp.MustCompile(`(?:truncation detected at|No epoch found less or equal to) offset (\d+) .*broker end offset is (-?\d+)`)
+
+// cutOff returns the offset from which on the log has other records than those that were read to offset read; 0, 0 when it has not.
+// The error does not say of which partition that is.
+func cutOff(cause error) (from, read int64) {
+	m := truncation.FindStringSubmatch(cause.Error())
+	if m == nil {
+		return 0, 0
+	}
+	read, _ = strconv.ParseInt(m[1], 10, 64) // digits
+	from, _ = strconv.ParseInt(m[2], 10, 64) // -1 for nothing
+	return max(from, 0), read
+}
+
 // checkOffsets asks, after the client found no record where it wanted to read, what became of the log. When records were
-// deleted before they were read, or the log ends before them, the handler ends: to go on would skip commands unseen. Otherwise
-// the partition is assigned once more, since the client has given it up.
+// deleted before they were read, or the log ends before them, or has others now than were read, the handler ends: to go on would skip
+// commands unseen. Otherwise the partition is assigned once more, since the client has given it up.
 func (l *lane) checkOffsets(cause error) {
 	l.log.Warn("the log does not have the next record: looking for the reason", "error", cause)
+	from, read := cutOff(cause)
 	for _, e := range l.epochs {
 		if !e.running {
 			continue
+		}
+		if from < e.next && e.next <= read {
+			l.h.fail(fmt.Errorf("partition %d of %s: records were read up to offset %d, but the log was cut off at %d and goes on with others from there: a broker that lacked the last records was elected as the leader (unclean.leader.election.enable). "+
+				"Set the offset of group %s to %d to handle what is there now; started without that, the handler goes on at %d", e.partition, l.topic.name, e.next, from, l.h.cfg.Group, from, e.next))
+			return
 		}
 		next, beginning := e.next, e.beginning
 		l.background.Go(func() {

@@ -53,3 +53,70 @@ func TestRecordsThatAreDamagedEndTheHandlerAndAreNotSkipped(t *testing.T) {
 	w.wait(creationAnswers, "", 2)
 	b.stop(h)
 }
+
+// Replicas that are not in sync lack the last records; one that is elected as the leader nevertheless has others at their offsets soon.
+func TestALogThatWasCutOffAndWrittenAnewEndsTheHandler(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		epoch int32
+		end   int64
+		says  string
+	}{
+		"some records":              {0, 2, "cut off at 2"},
+		"all of the leader's epoch": {-1, -1, "cut off at 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.synchronize()
+			b.askableForLeaderEpochs()
+			w := b.watch(creationAnswers)
+			h := b.start()
+			var n ids
+			for range 4 {
+				b.open(w, n.next())
+			}
+			b.refuse(kmsg.OffsetForLeaderEpoch, func(request kmsg.Request) kmsg.Response {
+				asked := request.(*kmsg.OffsetForLeaderEpochRequest)
+				response := asked.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+				for _, topic := range asked.Topics {
+					of := kmsg.NewOffsetForLeaderEpochResponseTopic()
+					of.Topic = topic.Topic
+					for _, p := range topic.Partitions {
+						answer := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
+						answer.Partition, answer.LeaderEpoch, answer.EndOffset = p.Partition, c.epoch, c.end
+						of.Partitions = append(of.Partitions, answer)
+					}
+					response.Topics = append(response.Topics, of)
+				}
+				return response
+			})
+			cluster := b.bank.Kafka.Cluster()
+			if err := cluster.MoveTopicPartition(creations, 0, cluster.LeaderFor(creations, 0)); err != nil { // a new epoch
+				t.Fatal(err)
+			}
+			b.ends(name, h, "records were read up to offset 4, but the log was "+c.says)
+		})
+	}
+}
+
+// askableForLeaderEpochs has the broker say that it answers requests for the end of a leader epoch as librdkafka asks them, with version 2,
+// which real ones do and this one does not.
+func (b *bundle) askableForLeaderEpochs() {
+	b.t.Helper()
+	answer, err := b.client.Request(b.t.Context(), kmsg.NewPtrApiVersionsRequest())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	keys := answer.(*kmsg.ApiVersionsResponse).ApiKeys
+	for i := range keys {
+		if kmsg.Key(keys[i].ApiKey) == kmsg.OffsetForLeaderEpoch {
+			keys[i].MinVersion = 2
+		}
+	}
+	b.refuse(kmsg.ApiVersions, func(request kmsg.Request) kmsg.Response {
+		response := request.ResponseKind().(*kmsg.ApiVersionsResponse)
+		response.ApiKeys = keys
+		return response
+	})
+}
