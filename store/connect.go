@@ -67,17 +67,17 @@ SELECT set_config('open_bank.handler', 'on', false)`
 // given up, and its batch run again.
 const silence = 75 * time.Second
 
-// settings reads a URL (or key=value pairs) as lib/pq does, with two differences: TLS is used when the server offers it
+// settings reads the setting's URL (or key=value pairs) as lib/pq does, with two differences: TLS is used when the server offers it
 // and nothing is said about it, as the reference's URL says nothing and its server has none; and arrays go out binary.
-func settings(url string) (pq.Config, error) {
+func settings(url, setting string) (pq.Config, error) {
 	cfg, err := pq.NewConfig(url)
 	if err != nil && strings.HasPrefix(err.Error(), `pq: wrong value for "sslmode"`) {
-		return pq.Config{}, &FatalError{Sentence: "DATABASE_URL has an sslmode that there is not; it can be disable, allow, prefer, require, verify-ca or verify-full"}
+		return pq.Config{}, &FatalError{Sentence: setting + " has an sslmode that there is not; it can be disable, allow, prefer, require, verify-ca or verify-full"}
 	}
 	// An @ behind the host is the end of a password with a slash in it.
 	if err != nil || !strings.Contains(url, "=") && !strings.Contains(url, "://") || strings.Contains(cfg.Database, "@") {
 		// A URL that cannot be parsed is quoted in the error, password and all.
-		return pq.Config{}, &FatalError{Sentence: "DATABASE_URL is not a Postgres URL; it should look like postgres://user:password@host:5432/database"}
+		return pq.Config{}, &FatalError{Sentence: setting + " is not a Postgres URL; it should look like postgres://user:password@host:5432/database, with %2F, %40 and so on for what is not a letter or digit in user and password"}
 	}
 	if cfg.SSLMode == "" || (!strings.Contains(url, "sslmode") && os.Getenv("PGSSLMODE") == "") {
 		cfg.SSLMode = pq.SSLModePrefer
@@ -92,17 +92,17 @@ func settings(url string) (pq.Config, error) {
 	return cfg, nil
 }
 
-// CheckURL says what is wrong with a DATABASE_URL, as far as that shows without a connection. The error is a *FatalError that holds
-// no password.
-func CheckURL(database string) error {
-	_, err := settings(database)
+// CheckURL says what is wrong with the URL of a database, as far as that shows without a connection. The error is a *FatalError that names
+// the setting, and holds no password.
+func CheckURL(database, setting string) error {
+	_, err := settings(database, setting)
 	return err
 }
 
 // User is the user that a DATABASE_URL names, or the environment where it names none. The error is a *FatalError that
 // holds no password.
 func User(database string) (string, error) {
-	cfg, err := settings(database)
+	cfg, err := settings(database, "DATABASE_URL")
 	return cfg.User, err
 }
 

@@ -109,7 +109,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Sessions <= 0 {
 		c.Sessions = 3
 	}
-	cfg, err := settings(c.URL)
+	cfg, err := settings(c.URL, c.Setting)
 	if err == nil {
 		err = errors.Join(checkLayout(c.Layout), checkLayout(c.Prefer))
 	}

@@ -132,7 +132,7 @@ func (v *values) configure() (config, error) {
 		c.store.Setting = environment.DatabaseSetting
 		c.store.URL, faulty = environment.Database{Hostname: v.value["db-hostname"], Port: v.value["db-port"], Password: v.value["db-password"]}.URL()
 		faults = append(faults, faulty...)
-	} else if err := store.CheckURL(c.store.URL); err != nil {
+	} else if err := store.CheckURL(c.store.URL, "DATABASE_URL (--database-url)"); err != nil {
 		faults = append(faults, err)
 	}
 	c.store.Layout, c.store.Prefer = v.value["database-layout"], string(c.environment)

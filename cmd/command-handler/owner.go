@@ -22,8 +22,8 @@ func (c *config) asOwner(url string) []error {
 	if c.owner.Grantee, err = store.User(c.store.URL); err != nil {
 		return nil // it is told where that URL is checked
 	}
-	if err := store.CheckURL(url); err != nil {
-		return []error{errors.New("MIGRATE_DATABASE_URL (--migrate-database-url) is not a Postgres URL; it should look like postgres://user:password@host:5432/database")}
+	if err := store.CheckURL(url, "MIGRATE_DATABASE_URL (--migrate-database-url)"); err != nil {
+		return []error{err}
 	}
 	return nil
 }
