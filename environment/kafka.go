@@ -33,25 +33,33 @@ func CheckBrokers(brokers []string) error {
 // Topics are the names of the bank's five topics.
 type Topics struct{ ConfirmAccountCreation, AccountCreationFeedback, ConfirmMoneyTransfer, MoneyTransferFeedback, BalanceChanged string }
 
-// topicName is what Kafka takes (org.apache.kafka.common.internals.Topic).
-var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+// What Kafka takes as a topic's name (org.apache.kafka.common.internals.Topic), and as that of one whose dead letter topic has a name, too.
+const (
+	longestName    = 249
+	longestCommand = longestName - len(".dead-letter")
+)
+
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 
 // Check reports every name that Kafka does not take, and every one that two settings have: a record on such a topic would be a command to one
 // reader and an answer to another.
 func (t Topics) Check() error {
 	var faults []error
 	named := map[string]string{}
-	for _, s := range []struct{ variable, flag, name string }{
-		{"KAFKA_CAC_TOPIC", "confirm-account-creation-topic", t.ConfirmAccountCreation},
-		{"KAFKA_ACF_TOPIC", "account-creation-feedback-topic", t.AccountCreationFeedback},
-		{"KAFKA_CMT_TOPIC", "confirm-money-transfer-topic", t.ConfirmMoneyTransfer},
-		{"KAFKA_MTF_TOPIC", "money-transfer-feedback-topic", t.MoneyTransferFeedback},
-		{"KAFKA_BC_TOPIC", "balance-changed-topic", t.BalanceChanged},
+	for _, s := range []struct {
+		variable, flag, name string
+		longest              int
+	}{
+		{"KAFKA_CAC_TOPIC", "confirm-account-creation-topic", t.ConfirmAccountCreation, longestCommand},
+		{"KAFKA_ACF_TOPIC", "account-creation-feedback-topic", t.AccountCreationFeedback, longestName},
+		{"KAFKA_CMT_TOPIC", "confirm-money-transfer-topic", t.ConfirmMoneyTransfer, longestCommand},
+		{"KAFKA_MTF_TOPIC", "money-transfer-feedback-topic", t.MoneyTransferFeedback, longestName},
+		{"KAFKA_BC_TOPIC", "balance-changed-topic", t.BalanceChanged, longestName},
 	} {
 		before, twice := named[s.name]
 		switch {
-		case !topicName.MatchString(s.name) || s.name == "." || s.name == "..":
-			faults = append(faults, fmt.Errorf("%s (--%s): %q is no topic's name: those have up to 249 letters, digits, dots, dashes and underscores", s.variable, s.flag, s.name))
+		case !topicName.MatchString(s.name) || len(s.name) > s.longest || s.name == "." || s.name == "..":
+			faults = append(faults, fmt.Errorf("%s (--%s): %q is no name for this topic: up to %d letters, digits, dots, dashes and underscores", s.variable, s.flag, s.name, s.longest))
 		case twice:
 			faults = append(faults, fmt.Errorf("%s (--%s): %s is the topic of %s already, each has its own", s.variable, s.flag, s.name, before))
 		default:
