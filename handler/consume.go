@@ -235,7 +235,7 @@ func (l *lane) take(m *kafka.Message) {
 	if errors.As(err, &unknown) {
 		l.meter.schemaWaits.Inc()
 		l.hold(l.meter.schemaStalls, []*epoch{e}, func(ctx context.Context) ([]int64, error) {
-			return []int64{offset}, l.h.learn(ctx, unknown.id)
+			return []int64{offset}, l.h.learn(ctx, unknown)
 		})
 		return
 	}

@@ -14,8 +14,11 @@ import (
 	"openbank/schemas"
 )
 
-// unknownSchema says that a record can't be decoded yet: its writer's schema is not here.
-type unknownSchema struct{ id int }
+// unknownSchema says that a record can't be decoded yet: its writer's schema is not here, or has to be asked for again.
+type unknownSchema struct {
+	id    int
+	again bool
+}
 
 func (e *unknownSchema) Error() string { return fmt.Sprintf("schema %d is not here yet", e.id) }
 
@@ -37,7 +40,7 @@ func (h *Handler) decode(t topic, m *kafka.Message) (record, error) {
 		r.class = wrongRecord
 		r.unreadable = fmt.Sprintf("record %s does not belong on topic %s", schemas.Name(command), t.name)
 	case errors.As(err, &unknown) && !h.refused.has(unknown.ID):
-		return r, &unknownSchema{unknown.ID}
+		return r, &unknownSchema{id: unknown.ID}
 	case errors.As(err, &unknown):
 		r.class = unknownID
 		r.unreadable = fmt.Sprintf("schema id %d is unknown to the registry", unknown.ID)
@@ -45,6 +48,13 @@ func (h *Handler) decode(t topic, m *kafka.Message) (record, error) {
 		r.unreadable = unreadable.Reason
 	default:
 		r.unreadable = err.Error()
+	}
+	if r.unreadable == "" {
+		return r, nil
+	}
+	// A registry that was made anew may have given the id to another schema since.
+	if id, ok := schemas.ID(m.Value); ok && !h.confirmed.has(id) && !h.refused.has(id) {
+		return r, &unknownSchema{id: id, again: true}
 	}
 	return r, nil
 }
@@ -60,9 +70,13 @@ func (t topic) holds(message any, of Topics) bool {
 	return false
 }
 
-// learn brings the schema of an id to the decoder. A registry that does not answer is waited for; one that says for long
+// learn brings the schema of an id to the decoder, once more when it is asked for again. A registry that does not answer is waited for; one that says for long
 // enough that it has no such schema is believed, and the id refused for a while.
-func (h *Handler) learn(ctx context.Context, id int) error {
+func (h *Handler) learn(ctx context.Context, wanted *unknownSchema) error {
+	id := wanted.id
+	if wanted.again {
+		h.registry.Forget(id)
+	}
 	return h.until(ctx, h.log, learningSchema, func() error {
 		text, err := h.registry.SchemaByID(ctx, id)
 		switch {
@@ -78,6 +92,9 @@ func (h *Handler) learn(ctx context.Context, id int) error {
 		default:
 			h.decoder.Learn(id, text)
 		}
+		if wanted.again {
+			h.confirmed.add(id, confirmedFor)
+		}
 		return nil
 	})
 }
@@ -86,17 +103,19 @@ func (h *Handler) learn(ctx context.Context, id int) error {
 // waits once, and a schema that comes late is found.
 const refusedFor = 10 * time.Second
 
-// mostRefusals bounds how many are remembered.
-const mostRefusals = 10000
+// confirmedFor is how long the schema of records that it does not fit is believed to be the registry's, without asking again.
+const confirmedFor = time.Minute
 
-// refusals remembers for a while which schema ids the registry does not know, so that many records with such an id do not
-// each wait for the verdict.
-type refusals struct {
+// mostIDs bounds how many are remembered.
+const mostIDs = 10000
+
+// idSet remembers schema ids for a while: what the registry said of them, so that many records with one do not each wait for it.
+type idSet struct {
 	mu      sync.Mutex
 	expires map[int]time.Time
 }
 
-func (r *refusals) has(id int) bool {
+func (r *idSet) has(id int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at, ok := r.expires[id]
@@ -107,13 +126,13 @@ func (r *refusals) has(id int) bool {
 	return ok
 }
 
-func (r *refusals) add(id int, d time.Duration) {
+func (r *idSet) add(id int, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.expires == nil {
 		r.expires = map[int]time.Time{}
 	}
-	if len(r.expires) >= mostRefusals {
+	if len(r.expires) >= mostIDs {
 		clear(r.expires) // garbage can have any number of ids
 	}
 	r.expires[id] = time.Now().Add(d)

@@ -247,6 +247,14 @@ func (c *Client) known(id int) (string, bool) {
 	return text, ok
 }
 
+// Forget has the schema of an id asked for again.
+func (c *Client) Forget(id int) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.keptBytes -= len(c.kept[id])
+	delete(c.kept, id)
+}
+
 // keep keeps the text of a schema, and forgets the others when they are too many.
 func (c *Client) keep(id int, text string) {
 	c.mutex.Lock()

@@ -106,6 +106,15 @@ func (d *Decoder) Decode(wire []byte) (any, error) {
 	return w.decode(wire[headerSize:])
 }
 
+// ID is the id of the schema that wire was written with; false when it has none.
+func ID(wire []byte) (id int, ok bool) {
+	if len(wire) < headerSize || wire[0] != magic {
+		return 0, false
+	}
+	id = int(int32(binary.BigEndian.Uint32(wire[1:headerSize])))
+	return id, id >= 0
+}
+
 // writer is how to read what was written with one schema.
 type writer struct {
 	id      int
