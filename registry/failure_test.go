@@ -50,6 +50,7 @@ var transient = map[string]http.HandlerFunc{
 	"404 in JSON of another form":   answer(404, `"40403"`),
 	"success without JSON":          answer(200, `<html>log in</html>`),
 	"success with an empty object":  answer(200, `{}`),
+	"success with nothing":          answer(200, " null\n"),
 	"success cut short":             answer(200, `{"schema":"{\"type\":`),
 	"40403 with another status":     answer(503, `{"error_code":40403,"message":"schema not found"}`),
 	"a connection that is given up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
@@ -270,6 +271,26 @@ func TestSeveralURLs(t *testing.T) {
 		config := registry.Config{URLs: []string{hanging}, Timeout: 50 * time.Millisecond, Logger: lines.logger()}
 		_, err := open(t, config).Latest(ctx, subject)
 		if err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("one that knows of no such schema is believed when the others don't either", func(t *testing.T) {
+		t.Parallel()
+		behind, denials := faulty(t, 1<<40, answer(404, `{"error_code":40403,"message":"schema not found"}`))
+		lacking, _ := faulty(t, 1<<40, answer(404, `{"error_code":40401,"message":"subject not found"}`))
+		good, _ := faulty(t, 0, nil)
+		client := open(t, registry.Config{URLs: []string{behind, good}})
+		if got, err := client.SchemaByID(soon(t), 7); err != nil || got != text {
+			t.Errorf("got %s, %v", got, err)
+		}
+		if denials.Load() != 1 {
+			t.Errorf("%d requests", denials.Load())
+		}
+		if got, err := open(t, registry.Config{URLs: []string{lacking, good}}).Latest(soon(t), subject); err != nil || got.ID != 7 {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		away, _ := faulty(t, 1<<40, answer(503, ``))
+		if _, err := open(t, registry.Config{URLs: []string{behind, away}, UnknownAfter: time.Nanosecond}).SchemaByID(soon(t), 7); !errors.Is(err, registry.ErrUnknownSchema) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -1,9 +1,11 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -73,22 +75,32 @@ func Transient(err error) bool {
 	return e.Status < http.StatusMultipleChoices || e.Status >= http.StatusInternalServerError
 }
 
-// try makes one request to each URL in turn until one answers, beginning with the one that did so last.
+// try makes one request to each URL in turn until one answers, beginning with the one that did so last. That one does not know of a schema is
+// believed when no other has it: a member of a registry hears of new ones a little later than the one that took them.
 func (c *Client) try(ctx context.Context, call func(*srclient.SchemaRegistryClient) error) error {
 	first := c.current.Load()
-	var failure error
+	var failure, unknown error
 	for i := range int64(len(c.endpoints)) {
 		at := (first + i) % int64(len(c.endpoints))
 		err := c.request(ctx, c.endpoints[at], call)
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !Transient(err) {
-			c.current.Store(at)
-			c.noteAnswer()
-			return err
+		switch {
+		case Transient(err):
+			failure = err
+			continue
+		case errors.Is(err, ErrUnknownSchema) || errors.Is(err, ErrUnknownSubject):
+			unknown = err
+			continue
 		}
-		failure = err
+		c.current.Store(at)
+		c.noteAnswer()
+		return err
+	}
+	if unknown != nil {
+		c.noteAnswer()
+		return unknown
 	}
 	c.noteSilence(failure)
 	return failure
@@ -163,7 +175,7 @@ func sameMethod(request *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// exchange gives requests a context, bounds the answers, and remembers the last one's status.
+// exchange gives requests a context, bounds the answers and reads them, and remembers the last one's status.
 type exchange struct {
 	context   context.Context // srclient leaves no other way in
 	transport http.RoundTripper
@@ -178,7 +190,16 @@ func (e *exchange) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err // net/http wraps it
 	}
 	e.status = response.StatusCode
-	response.Body = http.MaxBytesReader(nil, response.Body, maxAnswer)
+	body := http.MaxBytesReader(nil, response.Body, maxAnswer)
+	defer func() { _ = body.Close() }()
+	answer, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Equal(bytes.TrimSpace(answer), []byte("null")) { // srclient would follow a nil pointer
+		return nil, ErrNoRegistry
+	}
+	response.Body = io.NopCloser(bytes.NewReader(answer))
 	return response, nil
 }
 
