@@ -60,9 +60,11 @@ const (
 
 // Change is one difference. Changes of two plans are the same when their JSON is.
 type Change struct {
-	Kind   Kind    `json:"kind"`
-	Action Action  `json:"action"`
-	Name   string  `json:"name"` // of the topic or subject; an ACL in words
+	Kind   Kind   `json:"kind"`
+	Action Action `json:"action"`
+	Name   string `json:"name"` // of the topic or subject; an ACL in words
+	// ID is that of the topic to delete: another one may have its name by the time that it is.
+	ID     string  `json:"id,omitempty"`
 	Fields []Field `json:"fields,omitempty"`
 	// Warnings are for whoever decides.
 	Warnings []string `json:"warnings,omitempty"`

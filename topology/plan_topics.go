@@ -63,7 +63,7 @@ func (t *Target) planTopics(ctx context.Context, plan *Plan) error {
 		return err
 	}
 	if plan.options.DeleteTopics {
-		return t.planTopicDeletions(ctx, plan)
+		return t.planTopicDeletions(ctx, plan, there)
 	}
 	return nil
 }
@@ -232,7 +232,7 @@ func (p *Plan) unlistedTopics(there kadm.TopicDetails) {
 }
 
 // planTopicDeletions tells with each topic how much would be lost.
-func (t *Target) planTopicDeletions(ctx context.Context, plan *Plan) error {
+func (t *Target) planTopicDeletions(ctx context.Context, plan *Plan, there kadm.TopicDetails) error {
 	names := plan.Unlisted.Topics
 	plan.Unlisted.Topics = nil
 	records := map[string]int64{}
@@ -256,7 +256,7 @@ func (t *Target) planTopicDeletions(ctx context.Context, plan *Plan) error {
 		})
 	}
 	for _, name := range names {
-		change := Change{Kind: KindTopic, Action: Delete, Name: name}
+		change := Change{Kind: KindTopic, Action: Delete, Name: name, ID: there[name].ID.String()}
 		if n := records[name]; n > 0 {
 			change.Warnings = []string{"about " + count(int(n), "record") + " would be lost"}
 		}

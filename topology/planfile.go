@@ -10,7 +10,7 @@ import (
 )
 
 // planFormat is raised when a saved plan means something else than before.
-const planFormat = 1
+const planFormat = 2
 
 // savedPlan is a plan in a file: what was wanted, what was allowed, and what had to be changed for it.
 type savedPlan struct {
@@ -97,8 +97,11 @@ func (p *Plan) Moved(now *Plan) error {
 
 func (c Change) key() string { return string(c.Kind) + "\x00" + string(c.Action) + "\x00" + c.Name }
 
-// same leaves the warnings out: how many records a topic has is not what was agreed to.
+// same leaves the warnings out: how many records a topic has is not what was agreed to, but that something is lost which was empty is.
 func (c Change) same(other Change) bool {
+	if c.Action == Delete && len(c.Warnings) == 0 && len(other.Warnings) > 0 {
+		return false
+	}
 	c.Warnings, other.Warnings = nil, nil
 	one, errA := json.Marshal(c)
 	two, errB := json.Marshal(other)
@@ -113,6 +116,12 @@ func (c Change) brief() string {
 	}
 	if c.Blocked != "" {
 		parts = append(parts, "not possible ("+c.Blocked+")")
+	}
+	if c.ID != "" {
+		parts = append(parts, "id "+c.ID)
+	}
+	if c.Action == Delete {
+		parts = append(parts, c.Warnings...)
 	}
 	if len(parts) == 0 {
 		return "another one"

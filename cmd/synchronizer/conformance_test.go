@@ -296,6 +296,8 @@ func TestASavedPlanIsAppliedOnlyIfTheWorldDidNotMove(t *testing.T) {
 	s.run(t, "plan", "--topology", write(t, "topics: [{name: orders, partitions: 2, replicas: 1}]", nil), "--allow-delete", "topics", "--out", saved).check(t, 2, "- topic payments")
 	s.run(t, "apply", saved).check(t, 1, "there is no terminal to ask at")
 	s.run(t, "apply", "--yes", saved).check(t, 0, "1 deleted")
+	s.create(t, "payments", 3, 1, nil)
+	s.run(t, "apply", "--yes", saved).check(t, 1, "topic payments: was planned as id ", ", is now id ")
 }
 
 func TestASubjectThatAJVMRegisteredStaysAsItIs(t *testing.T) {
