@@ -21,6 +21,9 @@ const (
 	lockTimeout = 500 * time.Millisecond
 	// lockPause is how long they then have for themselves.
 	lockPause = 500 * time.Millisecond
+	// migrationPause is how long a transaction that changes tables may stand between two statements before the server gives it up: its process
+	// is paused, or gone without a word.
+	migrationPause = 3 * time.Second
 	// openingChunk is how many accounts get their opening entry in one transaction, which locks their rows.
 	openingChunk = 5000
 	// poll is how often a lock is tried that another one holds who migrates. It must not be waited for in a statement:
@@ -213,7 +216,8 @@ func (m *migration) once(ctx context.Context, texts []string) (err error) {
 			}
 		}
 	}()
-	texts = append([]string{fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())}, texts...)
+	texts = append([]string{fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds()),
+		fmt.Sprintf("SET LOCAL idle_in_transaction_session_timeout = %d", migrationPause.Milliseconds())}, texts...)
 	for _, text := range texts {
 		if _, err := tx.ExecContext(ctx, text); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -225,4 +226,33 @@ func TestATransactionThatOnlyReadsIsWaitedForAndKeepsNobodyElseWaiting(t *testin
 		t.Error(text)
 	}
 	sound(t, s)
+}
+
+// A session that is idle in a transaction holds all that it has locked.
+func TestAMigrationThatIsPausedLetsOthersIn(t *testing.T) {
+	t.Parallel()
+	o := predecessorsBank(t, predecessor.Rust)[0]
+	paused, goOn := make(chan struct{}), make(chan struct{})
+	var commits atomic.Int64
+	p := newProxy(t, o.url, func() bool {
+		if commits.Add(1) == 1 {
+			close(paused)
+			<-goOn
+		}
+		return false
+	})
+	s := open(t, p.url)
+	migrated := make(chan error, 1)
+	go func() { migrated <- s.Migrate(t.Context()) }()
+	<-paused
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := o.db.ExecContext(ctx, `SELECT count(*) FROM `+o.Balance)
+	close(goOn)
+	if err != nil {
+		t.Errorf("whoever reads: %v", err)
+	}
+	if err := <-migrated; err != nil {
+		t.Fatal(err)
+	}
 }
