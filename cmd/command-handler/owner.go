@@ -36,6 +36,7 @@ func onDatabase(ctx context.Context, command string, c config, log *slog.Logger,
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	defer context.AfterFunc(ctx, func() { _ = db.Close() })() // what waits for a server that stands still does not see that ctx ends
 	said := "the database is ready for this handler"
 	if command == migrate {
 		err = db.Migrate(ctx)

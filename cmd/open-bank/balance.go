@@ -13,6 +13,7 @@ import (
 
 	"openbank/connect"
 	"openbank/progress"
+	"openbank/store"
 )
 
 type balanceCommand struct {
@@ -36,7 +37,9 @@ func (c *balanceCommand) Run(s *session) (err error) {
 		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	account, there, err := db.Account(ctx, c.IBAN)
+	var account store.Account
+	var there bool
+	err = db.while(ctx, func() (err error) { account, there, err = db.Account(ctx, c.IBAN); return err })
 	switch {
 	case isUndefinedTable(err):
 		return errNoTables

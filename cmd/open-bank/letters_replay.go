@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -82,7 +81,7 @@ func (c *replayLettersCommand) replay(ctx context.Context, s *session, r *reach)
 	if len(p.meant) == 0 || c.DryRun {
 		return p.refused()
 	}
-	if err := p.ask(); err != nil {
+	if err := p.ask(ctx); err != nil {
 		return err
 	}
 	answers := []string{c.Topics.CreationAnswers, c.Topics.TransferAnswers}
@@ -216,16 +215,17 @@ func (p *replay) tell() error {
 	return err
 }
 
-func (p *replay) ask() error {
+func (p *replay) ask(ctx context.Context) error {
 	if p.Yes {
 		return nil
 	}
-	fmt.Fprint(p.session.stderr, "Send them? [y/N] ")
-	answer, err := bufio.NewReader(p.session.stdin).ReadString('\n')
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer == "y" || answer == "yes" {
+	answer, err := progress.Ask(ctx, p.session.stdin, p.session.stderr, "Send them? [y/N] ")
+	switch answer = strings.ToLower(answer); {
+	case answer == "y" || answer == "yes":
 		return nil
-	}
-	if err != nil {
+	case ctx.Err() != nil:
+		return fmt.Errorf("nothing was sent: %w", err)
+	case err != nil:
 		return errors.New("nothing was sent: nobody answered; --yes sends without asking")
 	}
 	return errors.New("nothing was sent")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"openbank/progress"
 	"openbank/topology"
 )
 
@@ -157,19 +157,11 @@ func (a *applyCommand) unasked(plan *topology.Plan) error {
 
 // ask shows what is about to be done to whoever sits at the terminal. They may take their time: what is done is what they saw.
 func (a *applyCommand) ask(ctx context.Context, c console, target *topology.Target, plan *topology.Plan) error {
-	fmt.Fprint(c.out, "Apply this? Only yes is taken for it: ")
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(c.in).ReadString('\n') // an end of the input is no yes
-		answer <- strings.TrimSpace(line)
-	}()
-	select {
-	case said := <-answer:
-		if said != "yes" {
-			return errors.New("nothing was applied")
-		}
-	case <-ctx.Done():
-		return fmt.Errorf("nothing was applied: %w", ctx.Err())
+	switch answer, err := progress.Ask(ctx, c.in, c.out, "Apply this? Only yes is taken for it: "); {
+	case ctx.Err() != nil:
+		return fmt.Errorf("nothing was applied: %w", err)
+	case answer != "yes": // an end of the input is none
+		return errors.New("nothing was applied")
 	}
 	now, err := a.plan(ctx, target, plan.Topology(), plan.Options())
 	if err != nil {
