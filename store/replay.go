@@ -67,7 +67,7 @@ ORDER BY 1 NULLS FIRST, r.id`
 // Accounts returns every account, by IBAN. It waits like Execute. Errors: ctx's, or a *FatalError.
 func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 	var accounts []Account
-	err := s.retry(ctx, func(ctx context.Context) error {
+	err := s.read(ctx, func(ctx context.Context) error {
 		accounts = nil
 		rows, err := s.reading.QueryContext(ctx, s.layout.sql(accountsSQL))
 		if err != nil {
@@ -88,7 +88,7 @@ func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 // Account returns the account with an IBAN, and whether there is one. It waits like Execute. Errors: ctx's, or a
 // *FatalError.
 func (s *Store) Account(ctx context.Context, iban string) (a Account, there bool, err error) {
-	err = s.retry(ctx, func(ctx context.Context) error {
+	err = s.read(ctx, func(ctx context.Context) error {
 		err := scanAccount(s.reading.QueryRowContext(ctx, s.layout.sql(accountSQL), iban), &a)
 		if there = err == nil; errors.Is(err, sql.ErrNoRows) {
 			return nil

@@ -160,6 +160,17 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 	}
 }
 
+// read is retry for what is read by a session that waits for a server's answer for as long as it takes. One that stands still gives none, not
+// even that a statement is given up: when ctx ends, all sessions end.
+func (s *Store) read(ctx context.Context, try func(context.Context) error) error {
+	defer s.lines.until(ctx)()
+	err := s.retry(ctx, try)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%s: the server did not answer in time: %w", s.setting, ctx.Err())
+	}
+	return err
+}
+
 // gaveUp is ctx's error, and what stood in the way.
 func gaveUp(ctx context.Context, last error) error {
 	return fmt.Errorf("waiting for Postgres: %w", errors.Join(ctx.Err(), last))

@@ -122,7 +122,7 @@ FROM (SELECT count(*) AS transfers,
 // Errors: ctx's, or a *FatalError. Books that do not add up are no error but violations.
 func (s *Store) Verify(ctx context.Context) (*Report, error) {
 	var report *Report
-	err := s.retry(ctx, func(ctx context.Context) (err error) {
+	err := s.read(ctx, func(ctx context.Context) (err error) {
 		report = new(Report)
 		return s.snapshot(ctx, func(tx *sqlx.Tx) error { return s.verify(ctx, tx, report) })
 	})

@@ -13,7 +13,6 @@ import (
 
 	"openbank/connect"
 	"openbank/progress"
-	"openbank/store"
 )
 
 type balanceCommand struct {
@@ -37,9 +36,7 @@ func (c *balanceCommand) Run(s *session) (err error) {
 		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	var account store.Account
-	var there bool
-	err = db.while(ctx, func() (err error) { account, there, err = db.Account(ctx, c.IBAN); return err })
+	account, there, err := db.Account(ctx, c.IBAN)
 	switch {
 	case isUndefinedTable(err):
 		return errNoTables

@@ -55,30 +55,11 @@ func readBooks(ctx context.Context, database connect.Database, logger *slog.Logg
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	var r *store.Report
-	err = db.while(ctx, func() (err error) { r, err = db.Verify(ctx); return err })
-	return r, err
+	return db.Verify(ctx)
 }
 
-// openedStore is a store that is closed when a context ends.
-type openedStore struct {
-	*store.Store
-	setting string
-}
-
-func openStore(ctx context.Context, database connect.Database, logger *slog.Logger) (openedStore, error) {
-	db, err := store.Open(ctx, store.Config{URL: database.URL(), Setting: database.Setting(), Layout: database.Layout, Logger: logger})
-	return openedStore{db, database.Setting()}, err
-}
-
-// while calls read, which waits for a server that stands still whatever becomes of ctx, and cuts it off when ctx ends.
-func (s openedStore) while(ctx context.Context, read func() error) error {
-	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
-	err := read()
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%s: the server did not answer in time: %w", s.setting, ctx.Err())
-	}
-	return err
+func openStore(ctx context.Context, database connect.Database, logger *slog.Logger) (*store.Store, error) {
+	return store.Open(ctx, store.Config{URL: database.URL(), Setting: database.Setting(), Layout: database.Layout, Logger: logger})
 }
 
 func printBooks(out io.Writer, r *store.Report) error {
