@@ -53,7 +53,7 @@ func (h *Handler) decode(t topic, m *kafka.Message) (record, error) {
 		return r, nil
 	}
 	// A registry that was made anew may have given the id to another schema since.
-	if id, ok := schemas.ID(m.Value); ok && !h.confirmed.has(id) && !h.refused.has(id) {
+	if id, err := schemas.ID(m.Value); err == nil && !h.confirmed.has(id) && !h.refused.has(id) {
 		return r, &unknownSchema{id: id, again: true}
 	}
 	return r, nil
@@ -70,8 +70,8 @@ func (t topic) holds(message any, of Topics) bool {
 	return false
 }
 
-// learn brings the schema of an id to the decoder, once more when it is asked for again. A registry that does not answer is waited for; one that says for long
-// enough that it has no such schema is believed, and the id refused for a while.
+// learn brings the schema of an id to the decoder, once more when it is asked for again. A registry that does not answer is
+// waited for; one that says for long enough that it has no such schema is believed, and the id refused for a while.
 func (h *Handler) learn(ctx context.Context, wanted *unknownSchema) error {
 	id := wanted.id
 	if wanted.again {

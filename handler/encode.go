@@ -13,7 +13,6 @@ import (
 // output is one kind of record that we write to one topic, with the schema that is registered for it now.
 type output struct {
 	topic, record string
-	text          string // of the encoder's schema
 	encoder       atomic.Pointer[schemas.Encoder]
 }
 
@@ -48,14 +47,13 @@ func (o *output) refresh(ctx context.Context, r *registry.Client) error {
 	if err != nil {
 		return fmt.Errorf("reading the latest schema of subject %s: %w", o.subject(), err)
 	}
-	if now := o.encoder.Load(); now != nil && now.ID() == latest.ID && o.text == latest.Text {
+	if now := o.encoder.Load(); now != nil && now.ID() == latest.ID && now.Text() == latest.Text {
 		return nil
 	}
 	encoder, err := schemas.NewEncoder(o.record, latest.ID, latest.Text)
 	if err != nil {
 		return fatalError{fmt.Errorf("subject %s, version %d (schema id %d): %w", o.subject(), latest.Version, latest.ID, err)}
 	}
-	o.text = latest.Text
 	o.encoder.Store(encoder)
 	return nil
 }

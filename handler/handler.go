@@ -139,18 +139,19 @@ func (c Config) withDefaults() Config {
 
 // Handler executes the commands of both topics. Make one with New, use it once.
 type Handler struct {
-	cfg                Config
-	log                *slog.Logger
-	store              *store.Store
-	registry           *registry.Client
-	decoder            *schemas.Decoder
-	encoders           encoders
-	refused, confirmed idSet
-	lanes              []*lane
-	producer           *producer
-	lease              *store.Lease
-	meter              *meter
-	prepared           *health.Condition
+	cfg      Config
+	log      *slog.Logger
+	store    *store.Store
+	registry *registry.Client
+	decoder  *schemas.Decoder
+	encoders encoders
+	lanes    []*lane
+	producer *producer
+	lease    *store.Lease
+	meter    *meter
+	prepared *health.Condition
+
+	refused, confirmed idSet // of schemas: unknown to the registry; the registry's, though records do not fit them
 
 	known atomic.Pointer[[]string] // addresses of the brokers that have replicas of the topics, as they were described the last time
 

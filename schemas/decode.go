@@ -85,19 +85,9 @@ func (d *Decoder) learn(w *writer) {
 //
 // The errors are *UnknownSchemaError and *UnreadableError.
 func (d *Decoder) Decode(wire []byte) (any, error) {
-	switch {
-	case wire == nil:
-		return nil, unreadable("the value is null")
-	case len(wire) < headerSize:
-		return nil, unreadable("%d bytes are too few for a schema id", len(wire))
-	case wire[0] != magic:
-		return nil, unreadable("the first byte is %d instead of 0", wire[0])
-	}
-	// Ids are Java's int. A registry answers a negative one with a 404 of its own, which would pass for a registry that
-	// does not work, and hold up the partition for good.
-	id := int(int32(binary.BigEndian.Uint32(wire[1:headerSize])))
-	if id < 0 {
-		return nil, unreadable("%d can't be a schema id", id)
+	id, err := ID(wire)
+	if err != nil {
+		return nil, err
 	}
 	w, ok := (*d.writers.Load())[id]
 	if !ok {
@@ -106,13 +96,23 @@ func (d *Decoder) Decode(wire []byte) (any, error) {
 	return w.decode(wire[headerSize:])
 }
 
-// ID is the id of the schema that wire was written with; false when it has none.
-func ID(wire []byte) (id int, ok bool) {
-	if len(wire) < headerSize || wire[0] != magic {
-		return 0, false
+// ID is the id of the schema that wire was written with. The error is an *UnreadableError.
+func ID(wire []byte) (int, error) {
+	switch {
+	case wire == nil:
+		return 0, unreadable("the value is null")
+	case len(wire) < headerSize:
+		return 0, unreadable("%d bytes are too few for a schema id", len(wire))
+	case wire[0] != magic:
+		return 0, unreadable("the first byte is %d instead of 0", wire[0])
 	}
-	id = int(int32(binary.BigEndian.Uint32(wire[1:headerSize])))
-	return id, id >= 0
+	// Ids are Java's int. A registry answers a negative one with a 404 of its own, which would pass for a registry that
+	// does not work, and hold up the partition for good.
+	id := int(int32(binary.BigEndian.Uint32(wire[1:headerSize])))
+	if id < 0 {
+		return 0, unreadable("%d can't be a schema id", id)
+	}
+	return id, nil
 }
 
 // writer is how to read what was written with one schema.

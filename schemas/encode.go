@@ -28,6 +28,7 @@ func (e *IncompatibleError) Error() string {
 type Encoder struct {
 	record string
 	id     int
+	text   string
 	codec  *goavro.Codec
 	pool   sync.Pool // of *values
 }
@@ -36,7 +37,7 @@ type Encoder struct {
 // don't know if they have defaults, which are then written, and may have one of ours as a union that holds it. The error
 // is an *IncompatibleError that lists all that is wrong.
 func NewEncoder(record string, id int, schemaText string) (*Encoder, error) {
-	e := &Encoder{record: record, id: id}
+	e := &Encoder{record: record, id: id, text: schemaText}
 	incompatible := &IncompatibleError{Record: record, ID: id}
 	if id < 0 || id > math.MaxInt32 {
 		incompatible.Problems = []string{"an id has to fit a positive int of 32 bits"}
@@ -104,6 +105,9 @@ func compare(schema, want *avroType) (extras map[string]any, wrapped map[string]
 
 // ID returns the schema's id.
 func (e *Encoder) ID() int { return e.id }
+
+// Text returns the schema as it is registered.
+func (e *Encoder) Text() string { return e.text }
 
 // Append appends the record that holds msg, a pointer to the encoder's message, to dst: the header and the Avro binary.
 // It returns dst as it was together with an error when msg is another message or has an account type that is none.
