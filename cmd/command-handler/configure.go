@@ -38,7 +38,7 @@ func (v *values) configure() (config, error) {
 	var c config
 	var faults []error
 	fault := func(name, format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%s (--%s): %w", envOf(name), name, fmt.Errorf(format, args...)))
+		faults = append(faults, fmt.Errorf("%s: %w", named(name), fmt.Errorf(format, args...)))
 	}
 	duration := func(name string) time.Duration {
 		d, err := time.ParseDuration(v.value[name])
@@ -132,7 +132,7 @@ func (v *values) configure() (config, error) {
 		c.store.Setting = environment.DatabaseSetting
 		c.store.URL, faulty = environment.Database{Hostname: v.value["db-hostname"], Port: v.value["db-port"], Password: v.value["db-password"]}.URL()
 		faults = append(faults, faulty...)
-	} else if err := store.CheckURL(c.store.URL, "DATABASE_URL (--database-url)"); err != nil {
+	} else if err := store.CheckURL(c.store.URL, named("database-url")); err != nil {
 		faults = append(faults, err)
 	}
 	c.store.Layout, c.store.Prefer = v.value["database-layout"], string(c.environment)
@@ -230,11 +230,14 @@ func (v *values) kafkaFiles() (certs.Files, []error) {
 	var faults []error
 	for _, n := range names[:3] {
 		if _, err := os.Stat(v.value[n]); err != nil {
-			faults = append(faults, fmt.Errorf("%s (--%s): %w", envOf(n), n, err))
+			faults = append(faults, fmt.Errorf("%s: %w", named(n), err))
 		}
 	}
 	return files, faults
 }
+
+// named is how a setting is called in an error.
+func named(name string) string { return envOf(name) + " (--" + name + ")" }
 
 func envOf(name string) string {
 	for _, s := range settings {

@@ -22,7 +22,7 @@ func (c *config) asOwner(url string) []error {
 	if c.owner.Grantee, err = store.User(c.store.URL); err != nil {
 		return nil // it is told where that URL is checked
 	}
-	if err := store.CheckURL(url, "MIGRATE_DATABASE_URL (--migrate-database-url)"); err != nil {
+	if err := store.CheckURL(url, named("migrate-database-url")); err != nil {
 		return []error{err}
 	}
 	return nil

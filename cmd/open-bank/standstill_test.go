@@ -2,7 +2,6 @@ package main
 
 import (
 	"database/sql"
-	"log/slog"
 	"strings"
 	"syscall"
 	"testing"
@@ -10,21 +9,13 @@ import (
 
 	"openbank/embedded"
 	"openbank/embedded/embeddedtest"
-	"openbank/store"
 )
 
 // A server that stands still takes connections, and answers neither a statement nor that it is to be given up.
 func TestReadingTheDatabaseEndsInTimeWhereTheServerStandsStill(t *testing.T) {
 	t.Parallel()
 	server := embeddedtest.Postgres(t, embedded.PostgresConfig{})
-	s, err := store.Open(t.Context(), store.Config{URL: server.URL(""), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
-	if err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	migrated(t, server)
 	db := embeddedtest.Database(t, server.URL(""))
 	tx, err := db.BeginTx(t.Context(), nil)
 	if err != nil {

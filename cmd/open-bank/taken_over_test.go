@@ -31,14 +31,7 @@ func TestABankThatWasTakenOverIsReadInItsOwnLayout(t *testing.T) {
 			t.Errorf("before the take-over: %+v", got)
 		}
 	}
-	s, err := store.Open(t.Context(), store.Config{URL: server.URL(""), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
-	if err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s := migrated(t, server)
 	if _, err := s.Execute(t.Context(), store.Batch{Commands: []store.Command{{
 		Transfer: &bank.ConfirmMoneyTransfer{ID: bank.ID{2}, Amount: 1250, From: bank.Cash, To: bank.CompanyIBAN},
 	}}}); err != nil {
@@ -56,4 +49,18 @@ func TestABankThatWasTakenOverIsReadInItsOwnLayout(t *testing.T) {
 			t.Errorf("%q is not in %+v", want, got)
 		}
 	}
+}
+
+// migrated is the store of a server's database, which is in charge of it.
+func migrated(t *testing.T, server *embedded.Postgres) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{URL: server.URL(""), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
