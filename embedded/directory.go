@@ -156,7 +156,24 @@ func (l *directoryLock) free() error {
 	if l == nil {
 		return nil
 	}
-	return l.file.Close()
+	// By name: closing leaves it held as long as a process that is being started at this moment has not closed its copy.
+	return errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
+}
+
+// setTemporary notes in the lock's file whether the directory is one that sweep may remove. The lock has to be held.
+func (l *directoryLock) setTemporary(temporary bool) error {
+	if err := l.file.Truncate(0); err != nil || !temporary {
+		return err
+	}
+	_, err := l.file.WriteAt([]byte(temporaryMark), 0)
+	return err
+}
+
+// isTemporary says whether setTemporary noted in the lock's file that sweep may remove the directory.
+func isTemporary(file *os.File) bool {
+	mark := make([]byte, len(temporaryMark))
+	_, err := file.ReadAt(mark, 0)
+	return err == nil && string(mark) == temporaryMark
 }
 
 // InUse says whether a bank's surroundings, in any process, run in dir.
@@ -179,6 +196,7 @@ const (
 	temporaryPattern = "openbank-*"
 	unlockedPrefix   = "new-"
 	lockName         = "in-use"
+	temporaryMark    = "temporary\n"
 )
 
 // home is the directory of one server: the caller's, locked while the server runs, or a temporary one, locked until it
@@ -211,9 +229,12 @@ func (h *home) acquire() error {
 	if h.lock != nil {
 		return nil
 	}
-	var err error
-	h.lock, err = tryLock(filepath.Join(h.dir, lockName))
-	return err
+	lock, err := tryLock(filepath.Join(h.dir, lockName))
+	if err != nil {
+		return err
+	}
+	h.lock = lock
+	return lock.setTemporary(false) // what a killed process left in a temporary directory is the caller's from here on
 }
 
 // release lets others have the directory, unless it is temporary.
@@ -232,7 +253,7 @@ func (h *home) keep() error {
 		return nil
 	}
 	h.temporary = false
-	return os.Remove(filepath.Join(h.dir, lockName))
+	return h.lock.setTemporary(false)
 }
 
 // leave is release, and the end of a temporary directory.
@@ -261,6 +282,9 @@ func temporaryDirectory(id identity) (string, *directoryLock, error) {
 	dir := filepath.Join(parent, strings.TrimPrefix(filepath.Base(unlocked), unlockedPrefix))
 	lock, err := tryLock(filepath.Join(unlocked, lockName))
 	if err == nil {
+		err = lock.setTemporary(true)
+	}
+	if err == nil {
 		err = os.Chmod(unlocked, 0o711) // Postgres' user has to pass it
 	}
 	if err == nil {
@@ -273,7 +297,8 @@ func temporaryDirectory(id identity) (string, *directoryLock, error) {
 	return dir, lock, nil
 }
 
-// sweep removes temporary directories of this user that nobody holds. What it cannot remove is left: it is only tidying.
+// sweep removes temporary directories of this user that nobody holds. A directory that was given has a name of the
+// caller's, which can look like theirs: only the mark tells. What sweep cannot remove is left: it is only tidying.
 func sweep(parent string) {
 	dirs, _ := filepath.Glob(filepath.Join(parent, temporaryPattern)) // the pattern is well formed
 	for _, dir := range dirs {
@@ -289,9 +314,17 @@ func sweep(parent string) {
 		if err != nil {
 			continue
 		}
-		if lock, err := lockFile(file.Name(), file); err == nil {
-			_ = os.RemoveAll(dir)
-			_ = lock.free()
+		if !isTemporary(file) { // nor is it locked for an instant: its user would find it in use
+			_ = file.Close()
+			continue
 		}
+		lock, err := lockFile(file.Name(), file)
+		if err != nil {
+			continue
+		}
+		if isTemporary(file) { // nobody has made it theirs in between
+			_ = os.RemoveAll(dir)
+		}
+		_ = lock.free()
 	}
 }
