@@ -155,7 +155,7 @@ func (l *link) reaches(ctx context.Context) error {
 	if !ask {
 		return nil
 	}
-	return l.kafka.askAny(ctx, l.kafka.addresses(), apiVersions, nil, func(*fields) error { return nil })
+	return l.kafka.askAll(ctx, l.kafka.addresses(), apiVersions, nil, func(*fields) (enough bool, err error) { return true, nil })
 }
 
 // unanswered takes a question that failed for a reason of the brokers', or that none answered.

@@ -44,8 +44,8 @@ func (k Kafka) addresses() []string {
 	return all
 }
 
-// askAny asks all of those brokers at once, until one has given an answer that read takes. Error: all of theirs.
-func (k Kafka) askAny(ctx context.Context, addresses []string, r request, body []byte, read func(*fields) error) error {
+// askAll asks all of those brokers at once, and has each answer read as it comes, until one was enough. Error: all of theirs, if it was none.
+func (k Kafka) askAll(ctx context.Context, addresses []string, r request, body []byte, read func(*fields) (enough bool, err error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type reply struct {
@@ -63,10 +63,11 @@ func (k Kafka) askAny(ctx context.Context, addresses []string, r request, body [
 	failed := make([]error, len(addresses)) // in the order of the addresses, or the text would differ from try to try
 	for range addresses {
 		got := <-replies
+		enough := false
 		if got.err == nil {
-			got.err = read(got.answer)
+			enough, got.err = read(got.answer)
 		}
-		if got.err == nil {
+		if enough {
 			return nil
 		}
 		failed[got.from] = got.err
@@ -75,10 +76,14 @@ func (k Kafka) askAny(ctx context.Context, addresses []string, r request, body [
 }
 
 // inOneLine is errors.Join for a log line.
-func inOneLine(errs []error) error {
-	one := errs[0]
-	for _, err := range errs[1:] {
-		one = fmt.Errorf("%w; %w", one, err)
+func inOneLine(errs []error) (one error) {
+	for _, err := range errs {
+		switch {
+		case one == nil:
+			one = err
+		case err != nil:
+			one = fmt.Errorf("%w; %w", one, err)
+		}
 	}
 	return one
 }
@@ -134,21 +139,40 @@ func (k Kafka) call(ctx context.Context, address string, r request, body []byte)
 	return answer, nil
 }
 
-// coordinator is the address of the broker that coordinates our group, as any of the brokers says that we know.
+// coordinator is the address of the broker that coordinates our group, as most of those say that answer. A broker that is cut off from the
+// others takes itself for what it was, and has offsets of then: of the brokers that we know more than half settle it, else all are heard.
 func (h *Handler) coordinator(ctx context.Context) (address string, err error) {
-	group := h.cfg.Group
-	err = h.cfg.Kafka.askAny(ctx, h.addresses(), findCoordinator, appendText(nil, group), func(answer *fields) error {
+	group, addresses := h.cfg.Group, h.addresses()
+	named := map[string]int{} // how often
+	err = h.cfg.Kafka.askAll(ctx, addresses, findCoordinator, appendText(nil, group), func(answer *fields) (enough bool, err error) {
 		code, _, host, port := answer.int16(), answer.int32(), answer.text(), answer.int32()
 		switch {
 		case answer.cut:
-			return fmt.Errorf("looking for the coordinator of group %s: the answer is cut short", group)
+			return false, fmt.Errorf("looking for the coordinator of group %s: the answer is cut short", group)
 		case code != 0:
-			return fmt.Errorf("looking for the coordinator of group %s: %w", group, brokerError(code))
+			return false, fmt.Errorf("looking for the coordinator of group %s: %w", group, brokerError(code))
 		}
-		address = net.JoinHostPort(host, strconv.Itoa(int(port)))
-		return nil
+		at := net.JoinHostPort(host, strconv.Itoa(int(port)))
+		named[at]++
+		return 2*named[at] > len(addresses), nil
 	})
-	return address, err
+	var most []string
+	for at, times := range named {
+		switch {
+		case len(most) == 0 || times > named[most[0]]:
+			most = []string{at}
+		case times == named[most[0]]:
+			most = append(most, at)
+		}
+	}
+	switch len(most) {
+	case 0:
+		return "", err
+	case 1:
+		return most[0], nil
+	}
+	slices.Sort(most)
+	return "", fmt.Errorf("looking for the coordinator of group %s: as many brokers say that it is %s", group, strings.Join(most, " as "))
 }
 
 // addresses are the named brokers', and those of the ones that have replicas of the topics.

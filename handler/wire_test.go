@@ -158,6 +158,38 @@ func TestTheCoordinatorIsFoundByWhicheverBrokerKnowsIt(t *testing.T) {
 	}
 }
 
+// A broker that is cut off from the others is the first to answer, and takes itself for the coordinator that it was.
+func TestMostBrokersSayWhoCoordinates(t *testing.T) {
+	t.Parallel()
+	itself := []any{int32(1), int16(0), int32(2), "cut-off", int32(9092)}
+	for name, c := range map[string]struct {
+		second, third []any
+		found, says   string
+	}{
+		"one of three":               {coordinator, coordinator, "coordinator:9093", ""},
+		"one of two that answer":     {coordinator, nil, "", "as many brokers say that it is coordinator:9093 as cut-off:9092"},
+		"the only one that answers":  {nil, nil, "cut-off:9092", ""},
+		"one beside one that is not": {[]any{int32(1), int16(15), int32(-1), "", int32(-1)}, nil, "cut-off:9092", ""},
+	} {
+		first := make(chan struct{})
+		h := &Handler{cfg: Config{Group: "group", Kafka: Kafka{Brokers: "cut-off:9092,second:9092,third:9092", Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			answer := map[string][]any{"cut-off:9092": itself, "second:9092": c.second, "third:9092": c.third}[address]
+			if address == "cut-off:9092" {
+				defer close(first)
+			} else {
+				<-first
+			}
+			if answer == nil {
+				return nil, &net.DNSError{Name: "gone", IsNotFound: true}
+			}
+			return answering(answer...)(ctx, network, address)
+		}}}}
+		if found, err := h.coordinator(t.Context()); found != c.found || c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %q, %v", name, found, err)
+		}
+	}
+}
+
 // Offsets that were not understood would be taken for none, and commands be skipped or handled from the log's beginning.
 func TestOffsetsAreReadFromTheCoordinatorsAnswer(t *testing.T) {
 	t.Parallel()
