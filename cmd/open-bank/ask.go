@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"openbank/bank"
@@ -159,6 +161,8 @@ func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any)
 	}
 	answer, err := r.exchange(ctx, record)
 	switch {
+	case errors.Is(err, errRefused):
+		return nil, err
 	case err != nil && s.ctx.Err() != nil:
 		return nil, fmt.Errorf("interrupted; the command may still be carried out: ask again with --id %s", id)
 	case err != nil && ctx.Err() != nil:
@@ -167,6 +171,16 @@ func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any)
 		return nil, fmt.Errorf("%w: the command may still be carried out; ask again with --id %s", err, id)
 	}
 	return answer, nil
+}
+
+// errRefused says that the command is in no topic.
+var errRefused = errors.New("nothing was sent")
+
+// isRefusal says of an error of sending whether a broker, or the client in its place, has not taken the record and never will.
+func isRefusal(err error) bool {
+	return slices.ContainsFunc([]error{
+		kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.MessageTooLarge, kerr.InvalidRecord, kerr.PolicyViolation,
+	}, func(refusal error) bool { return errors.Is(err, refusal) })
 }
 
 // prepare makes the record, and follows the topic of the answers from here on.
@@ -183,7 +197,10 @@ func (r *reach) prepare(ctx context.Context, topic, answers string, id bank.ID, 
 
 // exchange sends record and waits for its answer: they have the same key.
 func (r *reach) exchange(ctx context.Context, record *kgo.Record) (any, error) {
-	if err := r.kafka.ProduceSync(ctx, record).FirstErr(); err != nil {
+	switch err := r.kafka.ProduceSync(ctx, record).FirstErr(); {
+	case isRefusal(err):
+		return nil, fmt.Errorf("%w: %w", errRefused, err)
+	case err != nil:
 		return nil, fmt.Errorf("sending the command: %w", err)
 	}
 	for {
