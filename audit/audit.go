@@ -1,6 +1,6 @@
 // Package audit reads a bank's topics and database as any outsider could and checks that they tell one story. It shares
-// nothing with the handler but what the messages mean (bank) and how they look (schemas): it has its own reader, its own SQL,
-// and its own replay.
+// nothing with the handler but what the messages mean (bank), how they look (schemas), and sessions of the database (store): it
+// has its own reader, its own SQL, and its own replay.
 //
 //	topics ──┐
 //	         ├─ Read ──▶ Evidence ── Check ──▶ Report

@@ -7,16 +7,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"openbank/connect"
+	"openbank/store"
 )
 
 // Source is a bank to read.
 type Source struct {
-	Kafka       connect.Kafka
-	Codec       *connect.Codec
-	DatabaseURL string
-	// Layout is the names of the tables, clojure or rust; "" for those that are there.
-	Layout string
-	Topics Topics
+	Kafka    connect.Kafka
+	Codec    *connect.Codec
+	Database *store.Store
+	Topics   Topics
 
 	// Wait is how long nothing may come of what is under way until it counts as missing.
 	Wait time.Duration
@@ -58,8 +57,8 @@ func Read(ctx context.Context, s Source) (*Evidence, error) {
 		return nil, err
 	}
 	step("reading the database")
-	t := &tables{url: s.DatabaseURL, layout: s.Layout, e: e, same: r.same, at: s.Progress}
-	if err := t.read(ctx); err != nil {
+	t := &tables{e: e, same: r.same, at: s.Progress}
+	if err := t.read(ctx, s.Database); err != nil {
 		return nil, err
 	}
 	step("reading what came meanwhile")

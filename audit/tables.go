@@ -6,52 +6,42 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
-
-	_ "github.com/lib/pq" // the driver
 
 	"openbank/bank"
 	"openbank/store"
 )
 
 // ReadTables adds what the handler's database says to e: accounts, and handled commands in order of execution. It reads in one
-// snapshot and changes nothing.
-func ReadTables(ctx context.Context, databaseURL string, e *Evidence) error {
-	return (&tables{url: databaseURL, e: e, same: sameText{}}).read(ctx)
+// snapshot and changes nothing. A server that is away is waited for. Errors: ctx's, or the store's.
+func ReadTables(ctx context.Context, databaseURL string, e *Evidence) (err error) {
+	db, err := store.Open(ctx, store.Config{URL: databaseURL, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return (&tables{e: e, same: sameText{}}).read(ctx, db)
 }
 
 // tables is a reading of the database.
 type tables struct {
-	url    string
-	layout string // "" for the one that is there
-	e      *Evidence
-	same   sameText
-	at     func(read, all int64)
+	e    *Evidence
+	same sameText
+	at   func(read, all int64)
 }
 
-func (t *tables) read(ctx context.Context) (err error) {
-	databaseURL, e := t.url, t.e
-	db, err := sql.Open("postgres", databaseURL)
-	if err != nil {
-		return errors.New("reading DATABASE_URL: it is no Postgres URL") // not %w: the URL holds a password
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
-	if err != nil {
-		return fmt.Errorf("opening the database: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // it only read
-	names, err := store.FindTables(ctx, tx, t.layout)
-	if err != nil {
-		return fmt.Errorf("finding the handler's tables: %w", err)
-	}
-	if err := readAccounts(ctx, tx, names, e); err != nil {
-		return fmt.Errorf("reading the accounts: %w", err)
-	}
-	if err := t.readOutcomes(ctx, tx, names); err != nil {
-		return fmt.Errorf("reading the handled commands: %w", err)
-	}
-	return nil
+func (t *tables) read(ctx context.Context, db *store.Store) error {
+	return db.Snapshot(ctx, func(ctx context.Context, tx *sql.Tx, names store.Tables) error {
+		t.e.Accounts, t.e.Outcomes = nil, nil // of a snapshot that was lost
+		if err := readAccounts(ctx, tx, names, t.e); err != nil {
+			return fmt.Errorf("reading the accounts: %w", err)
+		}
+		if err := t.readOutcomes(ctx, tx, names); err != nil {
+			return fmt.Errorf("reading the handled commands: %w", err)
+		}
+		return nil
+	})
 }
 
 func readAccounts(ctx context.Context, tx *sql.Tx, names store.Tables, e *Evidence) error {

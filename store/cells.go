@@ -36,6 +36,7 @@ func query(ctx context.Context, db querier, row func(scan func(into ...any) erro
 // querier is a database, a session or a transaction.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // next reads the next row, of n columns. Error: io.EOF behind the last one.

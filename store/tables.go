@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // Tables is the names under which a database keeps the bank, for readers with SQL of their own. What was before the
@@ -18,19 +20,14 @@ type Tables struct {
 	Topics                        string // numbers the topics that rows name as their origin
 }
 
-// Querier is a database, a session or a transaction.
-type Querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// FindTables looks which layout a database has, unless one is given: clojure or rust, as DATABASE_LAYOUT says. Errors: a *FatalError, as
-// when it has both and neither is in use; or what Postgres says.
-func FindTables(ctx context.Context, db Querier, given string) (Tables, error) {
-	if err := checkLayout(given); err != nil {
-		return Tables{}, err
-	}
-	l, err := findLayout(ctx, db, given, "")
-	return Tables{l.balance, l.creations, l.transfers, l.accountType, l.tenure, l.topics}, err
+// Snapshot runs read on the state that the database has at one moment, which it can't change, while commands go on being executed; from its
+// start again where the server is lost meanwhile. Errors: ctx's, or a *FatalError, as of what read returns.
+func (s *Store) Snapshot(ctx context.Context, read func(context.Context, *sql.Tx, Tables) error) error {
+	l := s.layout
+	names := Tables{l.balance, l.creations, l.transfers, l.accountType, l.tenure, l.topics}
+	return s.read(ctx, func(ctx context.Context) error {
+		return s.snapshot(ctx, func(tx *sqlx.Tx) error { return read(ctx, tx.Tx, names) })
+	})
 }
 
 // checkLayout refuses a name that is none of the layouts'.
@@ -56,7 +53,7 @@ SELECT to_regclass('{balance}') IS NOT NULL, to_regclass('{cac}') IS NOT NULL, t
     to_regclass('{tenure}') IS NOT NULL OR to_regclass('{migration}') IS NOT NULL`
 
 // find looks what a database has of a layout.
-func find(ctx context.Context, db Querier, l layout) (found, error) {
+func find(ctx context.Context, db querier, l layout) (found, error) {
 	f := found{layout: l}
 	var balance, creations, transfers bool
 	if err := db.QueryRowContext(ctx, l.sql(findSQL)).Scan(&balance, &creations, &transfers, &f.writable, &f.ours); err != nil {
@@ -72,7 +69,7 @@ func find(ctx context.Context, db Querier, l layout) (found, error) {
 
 // findLayout takes the given layout, else that whose tables are there; of two, the one whose tables this user may
 // write, else the one that this handler has in charge, else the preferred one. An empty database gets clojure's names.
-func findLayout(ctx context.Context, db Querier, given, preferred string) (layout, error) {
+func findLayout(ctx context.Context, db querier, given, preferred string) (layout, error) {
 	var whole []found
 	var part found
 	for _, l := range layouts {

@@ -68,16 +68,14 @@ func (c *checkCommand) Run(s *session) (err error) {
 	return nil
 }
 
-func (c *checkCommand) audit(ctx context.Context, s *session) (*audit.Report, error) {
+func (c *checkCommand) audit(ctx context.Context, s *session) (_ *audit.Report, err error) {
 	logger := slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	// The database is read last. What is wrong with its address is told before the topics are read, which may take long.
 	db, err := openStore(ctx, c.Database, logger)
 	if err != nil {
 		return nil, err
 	}
-	if err := db.Close(); err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, db.Close()) }()
 	client, err := c.Registry.Client(logger)
 	if err != nil {
 		return nil, err
@@ -96,7 +94,7 @@ func (c *checkCommand) audit(ctx context.Context, s *session) (*audit.Report, er
 		begun = true
 	}
 	evidence, err := audit.Read(ctx, audit.Source{
-		Kafka: c.Kafka, Codec: connect.NewCodec(client), DatabaseURL: c.Database.URL(), Layout: c.Database.Layout, Topics: audit.Topics(c.Topics.Names()), Wait: c.Wait,
+		Kafka: c.Kafka, Codec: connect.NewCodec(client), Database: db, Topics: audit.Topics(c.Topics.Names()), Wait: c.Wait,
 		Step: step, Progress: shown.At,
 	})
 	if err != nil {
