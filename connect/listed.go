@@ -10,7 +10,7 @@ import (
 // Offsets are what the brokers list. Error: err, or what they say of topics and partitions, each by its name.
 func Offsets(listed kadm.ListedOffsets, err error) (kadm.ListedOffsets, error) {
 	if err != nil {
-		return nil, err
+		return nil, Explain(err)
 	}
 	told := map[string]bool{} // a topic that is not there is so in every partition
 	listed.Each(func(o kadm.ListedOffset) {
@@ -22,7 +22,7 @@ func Offsets(listed kadm.ListedOffsets, err error) (kadm.ListedOffsets, error) {
 		if o.Partition >= 0 {
 			at += fmt.Sprintf(", partition %d", o.Partition)
 		}
-		err = errors.Join(err, fmt.Errorf("%s: %w", at, o.Err))
+		err = errors.Join(err, fmt.Errorf("%s: %w", at, Explain(o.Err)))
 	})
 	return listed, err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"openbank/connect"
 	"openbank/registry"
 )
 
@@ -172,7 +173,7 @@ func (r *run) requestAll(ctx context.Context, kind Kind, changes []*Change) {
 		if failed == nil && kind != KindConfig {
 			r.made = append(r.made, change.topic)
 		}
-		r.note(ctx, change, explain(failed))
+		r.note(ctx, change, connect.Explain(failed))
 	}
 }
 
@@ -344,7 +345,7 @@ func (r *run) deleteTopic(ctx context.Context, name string) error {
 	request.Topics = append(request.Topics, topic)
 	response, err := request.RequestWith(ctx, r.Kafka)
 	if err != nil {
-		return explain(err)
+		return connect.Explain(err)
 	}
 	for _, topic := range response.Topics {
 		err := withMessage(topic.ErrorCode, topic.ErrorMessage)

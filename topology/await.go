@@ -7,14 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"openbank/connect"
 	"openbank/registry"
 )
 
@@ -42,12 +41,12 @@ func (t *Target) awaitBrokers(ctx context.Context) ([]node, error) {
 		case err == nil:
 			err = fmt.Errorf("%d of %d brokers are there (as many are waited for as --brokers says, or KAFKA_BROKERS names)", len(there), need)
 		case !mendedByWaiting(err):
-			return nil, fmt.Errorf("connecting to the brokers (KAFKA_BROKERS): %w", explain(err))
+			return nil, fmt.Errorf("connecting to the brokers (KAFKA_BROKERS): %w", connect.Explain(err))
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("waiting for the brokers (KAFKA_BROKERS), last seen: %s: %w", orUnknown(state), ctx.Err())
 		}
-		if text := explain(err).Error(); text != state {
+		if text := connect.Explain(err).Error(); text != state {
 			state = text
 			t.logger().Info("waiting for the brokers", "reason", state)
 		}
@@ -112,37 +111,6 @@ func mendedByWaiting(err error) bool {
 		!errors.Is(err, kerr.IllegalSaslState)
 }
 
-// explain adds to an error of the connection what mostly is the reason for it.
-func explain(err error) error {
-	var dns *net.DNSError
-	var failed *net.OpError
-	switch {
-	case err == nil:
-		return nil
-	case registry.IsCertificateFault(err):
-		return fmt.Errorf("%w: the broker's certificate is not one that KAFKA_SSL_CA_LOCATION (or SSL_TRUSTSTORE_LOCATION) vouches for, or is another host's", err)
-	case registry.IsRefusedCertificate(err):
-		return fmt.Errorf("%w: the brokers want another client certificate, one that they trust: set KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION (or SSL_KEYSTORE_LOCATION) to it", err)
-	case registry.IsOtherProtocol(err):
-		return fmt.Errorf("%w: there is no TLS at this port: name another in KAFKA_BROKERS, or set KAFKA_SECURITY_PROTOCOL to PLAINTEXT or SASL_PLAINTEXT", err)
-	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		return fmt.Errorf("%w: the brokers refuse KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD", err)
-	case errors.Is(err, kerr.UnsupportedSaslMechanism):
-		return fmt.Errorf("%w: set KAFKA_SASL_MECHANISM to one that the brokers offer", err)
-	case errors.As(err, &dns):
-		return fmt.Errorf("%w: no such host is known here", err)
-	case errors.As(err, &failed) && failed.Op == "dial":
-		return fmt.Errorf("%w: nothing answers there", err)
-	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE):
-		return fmt.Errorf("%w: the broker ended the connection, as it does when one side speaks TLS and the other does not, when it wants a certificate or SASL (KAFKA_SECURITY_PROTOCOL), or when it refuses what it got", err)
-	case errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), "dial"):
-		return fmt.Errorf("%w: what is there does not answer, or does not speak TLS and is asked for it", err)
-	case isUnauthorised(err):
-		return fmt.Errorf("%w: the principal that connects lacks the right to do this", err)
-	}
-	return err
-}
-
 func isUnauthorised(err error) bool {
 	return errors.Is(err, kerr.ClusterAuthorizationFailed) || errors.Is(err, kerr.TopicAuthorizationFailed)
 }
@@ -172,7 +140,7 @@ func (t *Target) reading(ctx context.Context, what string, request func(context.
 		var network net.Error
 		again := kerr.IsRetriable(err) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 		if !again || !mendedByWaiting(err) || try == readTries || !sleep(ctx, wait.NextBackOff()) {
-			return fmt.Errorf("%s: %w", what, explain(err))
+			return fmt.Errorf("%s: %w", what, connect.Explain(err))
 		}
 		t.logger().Info("asking the brokers again", "what", what, "because", err)
 	}

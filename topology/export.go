@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/sync/errgroup"
 
+	"openbank/connect"
 	"openbank/registry"
 )
 
@@ -103,7 +104,7 @@ func (e *exporter) exportTopics(ctx context.Context) error {
 	for _, name := range names {
 		found := there[name]
 		if found.Err != nil {
-			e.note("topic %s: %v", name, explain(found.Err))
+			e.note("topic %s: %v", name, connect.Explain(found.Err))
 			continue
 		}
 		replicas := map[int]int{}
@@ -116,7 +117,7 @@ func (e *exporter) exportTopics(ctx context.Context) error {
 		}
 		topic := fileTopic{Name: name, Partitions: int32(len(found.Partitions)), Replicas: Replicas{Count: int16(usual)}}
 		if err := configured[name].err; err != nil {
-			e.note("topic %s: its configuration is left out: %v", name, explain(err))
+			e.note("topic %s: its configuration is left out: %v", name, connect.Explain(err))
 		}
 		for _, value := range configured[name].values {
 			if !value.own || value.secret {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"openbank/connect"
 )
 
 // errNoAuthorizer is a cluster that lets everybody do everything, and keeps no ACLs.
@@ -101,7 +103,7 @@ func (t *Target) changeACL(ctx context.Context, acl ACL, action Action) error {
 		request.Creations = append(request.Creations, creation)
 		response, err := request.RequestWith(ctx, t.Kafka)
 		if err != nil {
-			return explain(err)
+			return connect.Explain(err)
 		}
 		for _, result := range response.Results {
 			if err := withMessage(result.ErrorCode, result.ErrorMessage); err != nil {
@@ -118,7 +120,7 @@ func (t *Target) changeACL(ctx context.Context, acl ACL, action Action) error {
 	request.Filters = append(request.Filters, filter)
 	response, err := request.RequestWith(ctx, t.Kafka)
 	if err != nil {
-		return explain(err)
+		return connect.Explain(err)
 	}
 	for _, result := range response.Results {
 		if err := withMessage(result.ErrorCode, result.ErrorMessage); err != nil {
@@ -142,5 +144,5 @@ func withMessage(code int16, message *string) error {
 	if message != nil && *message != "" {
 		err = fmt.Errorf("%w: %s", err, *message)
 	}
-	return explain(err)
+	return connect.Explain(err)
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"openbank/connect"
 )
 
 // Chunks keep a request and its answer small whatever the size of the topology.
@@ -32,7 +34,7 @@ func (t *Target) planTopics(ctx context.Context, plan *Plan) error {
 		case ok && found.Err == nil:
 			listed = append(listed, topic.Name)
 		case ok && !isUnknownTopic(found.Err):
-			return fmt.Errorf("looking at topic %s: %w", topic.Name, explain(found.Err))
+			return fmt.Errorf("looking at topic %s: %w", topic.Name, connect.Explain(found.Err))
 		}
 	}
 	configs, err := t.configs(ctx, listed)
@@ -146,7 +148,7 @@ func (t *Target) configs(ctx context.Context, topics []string) (map[string]confi
 func (p *Plan) compareConfig(topic *Topic, found configs) {
 	if found.err != nil || found.values == nil {
 		if len(topic.Config) > 0 || p.options.PruneConfig {
-			p.Unchecked = append(p.Unchecked, fmt.Sprintf("the configuration of topic %s: %v", topic.Name, orNothing(explain(found.err))))
+			p.Unchecked = append(p.Unchecked, fmt.Sprintf("the configuration of topic %s: %v", topic.Name, orNothing(connect.Explain(found.err))))
 		}
 		return
 	}

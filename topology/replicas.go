@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"openbank/connect"
 )
 
 // moving are, by topic and partition, where replicas are on their way to. Only topics whose replicas are not as they must be
@@ -191,12 +193,12 @@ func (t *Target) reassign(ctx context.Context, plan *Plan, topic *Topic) error {
 	}
 	answers, err := admin.AlterPartitionAssignments(ctx, request)
 	if err != nil {
-		return explain(err)
+		return connect.Explain(err)
 	}
 	var faults []error
 	for _, answer := range answers.Sorted() {
 		if answer.Err != nil {
-			faults = append(faults, fmt.Errorf("partition %d: %w", answer.Partition, explain(answer.Err)))
+			faults = append(faults, fmt.Errorf("partition %d: %w", answer.Partition, connect.Explain(answer.Err)))
 		}
 	}
 	if err := errors.Join(faults...); err != nil {
@@ -252,7 +254,7 @@ func (t *Target) describe(ctx context.Context, topic string) (kadm.TopicDetail, 
 		return found, errors.New("the brokers do not tell of it")
 	}
 	if found.Err != nil {
-		return found, explain(found.Err)
+		return found, connect.Explain(found.Err)
 	}
 	return found, nil
 }

@@ -183,6 +183,8 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 		"two topics of one name": {append([]string{"KAFKA_CMT_TOPIC=confirm_account_creation"}, here...), []string{"transfer", "--from=cash", "--to=x", "--amount=1"}, []string{"KAFKA_CMT_TOPIC", "is the topic of KAFKA_CAC_TOPIC already"}},
 		"the same to check":      {here, []string{"check", "--balance-changed-topic=confirm_account_creation"}, []string{"KAFKA_BC_TOPIC", "is the topic of KAFKA_CAC_TOPIC already"}},
 		"no topic's name":        {here, []string{"dead-letters", "list", "--confirm-money-transfer-topic=a b"}, []string{`"a b" is no name for this topic`}},
+		"nobody at the brokers":  {here, []string{"dead-letters", "list"}, []string{"nothing answers there (named in KAFKA_BROKERS, or by a broker)"}},
+		"nobody to tail":         {here, []string{"tail", "x"}, []string{"listing the topics", "(named in KAFKA_BROKERS"}},
 		"no brokers":             {nil, []string{"tail", "x", "--kafka-brokers=nowhere"}, []string{`"nowhere" is not HOST:PORT`}},
 	} {
 		t.Run(name, func(t *testing.T) {

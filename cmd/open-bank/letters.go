@@ -207,7 +207,7 @@ func (r *reach) scan(ctx context.Context, kafka connect.Kafka, topics []string, 
 	admin := kadm.NewClient(r.kafka)
 	there, err := admin.ListTopics(ctx, topics...)
 	if err != nil {
-		return fmt.Errorf("looking at the topics: %w", err)
+		return fmt.Errorf("looking at the topics: %w", connect.Explain(err))
 	}
 	topics = slices.DeleteFunc(slices.Clone(topics), func(t string) bool { return !there.Has(t) })
 	if len(topics) == 0 {

@@ -108,7 +108,7 @@ func (c *tailCommand) Run(s *session) error {
 func (r *reach) knows(ctx context.Context, wanted ...string) error {
 	topics, err := kadm.NewClient(r.kafka).ListTopicsWithInternal(ctx)
 	if err != nil {
-		return fmt.Errorf("listing the topics: %w", err)
+		return fmt.Errorf("listing the topics: %w", connect.Explain(err))
 	}
 	missing := slices.IndexFunc(wanted, func(topic string) bool { return !topics.Has(topic) })
 	if missing < 0 {
