@@ -185,6 +185,7 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 		"no topic's name":        {here, []string{"dead-letters", "list", "--confirm-money-transfer-topic=a b"}, []string{`"a b" is no name for this topic`}},
 		"nobody at the brokers":  {here, []string{"dead-letters", "list"}, []string{"nothing answers there (named in KAFKA_BROKERS, or by a broker)"}},
 		"nobody to tail":         {here, []string{"tail", "x"}, []string{"listing the topics", "(named in KAFKA_BROKERS"}},
+		"a tail of nothing":      {here, []string{"tail", "x", "-n", "0"}, []string{"-n (--count) must be at least 1"}},
 		"no brokers":             {nil, []string{"tail", "x", "--kafka-brokers=nowhere"}, []string{`"nowhere" is not HOST:PORT`}},
 	} {
 		t.Run(name, func(t *testing.T) {

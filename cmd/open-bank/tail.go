@@ -24,7 +24,7 @@ type tailCommand struct {
 	Topic         string           `arg:"" help:"The topic."`
 	FromBeginning bool             `help:"Show what is there already as well."`
 	UntilEnd      bool             `help:"Stop at what is the end of the topic now, instead of waiting for more."`
-	Count         int              `short:"n" help:"Stop after this many records."`
+	Count         *int             `short:"n" placeholder:"N" help:"Stop after this many records."`
 	ShowTokens    bool             `help:"Show the tokens of accounts, which whoever has them can move money with."`
 }
 
@@ -46,6 +46,9 @@ type tailed struct {
 func (c *tailCommand) Run(s *session) error {
 	if err := s.bank.check(kafkaPart, registryPart); err != nil {
 		return err
+	}
+	if c.Count != nil && *c.Count < 1 {
+		return errors.New("-n (--count) must be at least 1; without it there is no end")
 	}
 	r, err := reachBank(c.Kafka, c.Registry, slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), kgo.KeepControlRecords())
 	if err != nil {
@@ -97,7 +100,7 @@ func (c *tailCommand) Run(s *session) error {
 			if record.Offset+1 >= end {
 				delete(left, record.Partition)
 			}
-			if c.Count > 0 && printed >= c.Count || c.UntilEnd && len(left) == 0 {
+			if c.Count != nil && printed >= *c.Count || c.UntilEnd && len(left) == 0 {
 				return nil
 			}
 		}

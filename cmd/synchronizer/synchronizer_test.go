@@ -80,7 +80,7 @@ func TestWhatIsWrongIsASentence(t *testing.T) {
 		"no command":           {nil, empty, []string{"apply"}},
 		"an unknown flag":      {[]string{"apply", "--broker"}, empty, []string{"unknown flag --broker", "synchronizer apply --help"}},
 		"no file of that name": {[]string{"apply", "--topology=/nowhere/t.yaml"}, empty, []string{"reading the topology", "t.yaml"}},
-		"bad settings":         {[]string{"apply", "--kafka-brokers=x", "--brokers=-1", "--timeout=-1s"}, empty, []string{"KAFKA_BROKERS", "--brokers", "--timeout"}},
+		"bad settings":         {[]string{"apply", "--kafka-brokers=x", "--brokers=0", "--timeout=-1s"}, empty, []string{"KAFKA_BROKERS", "--brokers", "--timeout"}},
 		"some of four":         {[]string{"apply"}, func(name string) string { return map[string]string{"KAFKA_SSL_KEY_PASSWORD": "hush"}[name] }, []string{"KAFKA_SSL_CA_LOCATION"}},
 		"nobody there":         {[]string{"apply", "--kafka-brokers=127.0.0.1:1", "--timeout=200ms"}, empty, []string{"waiting for the brokers (KAFKA_BROKERS)", "refused"}},
 	} {

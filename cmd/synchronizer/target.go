@@ -24,7 +24,7 @@ type connection struct {
 	Kafka    connect.Kafka    `embed:""`
 	Registry connect.Registry `embed:""`
 
-	Brokers int           `placeholder:"N" help:"How many brokers to wait for. As many as KAFKA_BROKERS names when not given."`
+	Brokers *int          `placeholder:"N" help:"How many brokers to wait for. As many as KAFKA_BROKERS names when not given."`
 	Timeout time.Duration `default:"5m" help:"How long to wait for brokers and registry, and to look at what is there."`
 	LogJSON bool          `name:"log-json" help:"Log in JSON instead of text."`
 }
@@ -32,7 +32,7 @@ type connection struct {
 // Check reports what is wrong with the flags.
 func (f *connection) Check() error {
 	faults := []error{connect.Check(f.Kafka, f.Registry)}
-	if f.Brokers < 0 {
+	if f.Brokers != nil && *f.Brokers < 1 {
 		faults = append(faults, errors.New("--brokers must be at least 1"))
 	}
 	if f.Timeout <= 0 {
@@ -57,9 +57,9 @@ func (f *connection) open(stderr io.Writer) (*topology.Target, func(), error) {
 		kafka.Close()
 		return nil, nil, err
 	}
-	target := &topology.Target{Kafka: kafka, Registry: registry, Brokers: f.Brokers, Logger: logger}
-	if target.Brokers == 0 {
-		target.Brokers = len(f.Kafka.Brokers)
+	target := &topology.Target{Kafka: kafka, Registry: registry, Brokers: len(f.Kafka.Brokers), Logger: logger}
+	if f.Brokers != nil {
+		target.Brokers = *f.Brokers
 	}
 	return target, func() { registry.Close(); kafka.Close() }, nil
 }
