@@ -32,8 +32,7 @@ type tables struct {
 }
 
 func (t *tables) read(ctx context.Context, db *store.Store) error {
-	return db.Snapshot(ctx, func(ctx context.Context, tx *sql.Tx, names store.Tables) error {
-		t.e.Accounts, t.e.Outcomes = nil, nil // of a snapshot that was lost
+	return db.Snapshot(ctx, func(tx *sql.Tx, names store.Tables) error {
 		if err := readAccounts(ctx, tx, names, t.e); err != nil {
 			return fmt.Errorf("reading the accounts: %w", err)
 		}

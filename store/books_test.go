@@ -1,6 +1,9 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"strings"
 	"testing"
 
@@ -113,5 +116,33 @@ func TestAccountsAndRowsCanBeRead(t *testing.T) {
 		r.Amount != 300 || r.Fingerprint != paid.Transfer.Fingerprint() || r.CreatedAt.IsZero() ||
 		r.FromSide != (bank.Side{Known: true, Balance: bank.CompanyBalance - 300, Version: 1}) || r.ToSide != (bank.Side{Known: true, Balance: 300, Version: 1}) {
 		t.Fatalf("%+v", r)
+	}
+}
+
+// What a reader finds wrong is no fault of the surroundings: it would be read for ever.
+func TestASnapshotEndsWithItsReadersError(t *testing.T) {
+	t.Parallel()
+	wrong := errors.New("a row that can't be read")
+	calls := 0
+	err := migrated(t).Snapshot(t.Context(), func(*sql.Tx, Tables) error {
+		calls++
+		return wrong
+	})
+	if !errors.Is(err, wrong) || calls != 1 {
+		t.Errorf("after %d calls: %v", calls, err)
+	}
+}
+
+func TestASnapshotEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	s := migrated(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.Snapshot(ctx, func(tx *sql.Tx, _ Tables) error {
+		cancel()
+		_, err := tx.ExecContext(t.Context(), `SELECT pg_sleep(60)`) // which no context ends
+		return err
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

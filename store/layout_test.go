@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"strings"
@@ -89,7 +88,7 @@ func TestOfBothLayoutsTheOneThatIsInChargeIsRead(t *testing.T) {
 	if s.layout.name != "rust" {
 		t.Errorf("it is the %s layout", s.layout.name)
 	}
-	if err := s.Snapshot(t.Context(), func(_ context.Context, _ *sql.Tx, names Tables) error {
+	if err := s.Snapshot(t.Context(), func(_ *sql.Tx, names Tables) error {
 		if names != (Tables{Balance: "balancer", Creations: "cacr", Transfers: "cmtr", AccountType: "type_", Tenure: "tenurer", Topics: "command_topicr"}) {
 			t.Errorf("%+v", names)
 		}

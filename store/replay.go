@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"openbank/bank"
 )
 
@@ -105,10 +103,9 @@ func scanAccount(row interface{ Scan(into ...any) error }, a *Account) error {
 // Replay calls each with every handled command, in the order of execution, as of one moment; rows from before
 // the database was taken over come first. Decided again one after the other from the accounts' openings, the commands come to the same outcomes.
 //
-// Unlike the other methods it does not wait for Postgres once the first row has been handed out.
-// Errors: ctx's, each's, or what Postgres says.
+// Like Snapshot it does not wait for Postgres. Errors: ctx's, each's, or what Postgres says.
 func (s *Store) Replay(ctx context.Context, each func(Row) error) error {
-	return s.snapshot(ctx, func(tx *sqlx.Tx) error {
+	return s.Snapshot(ctx, func(tx *sql.Tx, _ Tables) error {
 		rows, err := tx.QueryContext(ctx, s.layout.rule(replaySQL))
 		if err != nil {
 			return fmt.Errorf("reading the commands: %w", err)

@@ -160,20 +160,33 @@ func (s *Store) retry(ctx context.Context, try func(context.Context) error) erro
 	}
 }
 
-// read is retry for what is read by a session that waits for a server's answer for as long as it takes. One that stands still gives none, not
-// even that a statement is given up: when ctx ends, all sessions end.
+// read is retry for what is read by a session that waits for a server's answer for as long as it takes.
 func (s *Store) read(ctx context.Context, try func(context.Context) error) error {
+	return s.untilDone(ctx, func() error { return s.retry(ctx, try) })
+}
+
+// untilDone ends all sessions when ctx ends: a server that stands still gives no answer, not even that a statement is given up.
+func (s *Store) untilDone(ctx context.Context, do func() error) error {
 	defer s.lines.until(ctx)()
-	err := s.retry(ctx, try)
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%s: the server did not answer in time: %w", s.setting, ctx.Err())
+	err := do()
+	switch {
+	case err == nil || ctx.Err() == nil || errors.As(err, new(*FatalError)):
+		return err
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%s: the server did not answer in time: %w", s.setting, err)
+	case errors.Is(err, ctx.Err()):
+		return err
+	default: // of the sessions that were ended
+		return gaveUp(ctx, err)
 	}
-	return err
 }
 
 // gaveUp is ctx's error, and what stood in the way.
 func gaveUp(ctx context.Context, last error) error {
-	return fmt.Errorf("waiting for Postgres: %w", errors.Join(ctx.Err(), last))
+	if last == nil {
+		return fmt.Errorf("waiting for Postgres: %w", ctx.Err())
+	}
+	return fmt.Errorf("waiting for Postgres: %w: %w", ctx.Err(), last)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

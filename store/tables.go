@@ -20,13 +20,13 @@ type Tables struct {
 	Topics                        string // numbers the topics that rows name as their origin
 }
 
-// Snapshot runs read on the state that the database has at one moment, which it can't change, while commands go on being executed; from its
-// start again where the server is lost meanwhile. Errors: ctx's, or a *FatalError, as of what read returns.
-func (s *Store) Snapshot(ctx context.Context, read func(context.Context, *sql.Tx, Tables) error) error {
+// Snapshot runs read on the state that the database has at one moment, which it can't change, while commands go on being executed. Unlike
+// other methods it does not wait for Postgres, and ends where a session is lost. Errors: ctx's, read's, or what Postgres says.
+func (s *Store) Snapshot(ctx context.Context, read func(*sql.Tx, Tables) error) error {
 	l := s.layout
 	names := Tables{l.balance, l.creations, l.transfers, l.accountType, l.tenure, l.topics}
-	return s.read(ctx, func(ctx context.Context) error {
-		return s.snapshot(ctx, func(tx *sqlx.Tx) error { return read(ctx, tx.Tx, names) })
+	return s.untilDone(ctx, func() error {
+		return s.snapshot(ctx, func(tx *sqlx.Tx) error { return read(tx.Tx, names) })
 	})
 }
 

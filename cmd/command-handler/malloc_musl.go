@@ -33,5 +33,5 @@ static void keepGroups(void) {
 */
 import "C"
 
-// Before there is a backlog it would be a twentieth of all the handler's memory, for nothing.
-func init() { onBacklog = append(onBacklog, func() { C.keepGroups() }) }
+// keepGroups is for a backlog: before there is one it would be a twentieth of all the handler's memory, for nothing.
+func keepGroups() { C.keepGroups() }

@@ -7,14 +7,12 @@ const memoryLimit = 24 << 20
 
 // heapGrowth and backlogGrowth are by how many percent of what is in use the Go heap grows between two collections before there has been
 // a backlog and after, unless GOGC says otherwise. There is little in use, 2 to 4 MB: half of Go's default saves as much again, for a few
-// percent more CPU while commands are few. In a backlog it would be a tenth (docs/benchmarks), which pays for what unload saves.
+// percent more CPU while commands are few. In a backlog it would be a tenth more, and there unload has made room for a larger heap
+// (docs/benchmarks/2026-11-26-handler.md, "What was changed").
 const (
 	heapGrowth    = 50
 	backlogGrowth = 85
 )
-
-// onBacklog is what the memory of this platform needs when there is a backlog for the first time.
-var onBacklog []func()
 
 // limitMemory sets Go's memory limit and how its heap grows as far as the environment does not, and returns what to call at a backlog.
 func limitMemory(env func(string) (string, bool)) func() {
@@ -29,8 +27,7 @@ func limitMemory(env func(string) (string, bool)) func() {
 		if !growthSet {
 			debug.SetGCPercent(backlogGrowth)
 		}
-		for _, f := range onBacklog {
-			f()
-		}
+		unload()
+		keepGroups()
 	}
 }

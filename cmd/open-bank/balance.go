@@ -13,6 +13,7 @@ import (
 
 	"openbank/connect"
 	"openbank/progress"
+	"openbank/store"
 )
 
 type balanceCommand struct {
@@ -22,7 +23,7 @@ type balanceCommand struct {
 }
 
 // Run prints the account; one that isn't there is an error.
-func (c *balanceCommand) Run(s *session) (err error) {
+func (c *balanceCommand) Run(s *session) error {
 	if err := s.bank.check(databasePart); err != nil {
 		return err
 	}
@@ -31,13 +32,10 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
-	db, err := openStore(ctx, c.Database, slog.New(slog.NewTextHandler(s.stderr, nil)))
-	if err != nil {
-		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	account, there, err := db.Account(ctx, c.IBAN)
+	account, there, err := c.look(ctx, slog.New(slog.NewTextHandler(s.stderr, nil)))
 	switch {
+	case err != nil && s.ctx.Err() != nil:
+		return errInterrupted
 	case isUndefinedTable(err):
 		return errNoTables
 	case err != nil:
@@ -47,6 +45,15 @@ func (c *balanceCommand) Run(s *session) (err error) {
 	}
 	_, err = fmt.Fprintf(s.stdout, "balance %s euro, limit %s euro, type %s, changed %s\n", euro(account.Balance), euro(account.Limit), account.Type, progress.Counted(account.Version, "time"))
 	return err
+}
+
+func (c *balanceCommand) look(ctx context.Context, logger *slog.Logger) (_ store.Account, there bool, err error) {
+	db, err := openStore(ctx, c.Database, logger)
+	if err != nil {
+		return store.Account{}, false, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return db.Account(ctx, c.IBAN)
 }
 
 var errNoTables = errors.New("the database has no tables of a command handler yet (under the names that DATABASE_LAYOUT says, where it is set): one makes them, or takes over those that are there, when it starts, or by command-handler migrate")

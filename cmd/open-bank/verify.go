@@ -33,10 +33,12 @@ func (c *verifyCommand) Run(s *session) error {
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
 	books, err := readBooks(ctx, c.Database, slog.New(slog.NewTextHandler(s.stderr, nil)))
-	if isUndefinedTable(err) {
+	switch {
+	case err != nil && s.ctx.Err() != nil:
+		return errInterrupted
+	case isUndefinedTable(err):
 		return errNoTables
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	if err := printBooks(s.stdout, books); err != nil {

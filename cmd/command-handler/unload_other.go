@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// unload is for Linux alone.
+func unload() {}
