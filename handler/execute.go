@@ -99,6 +99,9 @@ func (l *lane) batch(records []record) store.Batch {
 			Origin:    store.Origin{Topic: l.topic.name, TopicID: l.topic.id, Partition: r.epoch.partition, Offset: r.offset},
 			Published: r.offset < r.epoch.published.Load(),
 		}
+		if c.Published {
+			r.epoch.below = r.offset + 1
+		}
 		switch command := r.command.(type) {
 		case *bank.ConfirmAccountCreation:
 			c.Creation = command
@@ -122,7 +125,7 @@ func (l *lane) progress(executing bool) []store.Progress {
 			delete(l.working, e)
 			continue
 		}
-		p := store.Progress{Topic: l.topic.name, TopicID: l.topic.id, Partition: e.partition, ExecutedTo: noOffset, PublishedTo: e.published.Load()}
+		p := store.Progress{Topic: l.topic.name, TopicID: l.topic.id, Partition: e.partition, ExecutedTo: noOffset, PublishedTo: e.publishedTo()}
 		if executing {
 			p.ExecutedTo = e.executed
 		} else if p.PublishedTo == e.saved {

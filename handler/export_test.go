@@ -58,7 +58,7 @@ func StartHalfway(ctx context.Context, cfg Config, s *store.Store, r *registry.C
 		}
 	})
 	stages.Go(func() { l.consume(work, stopPolling) })
-	w.stop = func() {
+	w.stop = sync.OnceFunc(func() {
 		l.stopTaking()
 		close(stopPolling)
 		fail(errStopped)
@@ -66,7 +66,7 @@ func StartHalfway(ctx context.Context, cfg Config, s *store.Store, r *registry.C
 		l.saving.Wait()
 		h.producer.close()
 		h.lease.Release()
-	}
+	})
 	return w, nil
 }
 
