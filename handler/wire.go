@@ -139,30 +139,52 @@ func (k Kafka) call(ctx context.Context, address string, r request, body []byte)
 	return answer, nil
 }
 
-// coordinator is the address of the broker that coordinates our group, as most of those say that answer. A broker that is cut off from the
-// others takes itself for what it was, and has offsets of then: of the brokers that we know more than half settle it, else all are heard.
+// coordinator is the address of the broker that coordinates our group, as most of those say that answer: of the brokers that have replicas of
+// the topics, or of the named ones while those are not known or none of them answers.
 func (h *Handler) coordinator(ctx context.Context) (address string, err error) {
-	group, addresses := h.cfg.Group, h.addresses()
-	named := map[string]int{} // how often
-	err = h.cfg.Kafka.askAll(ctx, addresses, findCoordinator, appendText(nil, group), func(answer *fields) (enough bool, err error) {
-		code, _, host, port := answer.int16(), answer.int32(), answer.text(), answer.int32()
+	others := h.cfg.Kafka.addresses()
+	if known := h.known.Load(); known != nil && len(*known) > 0 {
+		address, err = h.coordinatorOf(ctx, *known)
+		others = slices.DeleteFunc(others, func(a string) bool { return slices.Contains(*known, a) })
+		if err == nil || errors.Is(err, errDisagree) || len(others) == 0 {
+			return address, err
+		}
+	}
+	address, another := h.coordinatorOf(ctx, others)
+	if another != nil {
+		return "", inOneLine([]error{err, another})
+	}
+	return address, nil
+}
+
+// errDisagree says that brokers name different coordinators.
+var errDisagree = errors.New("the brokers name different ones")
+
+// coordinatorOf asks brokers, each of which counts once. One that is cut off from the others takes itself for the coordinator that it was, and has
+// offsets of then: more than half of those asked settle it, else all are heard.
+func (h *Handler) coordinatorOf(ctx context.Context, brokers []string) (address string, err error) {
+	group := h.cfg.Group
+	votes, addresses := map[int32]int{}, map[int32]string{} // by the coordinator's number: it may have several addresses
+	err = h.cfg.Kafka.askAll(ctx, brokers, findCoordinator, appendText(nil, group), func(answer *fields) (enough bool, err error) {
+		code, node, host, port := answer.int16(), answer.int32(), answer.text(), answer.int32()
 		switch {
 		case answer.cut:
 			return false, fmt.Errorf("looking for the coordinator of group %s: the answer is cut short", group)
 		case code != 0:
 			return false, fmt.Errorf("looking for the coordinator of group %s: %w", group, brokerError(code))
 		}
-		at := net.JoinHostPort(host, strconv.Itoa(int(port)))
-		named[at]++
-		return 2*named[at] > len(addresses), nil
+		votes[node]++
+		addresses[node] = net.JoinHostPort(host, strconv.Itoa(int(port)))
+		return 2*votes[node] > len(brokers), nil
 	})
 	var most []string
-	for at, times := range named {
-		switch {
-		case len(most) == 0 || times > named[most[0]]:
-			most = []string{at}
-		case times == named[most[0]]:
-			most = append(most, at)
+	first := 0
+	for node, n := range votes {
+		if n > first {
+			first, most = n, nil
+		}
+		if n == first {
+			most = append(most, addresses[node])
 		}
 	}
 	switch len(most) {
@@ -172,20 +194,7 @@ func (h *Handler) coordinator(ctx context.Context) (address string, err error) {
 		return most[0], nil
 	}
 	slices.Sort(most)
-	return "", fmt.Errorf("looking for the coordinator of group %s: as many brokers say that it is %s", group, strings.Join(most, " as "))
-}
-
-// addresses are the named brokers', and those of the ones that have replicas of the topics.
-func (h *Handler) addresses() []string {
-	all := h.cfg.Kafka.addresses()
-	if known := h.known.Load(); known != nil {
-		for _, address := range *known {
-			if !slices.Contains(all, address) {
-				all = append(all, address)
-			}
-		}
-	}
-	return all
+	return "", fmt.Errorf("looking for the coordinator of group %s: %w, %s", group, errDisagree, strings.Join(most, " and "))
 }
 
 // brokerError is what the brokers mean by an error code.

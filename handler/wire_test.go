@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,12 +163,14 @@ func TestTheCoordinatorIsFoundByWhicheverBrokerKnowsIt(t *testing.T) {
 func TestMostBrokersSayWhoCoordinates(t *testing.T) {
 	t.Parallel()
 	itself := []any{int32(1), int16(0), int32(2), "cut-off", int32(9092)}
+	elsewhere := []any{int32(1), int16(0), int32(1), "other-listener", int32(9094)}
 	for name, c := range map[string]struct {
 		second, third []any
 		found, says   string
 	}{
 		"one of three":               {coordinator, coordinator, "coordinator:9093", ""},
-		"one of two that answer":     {coordinator, nil, "", "as many brokers say that it is coordinator:9093 as cut-off:9092"},
+		"one of three, by listeners": {elsewhere, elsewhere, "other-listener:9094", ""},
+		"one of two that answer":     {coordinator, nil, "", "the brokers name different ones, coordinator:9093 and cut-off:9092"},
 		"the only one that answers":  {nil, nil, "cut-off:9092", ""},
 		"one beside one that is not": {[]any{int32(1), int16(15), int32(-1), "", int32(-1)}, nil, "cut-off:9092", ""},
 	} {
@@ -187,6 +190,30 @@ func TestMostBrokersSayWhoCoordinates(t *testing.T) {
 		if found, err := h.coordinator(t.Context()); found != c.found || c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s: %q, %v", name, found, err)
 		}
+	}
+}
+
+// A broker that is named by another name than its own, as by a load balancer's, counts once.
+func TestNamedBrokersAreAskedForTheCoordinatorWhereNoOtherAnswers(t *testing.T) {
+	t.Parallel()
+	itself := []any{int32(1), int16(0), int32(2), "cut-off", int32(9092)}
+	var away atomic.Bool
+	h := &Handler{cfg: Config{Group: "group", Kafka: Kafka{Brokers: "balancer:9092,cut-off:9092", Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		switch {
+		case address == "balancer:9092" || address == "cut-off:9092" && !away.Load():
+			return answering(itself...)(ctx, network, address)
+		case away.Load():
+			return nil, &net.DNSError{Name: "gone", IsNotFound: true}
+		}
+		return answering(coordinator...)(ctx, network, address)
+	}}}}
+	h.known.Store(&[]string{"cut-off:9092", "second:9092", "third:9092"})
+	if found, err := h.coordinator(t.Context()); err != nil || found != "coordinator:9093" {
+		t.Errorf("%q, %v", found, err)
+	}
+	away.Store(true)
+	if found, err := h.coordinator(t.Context()); err != nil || found != "cut-off:9092" {
+		t.Errorf("where the others are away: %q, %v", found, err)
 	}
 }
 
