@@ -156,7 +156,7 @@ func (l *directoryLock) free() error {
 	if l == nil {
 		return nil
 	}
-	// By name: closing leaves it held as long as a process that is being started at this moment has not closed its copy.
+	// Explicitly: closing leaves it held as long as a process that is being started at this moment has not closed its copy.
 	return errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
 }
 

@@ -70,13 +70,28 @@ func (t topic) holds(message any, of Topics) bool {
 	return false
 }
 
-// learn brings the schema of an id to the decoder, once more when it is asked for again. A registry that does not answer is
-// waited for; one that says for long enough that it has no such schema is believed, and the id refused for a while.
+// learn brings the schema of an id to the decoder. A registry that does not answer is waited for; one that says for long enough that it has no
+// such schema is believed, and the id refused for a while. Of a schema that is known, and asked for again, what is known stands unless the
+// registry says otherwise within a moment: behind a record that nobody can read others wait.
 func (h *Handler) learn(ctx context.Context, wanted *unknownSchema) error {
-	id := wanted.id
-	if wanted.again {
-		h.registry.Forget(id)
+	if !wanted.again {
+		return h.untilLearnt(ctx, wanted.id)
 	}
+	h.registry.Forget(wanted.id)
+	moment, cancel := context.WithTimeout(ctx, askedAgainFor)
+	defer cancel()
+	err := h.untilLearnt(moment, wanted.id)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		h.log.Warn("the registry does not say anew what a schema is of which a record can't be read: what was known of it stands", "schema_id", wanted.id)
+	}
+	h.confirmed.add(wanted.id, confirmedFor)
+	return nil
+}
+
+func (h *Handler) untilLearnt(ctx context.Context, id int) error {
 	return h.until(ctx, h.log, learningSchema, func() error {
 		text, err := h.registry.SchemaByID(ctx, id)
 		switch {
@@ -92,12 +107,12 @@ func (h *Handler) learn(ctx context.Context, wanted *unknownSchema) error {
 		default:
 			h.decoder.Learn(id, text)
 		}
-		if wanted.again {
-			h.confirmed.add(id, confirmedFor)
-		}
 		return nil
 	})
 }
+
+// askedAgainFor is how long the registry may take to say once more what a schema is.
+const askedAgainFor = 5 * time.Second
 
 // refusedFor is how long a schema id that the registry does not know is refused without asking again: a flood of records with it
 // waits once, and a schema that comes late is found.

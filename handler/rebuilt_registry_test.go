@@ -62,3 +62,26 @@ func TestARegistryThatWasMadeAnewIsAskedAgain(t *testing.T) {
 	w.wait(transferAnswers, transfer(0), 1)
 	b.stop(h)
 }
+
+// Behind a record that can't be read others wait: where its schema is known, a registry that is away holds it up for a moment alone.
+func TestARecordThatCannotBeReadDoesNotWaitForARegistryThatIsAway(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	h := b.start()
+	w := b.watch(transferAnswers, transfers+deadLetterSuffix)
+	var n ids
+	send := func(cut int) string {
+		record := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 1, From: bank.Cash, To: bank.CompanyIBAN})
+		record.Value = record.Value[:len(record.Value)-cut]
+		b.send(record)
+		return string(record.Key)
+	}
+	w.wait(transferAnswers, send(0), 1)
+	if err := b.bank.Registry.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(transfers+deadLetterSuffix, send(3), 1)
+	w.wait(transferAnswers, send(0), 1)
+	b.stop(h)
+}

@@ -162,7 +162,7 @@ func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any)
 	answer, err := r.exchange(ctx, record)
 	switch {
 	case errors.Is(err, errRefused):
-		return nil, err
+		return nil, fmt.Errorf("%w; once that is mended, ask again with --id %s", err, id)
 	case err != nil && s.ctx.Err() != nil:
 		return nil, fmt.Errorf("interrupted; the command may still be carried out: ask again with --id %s", id)
 	case err != nil && ctx.Err() != nil:
@@ -173,10 +173,10 @@ func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any)
 	return answer, nil
 }
 
-// errRefused says that the command is in no topic.
-var errRefused = errors.New("nothing was sent")
+// errRefused says that the command is in no topic, unless an earlier try of the client's was taken and only its answer lost.
+var errRefused = errors.New("the command was not taken")
 
-// isRefusal says of an error of sending whether a broker, or the client in its place, has not taken the record and never will.
+// isRefusal says of an error of sending whether a broker, or the client in its place, does not take the record and never will.
 func isRefusal(err error) bool {
 	return slices.ContainsFunc([]error{
 		kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.MessageTooLarge, kerr.InvalidRecord, kerr.PolicyViolation,

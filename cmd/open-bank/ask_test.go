@@ -19,9 +19,9 @@ func TestACommandThatBrokersRefuseIsKnownNotToBeSent(t *testing.T) {
 		code    int16
 		refused bool
 	}{
-		"no right to write":   {kerr.TopicAuthorizationFailed.Code, true},
-		"a record too large":  {kerr.MessageTooLarge.Code, true},
-		"no answer by itself": {kerr.UnknownServerError.Code, false},
+		"no right to write":            {kerr.TopicAuthorizationFailed.Code, true},
+		"a record too large":           {kerr.MessageTooLarge.Code, true},
+		"an error that leaves it open": {kerr.UnknownServerError.Code, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
