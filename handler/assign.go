@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -227,16 +229,35 @@ func (l *lane) bounds(ctx context.Context, e *epoch) (low, high int64, err error
 // broker knows nothing of that epoch.
 var truncation = regexp.MustCompile(`(?:truncation detected at|No epoch found less or equal to) offset (\d+) .*broker end offset is (-?\d+)`)
 
-// cutOff returns the offset from which on the log has other records than those that were read to offset read; 0, 0 when it has not.
-// The error does not say of which partition that is.
-func cutOff(cause error) (from, read int64) {
+// cutOff says that the log has other records than those that were read, and what to do; nil when it has not. The client says neither of which
+// partition that is, so it is any whose next record may be behind the cut, nor where the cut is when the broker knows nothing of the epoch.
+func (l *lane) cutOff(cause error) error {
 	m := truncation.FindStringSubmatch(cause.Error())
 	if m == nil {
-		return 0, 0
+		return nil
 	}
-	read, _ = strconv.ParseInt(m[1], 10, 64) // digits
-	from, _ = strconv.ParseInt(m[2], 10, 64) // -1 for nothing
-	return max(from, 0), read
+	read, _ := strconv.ParseInt(m[1], 10, 64) // digits
+	from, _ := strconv.ParseInt(m[2], 10, 64)
+	var partitions []string
+	for _, e := range l.epochs {
+		if e.running && max(from, 0) < e.next && e.next <= read {
+			partitions = append(partitions, strconv.Itoa(int(e.partition)))
+		}
+	}
+	if len(partitions) == 0 {
+		return nil
+	}
+	slices.Sort(partitions)
+	where, each := "partition "+partitions[0], ""
+	if len(partitions) > 1 {
+		where, each = "one of the partitions "+strings.Join(partitions, ", "), " in each of them"
+	}
+	is, to := fmt.Sprintf("was cut off at %d and goes on with others from there", from), strconv.FormatInt(from, 10)
+	if from < 0 {
+		is, to = "has others now, from an offset on that the broker does not say", "the beginning of the log"
+	}
+	return fmt.Errorf("%s of %s: records were read up to offset %d, but the log %s: a broker that lacked the last records was elected as the leader (unclean.leader.election.enable). "+
+		"Set the offset of group %s to %s%s to handle what is there now: what was handled already gets its answer again; started without that, the handler goes on where it was", where, l.topic.name, read, is, l.h.cfg.Group, to, each)
 }
 
 // checkOffsets asks, after the client found no record where it wanted to read, what became of the log. When records were
@@ -244,15 +265,13 @@ func cutOff(cause error) (from, read int64) {
 // commands unseen. Otherwise the partition is assigned once more, since the client has given it up.
 func (l *lane) checkOffsets(cause error) {
 	l.log.Warn("the log does not have the next record: looking for the reason", "error", cause)
-	from, read := cutOff(cause)
+	if err := l.cutOff(cause); err != nil {
+		l.h.fail(err)
+		return
+	}
 	for _, e := range l.epochs {
 		if !e.running {
 			continue
-		}
-		if from < e.next && e.next <= read {
-			l.h.fail(fmt.Errorf("partition %d of %s: records were read up to offset %d, but the log was cut off at %d and goes on with others from there: a broker that lacked the last records was elected as the leader (unclean.leader.election.enable). "+
-				"Set the offset of group %s to %d to handle what is there now; started without that, the handler goes on at %d", e.partition, l.topic.name, e.next, from, l.h.cfg.Group, from, e.next))
-			return
 		}
 		next, beginning := e.next, e.beginning
 		l.background.Go(func() {

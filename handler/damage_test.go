@@ -62,8 +62,8 @@ func TestALogThatWasCutOffAndWrittenAnewEndsTheHandler(t *testing.T) {
 		end   int64
 		says  string
 	}{
-		"some records":              {0, 2, "cut off at 2"},
-		"all of the leader's epoch": {-1, -1, "cut off at 0"},
+		"some records":              {0, 2, "was cut off at 2"},
+		"all of the leader's epoch": {-1, -1, "has others now"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -95,7 +95,7 @@ func TestALogThatWasCutOffAndWrittenAnewEndsTheHandler(t *testing.T) {
 			if err := cluster.MoveTopicPartition(creations, 0, cluster.LeaderFor(creations, 0)); err != nil { // a new epoch
 				t.Fatal(err)
 			}
-			b.ends(name, h, "records were read up to offset 4, but the log was "+c.says)
+			b.ends(name, h, "records were read up to offset 4, but the log "+c.says)
 		})
 	}
 }
