@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -272,7 +273,7 @@ func (r *run) one(ctx context.Context, change *Change) error {
 	case KindACL:
 		return r.changeACL(ctx, *change.ACL, change.Action)
 	default:
-		return r.deleteTopic(ctx, change.Name)
+		return r.deleteTopic(ctx, change)
 	}
 }
 
@@ -318,7 +319,7 @@ func (r *run) deleteSubjects(ctx context.Context, changes []*Change) {
 			if r.leaves(ctx, change) {
 				continue
 			}
-			err := r.deleteSubject(ctx, change.Name)
+			err := r.deleteShown(ctx, change)
 			var why *registry.Error
 			if errors.As(err, &why) && !registry.Transient(err) && !refusesUs(why) {
 				refused, faults = append(refused, change), append(faults, err)
@@ -336,12 +337,45 @@ func (r *run) deleteSubjects(ctx context.Context, changes []*Change) {
 	}
 }
 
-func (r *run) deleteTopic(ctx context.Context, name string) error {
+// deleteShown deletes a subject unless it has got a version since the plan was made.
+func (r *run) deleteShown(ctx context.Context, change *Change) error {
+	latest, err := r.latest(ctx, change.Name)
+	switch {
+	case errors.Is(err, registry.ErrUnknownSubject):
+		return nil // by another meanwhile
+	case err != nil && change.ID != "":
+		return err
+	case err == nil && change.ID != "" && strconv.Itoa(latest.ID) != change.ID:
+		return fmt.Errorf("its latest version is %d, of schema id %d, which is not what the plan shows (id %s): plan again", latest.Version, latest.ID, change.ID)
+	}
+	return r.deleteSubject(ctx, change.Name)
+}
+
+// deleteTopic deletes a topic unless it is another one by now, or has records where the plan shows none. Deletions come last, perhaps an hour
+// after the plan was made.
+func (r *run) deleteTopic(ctx context.Context, change *Change) error {
+	name := change.Name
+	found, err := r.describe(ctx, name)
+	if isUnknownTopic(err) {
+		return nil // by another meanwhile
+	}
+	if err != nil {
+		return connect.Explain(err)
+	}
+	now := &Plan{Unlisted: Unlisted{Topics: []string{name}}}
+	if err := r.planTopicDeletions(ctx, now, kadm.TopicDetails{name: found}); err != nil {
+		return err
+	}
+	if !change.same(now.Changes[0]) {
+		return fmt.Errorf("it was planned as %s, and is now %s: plan again", change.brief(), now.Changes[0].brief())
+	}
 	request := kmsg.NewPtrDeleteTopicsRequest()
 	request.TimeoutMillis = brokerTimeoutMillis
 	request.TopicNames = []string{name}
 	topic := kmsg.NewDeleteTopicsRequestTopic()
-	topic.Topic = kmsg.StringPtr(name)
+	if topic.TopicID = found.ID; found.ID == (kadm.TopicID{}) { // brokers before 2.8
+		topic.Topic = kmsg.StringPtr(name)
+	}
 	request.Topics = append(request.Topics, topic)
 	response, err := request.RequestWith(ctx, r.Kafka)
 	if err != nil {
@@ -349,7 +383,7 @@ func (r *run) deleteTopic(ctx context.Context, name string) error {
 	}
 	for _, topic := range response.Topics {
 		err := withMessage(topic.ErrorCode, topic.ErrorMessage)
-		if isUnknownTopic(err) {
+		if isUnknownTopic(err) || errors.Is(err, kerr.UnknownTopicID) {
 			return nil // by another meanwhile
 		}
 		if err != nil {

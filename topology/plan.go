@@ -63,7 +63,7 @@ type Change struct {
 	Kind   Kind   `json:"kind"`
 	Action Action `json:"action"`
 	Name   string `json:"name"` // of the topic or subject; an ACL in words
-	// ID is that of the topic to delete: another one may have its name by the time that it is.
+	// ID is that of the topic to delete, or of the latest schema of the subject to delete: another one may have its name by the time that it is.
 	ID     string  `json:"id,omitempty"`
 	Fields []Field `json:"fields,omitempty"`
 	// Warnings are for whoever decides.
@@ -214,8 +214,8 @@ func (options Options) check(want *Topology) error {
 		return errors.New("the topology lists no topics, so that all of the cluster's would be deleted: list those that are to stay")
 	case options.DeleteSubjects && len(want.schemas()) == 0:
 		return errors.New("the topology lists no schemas, so that all of the registry's subjects would be deleted: list those that are to stay")
-	case options.DeleteACLs && !want.ManagesACLs:
-		return errors.New("the topology has no acls, so that all of the cluster's would be deleted: list those that are to stay")
+	case options.DeleteACLs && len(want.ACLs) == 0:
+		return errors.New("the topology lists no acls, so that all of the cluster's would be deleted: list those that are to stay")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,11 +106,11 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 	}
 	verdicts := make([]verdict, len(wanted))
 	var readable atomic.Bool
-	asking, ctx := errgroup.WithContext(ctx)
+	asking, while := errgroup.WithContext(ctx)
 	asking.SetLimit(askedAtOnce)
 	for i, schema := range wanted {
 		asking.Go(func() error {
-			v, err := book.compare(ctx, schema, plan.topology.Compatibility)
+			v, err := book.compare(while, schema, plan.topology.Compatibility)
 			if isForbidden(err) { // the others may be read
 				v, err = unreadable(schema, err), nil
 			} else if err == nil {
@@ -138,7 +139,9 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 			plan.Existing++
 		}
 	}
-	plan.unlistedSubjects(book, listed, book.needed(ctx, wanted))
+	if err := plan.unlistedSubjects(ctx, book, listed, book.needed(ctx, wanted)); err != nil {
+		return err
+	}
 	if book.unlisted != nil {
 		if plan.options.DeleteSubjects {
 			return fmt.Errorf("listing the subjects, to delete those that the topology does not list: %w", explainRegistry(book.unlisted))
@@ -151,7 +154,7 @@ func (t *Target) planSubjects(ctx context.Context, plan *Plan) error {
 	return nil
 }
 
-func (p *Plan) unlistedSubjects(b *book, listed, needed map[string]bool) {
+func (p *Plan) unlistedSubjects(ctx context.Context, b *book, listed, needed map[string]bool) error {
 	for subject := range b.there {
 		if !listed[subject] && !needed[subject] && !p.topology.keepsSubject(subject) {
 			p.Unlisted.Subjects = append(p.Unlisted.Subjects, subject)
@@ -159,12 +162,30 @@ func (p *Plan) unlistedSubjects(b *book, listed, needed map[string]bool) {
 	}
 	slices.Sort(p.Unlisted.Subjects)
 	if !p.options.DeleteSubjects {
-		return
+		return nil
 	}
-	for _, subject := range p.Unlisted.Subjects {
-		p.Changes = append(p.Changes, Change{Kind: KindSchema, Action: Delete, Name: subject})
+	changes := make([]Change, len(p.Unlisted.Subjects))
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(askedAtOnce)
+	for i, subject := range p.Unlisted.Subjects {
+		asking.Go(func() error {
+			latest, err := b.latestOf(ctx, subject)
+			if err != nil && !isForbidden(err) && !errors.Is(err, registry.ErrUnknownSubject) {
+				return fmt.Errorf("looking up subject %s: %w", subject, explainRegistry(err))
+			}
+			changes[i] = Change{Kind: KindSchema, Action: Delete, Name: subject}
+			if err == nil {
+				changes[i].ID = strconv.Itoa(latest.ID)
+			}
+			return nil
+		})
 	}
+	if err := asking.Wait(); err != nil {
+		return err
+	}
+	p.Changes = append(p.Changes, changes...)
 	p.Unlisted.Subjects = nil
+	return nil
 }
 
 // keepsSubject says whether a subject is protected, by its own name or as that of an internal or a protected topic. What follows a

@@ -303,7 +303,8 @@ func TestNothingIsDeletedForATopologyThatListsNothing(t *testing.T) {
 	s := setup(t, 1)
 	file := write(t, "subjects: [{file: Heartbeat, subject: s}]", nil)
 	synchronize(t, s.getenv, "plan", "--allow-delete=topics", "--topology", file).check(t, 1, "the topology lists no topics")
-	synchronize(t, s.getenv, "plan", "--allow-delete=acls", "--topology", file).check(t, 1, "the topology has no acls")
+	synchronize(t, s.getenv, "plan", "--allow-delete=acls", "--topology", file).check(t, 1, "the topology lists no acls")
+	synchronize(t, s.getenv, "plan", "--allow-delete=acls", "--topology", write(t, "subjects: [{file: Heartbeat, subject: s}]\nacls: []", nil)).check(t, 1, "the topology lists no acls")
 	file = write(t, "topics: [{name: orders, partitions: 1, replicas: 1}]", nil)
 	synchronize(t, s.getenv, "plan", "--allow-delete=subjects", "--topology", file).check(t, 1, "the topology lists no schemas")
 }
