@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -60,6 +61,8 @@ type lane struct {
 
 	control chan func()   // for the Poll goroutine
 	drained chan struct{} // an epoch has nothing in flight any more
+
+	holding atomic.Int64 // how many partitions are ours
 
 	// The rest belongs to the Poll goroutine.
 	epochs  map[int32]*epoch
@@ -139,6 +142,7 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 		stage.Moves()
 		select {
 		case <-stop:
+			leaves := l.h.cfg.LeaveOnStop || !l.h.holds()
 			if l.h.cfg.LeaveOnStop {
 				l.leave(work)
 			}
@@ -146,6 +150,9 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 			l.background.Wait()
 			if err := l.consumer.Close(); err != nil {
 				l.log.Warn("closing the consumer", "error", err)
+			}
+			if leaves && work.Err() == nil {
+				l.giveUpPlace(work)
 			}
 			return
 		case f := <-l.control:
@@ -182,6 +189,12 @@ func (l *lane) subscribe(work context.Context) error {
 		return fmt.Errorf("subscribing to %s: %w", l.topic.name, err)
 	}
 	return nil
+}
+
+// holds says whether any partition is ours, of either topic. A place without one need not be kept, and the group may be waiting for it: what
+// another handler has just given up for us is nobody's until we have joined again, or count as gone.
+func (h *Handler) holds() bool {
+	return slices.ContainsFunc(h.lanes, func(l *lane) bool { return l.holding.Load() > 0 })
 }
 
 // leave has the group give our partitions to others at once. Close alone does not: a static member's place is kept for it.

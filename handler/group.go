@@ -3,6 +3,8 @@ package handler
 import (
 	"context"
 	"fmt"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
 // assignor is how the members of the group share the partitions: each keeps what it has where it can. All must name the same.
@@ -18,6 +20,50 @@ func otherAssignor(group string) string {
 func replaced(group, instance string) string {
 	return fmt.Sprintf("another handler has this one's place in group %s, %s, and took it back when we did: "+
 		"KAFKA_GROUP_INSTANCE_ID is the same for both. This one ends: give it another, or none, for a place of its own", group, instance)
+}
+
+// giveUpPlace has the group forget the lane's place, after its consumer is closed: the client does not leave while a join is under way. Only a
+// place that goes by our slot is surely nobody else's by now.
+func (l *lane) giveUpPlace(ctx context.Context) {
+	h := l.h
+	if !h.static || h.lease == nil || h.cfg.GroupInstanceID != "" || h.cfg.TransactionalID != "" {
+		return
+	}
+	err := h.lease.Confirm(ctx)
+	if err == nil {
+		err = h.leaveGroup(ctx, h.instanceID()+"-"+l.suffix)
+	}
+	if err != nil {
+		l.log.Debug("our place in the group is kept until it notices that we are gone", "error", err)
+	}
+}
+
+// leaveGroup takes the member with a place out of our group. That there is none is no error.
+func (h *Handler) leaveGroup(ctx context.Context, place string) error {
+	coordinator, err := h.coordinator(ctx)
+	if err != nil {
+		return err
+	}
+	body := append(appendText(nil, h.cfg.Group), 0, 0, 0, 1) // one member
+	body = appendText(appendText(body, ""), place)           // with whatever id
+	answer, err := h.cfg.Kafka.call(ctx, coordinator, leaveGroup, body)
+	if err != nil {
+		return err
+	}
+	_, code := answer.int32(), answer.int16() // how long to wait before the next request
+	answer.times(func() {
+		_, _ = answer.text(), answer.text()
+		if of := answer.int16(); code == 0 && kafka.ErrorCode(of) != kafka.ErrUnknownMemberID {
+			code = of
+		}
+	})
+	switch {
+	case answer.cut:
+		return fmt.Errorf("leaving group %s: the answer is cut short", h.cfg.Group)
+	case code != 0:
+		return fmt.Errorf("leaving group %s: %w", h.cfg.Group, brokerError(code))
+	}
+	return nil
 }
 
 // takeOver brings the database to what this code needs, once. It is left as it is until the group has let this handler in, and with that

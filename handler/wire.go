@@ -21,10 +21,11 @@ type request struct {
 	flexible     bool // from some version on, with tagged fields and lengths of variable size (KIP-482)
 }
 
-// All but one are sent in their first version, which brokers have known from 0.10 on and still do.
+// All but two are sent in their first version, which brokers have known from 0.10 on and still do.
 var (
 	offsetFetch     = request{key: 9, version: 7, flexible: true} // tells of offsets in a transaction that is not ended yet: KIP-447, brokers from 2.5 on
 	findCoordinator = request{key: 10}
+	leaveGroup      = request{key: 13, version: 3} // by the member's place: KIP-345, brokers from 2.4 on
 	describeGroups  = request{key: 15}
 	apiVersions     = request{key: 18}
 )

@@ -281,6 +281,45 @@ func TestOffsetsAreReadFromTheCoordinatorsAnswer(t *testing.T) {
 	}
 }
 
+func TestAPlaceInTheGroupIsGivenUp(t *testing.T) {
+	t.Parallel()
+	want := kmsg.NewPtrLeaveGroupRequest()
+	want.SetVersion(leaveGroup.version)
+	want.Group = "group"
+	member := kmsg.NewLeaveGroupRequestMember()
+	member.InstanceID = kmsg.StringPtr("group-1-cmt")
+	want.Members = append(want.Members, member)
+	const asked, unhurried, fine = int32(1), int32(0), int16(0)
+	of := func(code, member int16) []any {
+		return []any{asked, unhurried, code, int32(1), "", "group-1-cmt", member}
+	}
+	for name, c := range map[string]struct {
+		answer []any
+		says   string
+	}{
+		"it is given up":      {of(fine, fine), ""},
+		"it was nobody's":     {of(fine, 25), ""},
+		"another coordinates": {of(16, fine), "Not coordinator"},
+		"it is not ours":      {of(fine, 82), "fenced"},
+		"the answer is cut":   {of(fine, fine)[:4], "cut short"},
+	} {
+		var sent []byte
+		h := askingCoordinator(coordinator, c.answer)
+		dial := h.cfg.Kafka.Dial
+		h.cfg.Kafka.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			return listening{conn, &sent}, err
+		}
+		err := h.leaveGroup(t.Context(), "group-1-cmt")
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !bytes.HasSuffix(sent, want.AppendTo(nil)) {
+			t.Errorf("it asks %x, want %x", sent, want.AppendTo(nil))
+		}
+	}
+}
+
 // A broker that swallows what it is sent holds up nobody who asks others as well.
 func TestOneBrokerThatAnswersIsEnough(t *testing.T) {
 	t.Parallel()
