@@ -83,7 +83,7 @@ func (k Kafka) Check() error {
 	if len(k.Brokers) == 0 {
 		faults = append(faults, errors.New("KAFKA_BROKERS (--kafka-brokers) names no broker: set it to HOST:PORT, several with commas"))
 	}
-	faults = append(faults, environment.CheckBrokers(k.Brokers))
+	faults = append(faults, environment.CheckBrokers(trimmed(k.Brokers)))
 	_, faulty := k.security()
 	return errors.Join(append(faults, faulty...)...)
 }
@@ -135,7 +135,7 @@ func (k Kafka) Files() (certs.Files, error) {
 // be read.
 func (k Kafka) Options(clientID string) ([]kgo.Opt, error) {
 	options := []kgo.Opt{
-		kgo.SeedBrokers(k.Brokers...),
+		kgo.SeedBrokers(trimmed(k.Brokers)...),
 		kgo.ClientID(clientID),
 		kgo.DialTimeout(5 * time.Second),
 	}
@@ -161,13 +161,21 @@ func (k Kafka) Client(clientID string, more ...kgo.Opt) (*kgo.Client, error) {
 	return client, nil
 }
 
+// trimmed is a list without the spaces that may stand around its commas.
+func trimmed(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	return environment.List(strings.Join(list, ","))
+}
+
 // Check reports every fault that shows without a connection.
 func (r Registry) Check() error {
 	var faults []error
 	if len(r.URLs) == 0 {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_URL (--schema-registry-url) names no registry: set it to http://HOST:PORT, several with commas"))
 	}
-	for _, text := range r.URLs {
+	for _, text := range trimmed(r.URLs) {
 		parsed, err := url.Parse(text)
 		if err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
 			// Not %w and not the text: a URL may carry a password.
@@ -180,12 +188,7 @@ func (r Registry) Check() error {
 	if r.BearerToken != "" && r.Username+r.Password != "" {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_BEARER_TOKEN and SCHEMA_REGISTRY_USERNAME both say who asks: set one of them"))
 	}
-	for _, character := range r.BearerToken {
-		if character <= ' ' || character > '~' {
-			faults = append(faults, fmt.Errorf("SCHEMA_REGISTRY_BEARER_TOKEN has the character %U in it, which no token has: take out line breaks, spaces and the word Bearer", character))
-			break
-		}
-	}
+	faults = append(faults, environment.CheckToken(r.BearerToken))
 	if (r.Cert == "") != (r.Key == "") {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION belong together: set both or none"))
 	}
@@ -194,7 +197,7 @@ func (r Registry) Check() error {
 
 // Client makes a registry client. It doesn't connect yet, but fails when a certificate or key can't be read.
 func (r Registry) Client(logger *slog.Logger) (*registry.Client, error) {
-	config := registry.Config{URLs: r.URLs, Username: r.Username, Password: r.Password, BearerToken: r.BearerToken, Logger: logger}
+	config := registry.Config{URLs: trimmed(r.URLs), Username: r.Username, Password: r.Password, BearerToken: r.BearerToken, Logger: logger}
 	if r.CA != "" || r.Cert != "" {
 		var err error
 		config.TLS, err = certs.ClientTLS(certs.Files{CA: r.CA, Cert: r.Cert, Key: r.Key, Password: r.KeyPassword})

@@ -2,6 +2,7 @@ package connect_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,14 @@ func TestTheDatabaseIsNamedEitherWayAndAFlagOverrulesTheOther(t *testing.T) {
 		if err := s.Database.Check(); err != nil || s.Database.URL() != c.want {
 			t.Errorf("%s: %s, %v", name, s.Database.URL(), err)
 		}
+	}
+}
+
+func TestListsMayHaveSpaces(t *testing.T) {
+	t.Parallel()
+	s := parse(t, map[string]string{"KAFKA_BROKERS": "a:1, b:2", "SCHEMA_REGISTRY_URL": "http://a:8081, http://b:8081"})
+	if err := errors.Join(s.Kafka.Check(), s.Registry.Check()); err != nil {
+		t.Error(err)
 	}
 }
 

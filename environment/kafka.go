@@ -68,3 +68,13 @@ func (t Topics) Check() error {
 	}
 	return errors.Join(faults...)
 }
+
+// CheckToken reports a character in SCHEMA_REGISTRY_BEARER_TOKEN that no header has.
+func CheckToken(token string) error {
+	for _, character := range token {
+		if character <= ' ' || character > '~' {
+			return fmt.Errorf("SCHEMA_REGISTRY_BEARER_TOKEN has the character %U in it, which no token has: take out line breaks, spaces and the word Bearer", character)
+		}
+	}
+	return nil
+}

@@ -61,6 +61,9 @@ func (v *values) configure() (config, error) {
 	}
 	kafka, encryption, faulty := v.kafkaTLS()
 	faults = append(faults, faulty...)
+	if len(faulty) == 0 {
+		faults = append(faults, v.checkProtocol(kafka.Dial != nil))
+	}
 	c.encryption = encryption
 	brokers := v.value["kafka-brokers"]
 	faults = append(faults, environment.CheckBrokers(environment.List(brokers)))
@@ -110,6 +113,7 @@ func (v *values) configure() (config, error) {
 	if (v.value["schema-registry-username"] == "") != (v.value["schema-registry-password"] == "") {
 		fault("schema-registry-username", "user and password belong together: set both or none")
 	}
+	faults = append(faults, environment.CheckToken(c.registry.BearerToken))
 	if c.registry.BearerToken != "" && c.registry.Username+c.registry.Password != "" {
 		fault("schema-registry-bearer-token", "it stands in for user and password: set it or those")
 	}
@@ -169,6 +173,32 @@ func (v *values) given(variable string) string {
 		}
 	}
 	return ""
+}
+
+// checkProtocol refuses what the tools would take for the way to be let in by the brokers, and this handler does not go: it would connect
+// without encryption, or wait for an answer that never comes.
+func (v *values) checkProtocol(encrypted bool) error {
+	for _, name := range []string{"KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"} {
+		if v.getenv(name) != "" {
+			return fmt.Errorf("%s: the handler is let in by a certificate, or by nothing, and knows no SASL: set KAFKA_SSL_*, and leave KAFKA_SASL_* to the tools", name)
+		}
+	}
+	protocol := v.getenv("KAFKA_SECURITY_PROTOCOL")
+	switch strings.ToUpper(protocol) {
+	case "":
+		return nil
+	case "PLAINTEXT":
+		if encrypted {
+			return errors.New("KAFKA_SECURITY_PROTOCOL: it is PLAINTEXT, and there are settings for TLS: set it to SSL, or take those away")
+		}
+		return nil
+	case "SSL":
+		if !encrypted {
+			return errors.New("KAFKA_SECURITY_PROTOCOL: it is SSL, and there is no certificate to be let in by: set all four KAFKA_SSL_*, or SSL_*")
+		}
+		return nil
+	}
+	return fmt.Errorf("KAFKA_SECURITY_PROTOCOL: %q is neither SSL nor PLAINTEXT, which are what the handler knows", protocol)
 }
 
 // kafkaTLS is how connections to the brokers are encrypted, in the client's terms and in words.
