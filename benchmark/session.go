@@ -55,7 +55,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if s.book, err = load.NewBook(kind); err != nil {
 		return err
 	}
-	if err := b.World.until(ctx, "waiting for the topics", func() error { return s.client.Ready(ctx) }); err != nil {
+	if err := b.World.until(ctx, vanish, "waiting for the topics", func() error { return s.client.Ready(ctx) }); err != nil {
 		return err
 	}
 	if err := s.start(ctx); err != nil {

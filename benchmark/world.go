@@ -109,7 +109,7 @@ func (w *World) freshTopics(ctx context.Context) error {
 	if err := w.forgetGroups(ctx, admin); err != nil {
 		return err
 	}
-	return w.until(ctx, "making the topics again", func() error { return w.Connection.MakeTopics(ctx, w.Logger) })
+	return w.until(ctx, vanish, "making the topics again", func() error { return w.Connection.MakeTopics(ctx, w.Logger) })
 }
 
 func deleteTopics(ctx context.Context, admin *kadm.Client, names ...string) error {
@@ -129,7 +129,7 @@ func deleteTopics(ctx context.Context, admin *kadm.Client, names ...string) erro
 
 // forgetGroups deletes all groups: of the handler before, whose places in them may take a while to end.
 func (w *World) forgetGroups(ctx context.Context, admin *kadm.Client) error {
-	return w.until(ctx, "deleting the groups of the last turn", func() error {
+	return w.until(ctx, vanish, "deleting the groups of the last turn", func() error {
 		groups, err := admin.ListGroups(ctx)
 		if err != nil || len(groups) == 0 {
 			return err
@@ -146,8 +146,8 @@ func (w *World) forgetGroups(ctx context.Context, admin *kadm.Client) error {
 }
 
 // until tries until it succeeds, for a bounded time.
-func (w *World) until(ctx context.Context, what string, try func() error) error {
-	deadline := time.Now().Add(vanish)
+func (w *World) until(ctx context.Context, patience time.Duration, what string, try func() error) error {
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -190,7 +190,7 @@ func (w *World) echoTopicsAnew(ctx context.Context) error {
 				return fmt.Errorf("looking at topic %s: %w", source, err)
 			}
 			partitions, replicas := int32(len(details[source].Partitions)), int16(details[source].Partitions.NumReplicas())
-			err = w.until(ctx, "making topic "+name, func() error {
+			err = w.until(ctx, vanish, "making topic "+name, func() error {
 				created, err := admin.CreateTopic(ctx, partitions, replicas, nil, name)
 				if err == nil {
 					err = created.Err
@@ -221,10 +221,48 @@ func (w *World) withAdmin(do func(*kadm.Client) error) error {
 	return do(kadm.NewClient(kafka))
 }
 
+// keptPlace is how long a group may keep the partitions of a handler that has stopped.
+const keptPlace = 10 * time.Second
+
+// Unattended refuses a bank whose commands somebody handles already: what that one does would count as the work of whoever is measured. One
+// that has just been stopped is waited for.
+func (w *World) Unattended(ctx context.Context) error {
+	return w.withAdmin(func(admin *kadm.Client) error {
+		return w.until(ctx, keptPlace, "looking who handles the commands", func() error {
+			groups, err := admin.DescribeGroups(ctx)
+			if err != nil {
+				return connect.Explain(err)
+			}
+			for _, g := range groups {
+				for _, m := range g.Members {
+					if topic := w.handles(m); topic != "" {
+						return fmt.Errorf("%s is handled already, by %s at %s in group %s: stop it to measure --handler, or leave --handler out to measure it", topic, m.ClientID, m.ClientHost, g.Group)
+					}
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// handles is a command topic of which the member has partitions; "" when it has none.
+func (w *World) handles(m kadm.DescribedGroupMember) string {
+	assigned, ok := m.Assigned.AsConsumer()
+	if !ok {
+		return ""
+	}
+	for _, t := range assigned.Topics {
+		if len(t.Partitions) > 0 && (t.Topic == w.Topics.Transfers || t.Topic == w.Topics.Creations) {
+			return t.Topic
+		}
+	}
+	return ""
+}
+
 // shared waits until the group has given each of so many handlers a share of the transfers.
 func (w *World) shared(ctx context.Context, handlers int) error {
 	return w.withAdmin(func(admin *kadm.Client) error {
-		return w.until(ctx, fmt.Sprintf("waiting for %d handlers to share the partitions", handlers), func() error {
+		return w.until(ctx, vanish, fmt.Sprintf("waiting for %d handlers to share the partitions", handlers), func() error {
 			groups, err := admin.DescribeGroups(ctx)
 			if err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -182,6 +183,19 @@ func Read(path string) (*Run, error) {
 		return nil, fmt.Errorf("reading %s: its format is %d, this version reads %d: use the latency-benchmark that wrote it", path, run.Format, Format)
 	}
 	return run, nil
+}
+
+// CanWrite says why no run's file can be written at path; before a measurement rather than after it.
+func CanWrite(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	var why *fs.PathError
+	if errors.As(err, &why) {
+		return fmt.Errorf("no file can be made in %s: %w", filepath.Dir(path), why.Err)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // Write writes a run's file, whole or not at all.

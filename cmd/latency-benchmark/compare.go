@@ -87,7 +87,7 @@ func (p *percent) UnmarshalText(text []byte) error {
 	if isPercent {
 		v /= 100
 	}
-	if err != nil || v < 0 || v >= 1 {
+	if err != nil || !(v >= 0 && v < 1) { // nor is NaN one
 		return fmt.Errorf("%q is no tolerance: give a share from 0 to less than 100%%, such as 5%%", text)
 	}
 	*p = percent(v)

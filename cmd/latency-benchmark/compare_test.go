@@ -53,6 +53,7 @@ func TestCompareEndsByWhatItFound(t *testing.T) {
 		"no such file":           {[]string{fast, "gone.json"}, 1, "gone.json"},
 		"one file":               {[]string{fast}, 1, "--subject-a"},
 		"a tolerance of nothing": {[]string{fast, slow, "--tolerance", "lots"}, 1, `"lots" is no tolerance`},
+		"no number":              {[]string{fast, slow, "--tolerance", "nan"}, 1, `"nan" is no tolerance`},
 		"a tolerance of all":     {[]string{fast, slow, "--tolerance", "100%"}, 1, "less than 100%"},
 		"no such output":         {[]string{fast, slow, "--output", "xml"}, 1, "text"},
 	} {

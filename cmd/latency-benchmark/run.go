@@ -83,8 +83,8 @@ func (c *common) check() error {
 	if c.Accounts < 2 {
 		fault("--accounts must be at least 2: money goes from one to another")
 	}
-	if c.Rejected < 0 || c.Rejected > 1 {
-		fault("--rejected is a share from 0 to 1")
+	if !(c.Rejected >= 0 && c.Rejected <= 1) { // nor is NaN one
+		fault("--rejected: %g is no share from 0 to 1", c.Rejected)
 	}
 	for _, n := range []struct {
 		flag  string
@@ -107,6 +107,8 @@ func (c *common) check() error {
 	faults = append(faults, c.Topics.Check())
 	if there, err := os.Stat(c.Out); err == nil && there.IsDir() {
 		fault("--out: %s is a directory: name a file in it", c.Out)
+	} else if err := result.CanWrite(c.Out); err != nil && errors.Join(faults...) == nil { // or it is said already what is wrong with the directory
+		fault("--out: %w", err)
 	}
 	return errors.Join(faults...)
 }
@@ -149,10 +151,10 @@ func (c *common) measure(s *session, name string, settings map[string]string, ru
 	} else if failed != nil {
 		r.Failure = failed.Error()
 	}
+	benchmark.Print(s.stdout, r)
 	if err := r.Write(out); err != nil {
 		return errors.Join(failed, err)
 	}
-	benchmark.Print(s.stdout, r)
 	fmt.Fprintf(s.stdout, "result: %s\n", out)
 	return failed
 }
@@ -225,6 +227,11 @@ func (c *common) prepare(s *session, r *result.Run, shown *progress.Progress) (_
 		}
 		closers = append(closers, func(bool) error { return around.Stop() })
 		config.World.Own, config.World.Connection, config.World.Topics = around, around.Connection, load.DefaultTopics
+	}
+	if given && len(c.Handler) > 0 {
+		if err := config.World.Unattended(s.ctx); err != nil {
+			return nil, closeAll, err
+		}
 	}
 	benchmark.Describe(s.ctx, config.World, r)
 	return benchmark.New(config, r), closeAll, nil

@@ -362,6 +362,9 @@ func TestAHandlerThatRunsOnSomebodysStackIsMeasuredThere(t *testing.T) {
 			t.Errorf("%v %v", got.result.Versions, got.result.Postgres)
 		}
 	}
+	if got := measureOn(t, stack.Environment(), nil, "drain", "--accounts=50", "--commands=100", fake(t, "well")); got.code != 1 || got.result != nil || !strings.Contains(got.stderr, "is handled already, by ") {
+		t.Errorf("another one beside it: %+v", got)
+	}
 	client, err := stack.Connection.Kafka.Client("test")
 	if err != nil {
 		t.Fatal(err)
@@ -399,6 +402,8 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"sample":        {[]string{"drain", "--handler=a=true", "--sample=kafka"}, "is neither pid:NAME=PID nor container:NAME"},
 		"no process":    {[]string{"drain", "--handler=a=true", "--sample=pid:kafka=999999999"}, "there is no process 999999999"},
 		"out":           {[]string{"drain", "--out=/nowhere/at/all.json"}, "--out: stat /nowhere/at"},
+		"out of /proc":  {[]string{"drain", "--out=/proc/drain.json"}, "--out: no file can be made in /proc: "},
+		"no share":      {[]string{"drain", "--rejected=nan"}, "--rejected: NaN is no share from 0 to 1"},
 		"out of a dir":  {[]string{"drain", "--out=."}, "--out: . is a directory: name a file in it"},
 		"fsync":         {[]string{"floor", "--fsync-dir=/nowhere"}, "--fsync-dir: stat /nowhere"},
 		"growing":       {[]string{"grow", "--kafka-brokers=127.0.0.1:1"}, "only in surroundings of its own"},
