@@ -246,8 +246,8 @@ func (c *checker) checkHistory(key Key, h *history) {
 		return
 	}
 	opened := answer.Opened.value()
-	if len(h.deliveries) > 0 && opened.Type != h.deliveries[0].Creation.Type {
-		r.violate(SameAnswer, subject, "asked for an account of type %s and got %s", h.deliveries[0].Creation.Type, opened.Type)
+	if asked := h.askedType(); asked != "" && opened.Type != asked {
+		r.violate(SameAnswer, subject, "asked for an account of type %s and got %s", asked, opened.Type)
 	}
 	if !bank.ValidIBAN(opened.IBAN) {
 		r.violate(SameAnswer, subject, "the new account's IBAN %q is not valid", opened.IBAN)
@@ -262,6 +262,37 @@ func (c *checker) checkOutcome(subject about, h *history, answer *Answer) {
 	case o.Reason != answer.Reason || o.Opened.value().IBAN != answer.Opened.value().IBAN || o.Opened.value().Token != answer.Opened.value().Token:
 		c.report.violate(OneOutcome, subject, "answered %s, and the database has another outcome: %s", answer.text(), o.text())
 	}
+}
+
+// executed is the record that the row was made for; nil when that is not known, or deleted.
+func (h *history) executed() *Delivery {
+	if h.outcome == nil || h.outcome.Former || h.outcome.Origin.Topic == "" {
+		return nil
+	}
+	for _, d := range h.deliveries {
+		if d.Place == h.outcome.Origin {
+			return d
+		}
+	}
+	return nil
+}
+
+// askedType is the type of account that a creation's answers must tell. An id that comes again asks for the account that it has opened,
+// whatever type it names then. "" when that can't be told.
+func (h *history) askedType() bank.AccountType {
+	if d := h.executed(); d != nil {
+		return d.Creation.Type
+	}
+	if h.outcome != nil && h.outcome.Opened != nil {
+		if opened := h.outcome.Opened.Type; opened.Valid() {
+			return opened
+		}
+		return "" // an earlier handler's, told as each asks
+	}
+	if len(h.deliveries) == 0 {
+		return ""
+	}
+	return h.deliveries[0].Creation.Type
 }
 
 // due tells whether one of the command's records is.
@@ -280,7 +311,7 @@ func (c *checker) countAnswers(key Key, h *history) {
 	needed, underWay, lacking, own := 0, 0, 0, true
 	for _, d := range h.deliveries {
 		switch {
-		case c.scope.mayLack(topic, d.Time):
+		case c.scope.mayLack(topic, d.Time), c.scope.mayLack(DeadLetter(d.Place.Topic), d.Time): // which may have been handled later, by another record
 			lacking++
 		case c.owes(d):
 			needed++
@@ -297,6 +328,12 @@ func (c *checker) countAnswers(key Key, h *history) {
 		needed = 1 // the tables have it, so whatever came of it was waited for
 	}
 	switch missing := needed - len(h.answers); {
+	case len(h.deliveries) == 0 && len(h.answers) == 0 && h.outcome != nil && h.outcome.Seq > 0: // its record is deleted
+		if h.outcome.Former || c.scope.mayLack(topic, 0) {
+			c.report.Unchecked.Answers++
+		} else {
+			c.report.violate(Answered, about{key: key}, "the database has an outcome, %s, and there is no answer", h.outcome.text())
+		}
 	case missing > 0:
 		last := h.deliveries[len(h.deliveries)-1].Place
 		c.report.violate(Answered, about{key: key}, "sent %d times, last at %s, and answered %d times", len(h.deliveries), last, len(h.answers))

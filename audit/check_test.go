@@ -130,6 +130,8 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		"a duplicate that was dead-lettered":            {func(e *Evidence) { e.Deliveries[len(e.Deliveries)-2].Transfer = e.Deliveries[3].Transfer }, DeadLettered},
 		"a dead letter twice":                           {func(e *Evidence) { e.Letters = append(e.Letters, e.Letters[0]) }, EventsOnce},
 		"an event without a version":                    {func(e *Evidence) { e.Events[0].HasVersion = false }, Versioned},
+		"an event of a version that there is not":       {func(e *Evidence) { e.Events = append(e.Events, earlier(e.Events[0])) }, Versioned},
+		"a login that gives an account of another type": {func(e *Evidence) { e.Outcomes[0].Opened.Type, e.Answers[0].Opened.Type = bank.Auto, bank.Auto }, SameAnswer},
 		"an event that is missing":                      {func(e *Evidence) { drop(&e.Events, 1) }, Chained},
 		"the last event of an account is missing":       {func(e *Evidence) { drop(&e.Events, len(e.Events)-1) }, Chained},
 		"an event that doesn't add up":                  {func(e *Evidence) { e.Events[1].Event.NewBalance++ }, Chained},
@@ -191,6 +193,11 @@ func otherBalance(e Event) Event {
 	return e
 }
 
+func earlier(e Event) Event {
+	e.Event.Version = -7
+	return e
+}
+
 func nextVersion(e Event) Event {
 	e.Event.Version += 100
 	return e
@@ -202,6 +209,62 @@ func reject(e *Evidence, outcome int) {
 		if e.Answers[i].Command == e.Outcomes[outcome].Command {
 			e.Answers[i].Reason = bank.ReasonInsufficientFunds
 		}
+	}
+}
+
+// Partitions are executed in any order: the record that was executed is not always the one that is read first.
+func TestAnIDThatAsksForTwoTypesGetsTheOneThatWasExecuted(t *testing.T) {
+	t.Parallel()
+	for name, plant := range map[string]func(e *Evidence){
+		"executed from the other partition": func(e *Evidence) {
+			e.Deliveries[0].Place.Partition = 1
+			login := *e.Deliveries[0].Creation
+			login.Type = bank.Auto
+			first := Delivery{Place: Place{Topic: e.Deliveries[0].Place.Topic}, Creation: &login, Body: body("open")}
+			e.Deliveries = append([]Delivery{first}, e.Deliveries...)
+			e.Outcomes[0].Origin.Partition = 1
+		},
+		"an earlier handler's": func(e *Evidence) {
+			e.Deliveries[0].Creation = &bank.ConfirmAccountCreation{ID: e.Deliveries[0].Creation.ID, Type: bank.Auto}
+			e.Deliveries = append(e.Deliveries, copyAt(e.Deliveries[0], 90))
+			e.Outcomes[0].Origin = Place{}
+			e.Outcomes[0].Seq = 0
+			e.Accounts[1].OpeningVersion = 0
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := healthy()
+			plant(e)
+			e.Answers = append(e.Answers, e.Answers[0])
+			report := Check(e, Options{})
+			if report.Found[SameAnswer]+report.Found[ReplayAgrees]+report.Found[OneOutcome]+report.Found[Answered] > 0 {
+				t.Errorf("violations: %v", report.Violations)
+			}
+		})
+	}
+}
+
+// The row of an earlier handler says nothing of the content.
+func TestAnEarlierHandlersIDMayComeWithAnyContent(t *testing.T) {
+	t.Parallel()
+	s := newStory()
+	a, b := s.open(), s.open()
+	s.transfer(bank.Cash, a, 100000)
+	first := s.transfer(a, b, 2500)
+	s.takeOver(true)
+	other := *first
+	other.Amount++
+	s.again(&other)
+	s.transfer(a, b, 500)
+	e := s.end()
+	for i := range e.Outcomes {
+		if e.Outcomes[i].Seq == 0 {
+			e.Outcomes[i].HasFingerprint, e.Outcomes[i].HasContent = false, false
+		}
+	}
+	if report := Check(e, Options{}); !report.OK() {
+		t.Errorf("violations: %v", report.Violations)
 	}
 }
 

@@ -27,6 +27,8 @@ func (c *checker) indexEvents() {
 	for i := range c.evidence.Events {
 		e := &c.evidence.Events[i]
 		switch {
+		case e.HasVersion && e.Event.Version < 1:
+			c.report.violate(Versioned, about{iban: e.Event.IBAN, place: e.Place}, "the header account-version is %d, and versions begin at 1", e.Event.Version)
 		case e.HasVersion:
 			c.events.byAccount[e.Event.IBAN] = append(c.events.byAccount[e.Event.IBAN], int32(i))
 		case old.has(e.Event) || c.mayBeOld(e):

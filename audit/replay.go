@@ -22,8 +22,12 @@ func (c *checker) checkReplay() {
 		}
 		last = outcome.Seq
 		var sent *Delivery
-		if h := c.histories[outcome.Command]; h != nil && len(h.deliveries) > 0 {
-			sent = h.deliveries[0]
+		switch h := c.histories[outcome.Command]; {
+		case h == nil || len(h.deliveries) == 0:
+		case outcome.Command.Kind == Creation:
+			sent = h.executed() // another one may ask for another type
+		default:
+			sent = h.deliveries[0] // all have the same content
 		}
 		if outcome.Command.Kind == Creation {
 			c.replayCreation(accounts, sent, outcome)

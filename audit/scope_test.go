@@ -66,7 +66,7 @@ func TestWhatRetentionDeletedIsNotMissedAndCounted(t *testing.T) {
 			for _, topic := range topics.all() {
 				cut(e, topic, 99, time.Time{})
 			}
-		}, Unchecked{Commands: 7, Events: 7}},
+		}, Unchecked{Commands: 7, Answers: 7, Events: 7}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,6 +105,10 @@ func TestWhatIsYoungerThanTheOldestRecordLeftIsMissed(t *testing.T) {
 			cut(e, topics.ConfirmMoneyTransfer, 1, noon.Add(30*time.Minute))
 			e.Deliveries = slices.DeleteFunc(e.Deliveries, func(d Delivery) bool { return d.Place == Place{topics.ConfirmMoneyTransfer, 0, 4} })
 		}, OneOutcome},
+		"the answer to a command whose record is deleted": {func(e *Evidence) {
+			cut(e, topics.ConfirmMoneyTransfer, 3, noon.Add(50*time.Minute))
+			e.Answers = slices.DeleteFunc(e.Answers, func(a Answer) bool { return a.Place == Place{topics.MoneyTransferFeedback, 0, 0} })
+		}, Answered},
 		"an answer that no row has": {func(e *Evidence) {
 			cut(e, topics.ConfirmMoneyTransfer, 99, time.Time{})
 			e.Answers = append(e.Answers, Answer{Command: Key{Transfer, bank.ID{7}}})
