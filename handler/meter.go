@@ -32,7 +32,7 @@ type laneMeter struct {
 	schemaWaits                             *metric.Counter
 	assigned, revoked, lost, orphaned       *metric.Counter
 	startStalls, schemaStalls, letterStalls *metric.Gauge
-	partitions                              *metric.Gauge
+	partitions, topic                       *metric.Gauge // of the topic, those of this handler and all
 }
 
 // The kinds of commands.
@@ -180,12 +180,12 @@ func (m *meter) lane(t topic, q *queue) *laneMeter {
 		schemaWaits: s.Counter("openbank_schema_waits_total", t.name),
 		assigned:    event("assigned"), revoked: event("revoked"), lost: event("lost"), orphaned: event("orphaned"),
 		startStalls: stalled("start"), schemaStalls: stalled("schema"), letterStalls: stalled("dead_letter"),
-		partitions: s.Gauge("openbank_assigned_partitions", t.name),
+		partitions: s.Gauge("openbank_assigned_partitions", t.name), topic: s.Gauge("openbank_topic_partitions", t.name),
 	}
 	for fault := range faults {
 		l.letters[fault] = s.Counter("openbank_dead_letters_total", t.name, faultNames[fault])
 	}
-	s.Gauge("openbank_topic_partitions", t.name).Set(float64(t.partitions))
+	l.topic.Set(float64(t.partitions))
 	s.GaugeFunc("openbank_queue_records", func() float64 { return float64(q.length()) }, t.name)
 	s.GaugeFunc("openbank_queue_bytes", func() float64 { return float64(q.held()) }, t.name)
 	return l

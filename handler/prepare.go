@@ -109,6 +109,7 @@ func (l *lane) stillThere(ctx context.Context) error {
 		return fatalError{fmt.Errorf("%s: the topic was deleted and made anew while this handler read it: what it held and was not handled is lost. Start with --new-topics to go on with the new one",
 			l.topic.name)}
 	}
+	l.meter.topic.Set(float64(found[l.topic.name].partitions)) // there may be more by now
 	return nil
 }
 
