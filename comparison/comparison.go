@@ -150,7 +150,7 @@ func (c *Comparison) add(p [2]*result.Subject, before, after []figure, reference
 		g := after[at]
 		row := Row{
 			Subject: name, Case: f.of.String(), Metric: f.metric.name, Unit: f.metric.unit, Better: f.metric.better,
-			A: median(f.values), B: median(g.values), RoundsA: len(f.values), RoundsB: len(g.values), Reference: reference,
+			A: result.Median(f.values), B: result.Median(g.values), RoundsA: len(f.values), RoundsB: len(g.values), Reference: reference,
 		}
 		interval := ratioOf(f.values, g.values, skipped(len(f.values), len(g.values), (1-c.Confidence)/2))
 		row.Ratio = interval.estimate

@@ -1,8 +1,9 @@
 package comparison
 
 import (
-	"math"
 	"slices"
+
+	"openbank/result"
 )
 
 // interval is what is known of a ratio. known is false when there are too few values for the confidence that was asked for.
@@ -25,7 +26,7 @@ func ratioOf(a, b []float64, skip int) interval {
 		}
 	}
 	slices.Sort(ratios)
-	i := interval{estimate: median(ratios)}
+	i := interval{estimate: result.Median(ratios)}
 	if skip >= 0 {
 		i.low, i.high, i.known = ratios[skip], ratios[len(ratios)-1-skip], true
 	}
@@ -80,17 +81,4 @@ func fewest(confidence float64) int {
 		n++
 	}
 	return n
-}
-
-// median of values, which need not be sorted; NaN of none.
-func median(values []float64) float64 {
-	s := slices.Sorted(slices.Values(values))
-	switch n := len(s); {
-	case n == 0:
-		return math.NaN()
-	case n%2 == 1:
-		return s[n/2]
-	default:
-		return (s[n/2-1] + s[n/2]) / 2
-	}
 }

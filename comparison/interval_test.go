@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"openbank/result"
 )
 
 // The published critical values of U, two-sided at 5%: what is skipped at each end are as many as the largest U that is still significant.
@@ -44,11 +46,11 @@ func TestMedians(t *testing.T) {
 		want float64
 	}{{[]float64{3, 1, 2}, 2}, {[]float64{4, 1, 3, 2}, 2.5}, {[]float64{7}, 7}} {
 		given := slices.Clone(c.of)
-		if got := median(c.of); got != c.want || !slices.Equal(given, c.of) {
+		if got := result.Median(c.of); got != c.want || !slices.Equal(given, c.of) {
 			t.Errorf("of %v it is %v", given, got)
 		}
 	}
-	if !math.IsNaN(median(nil)) {
+	if !math.IsNaN(result.Median(nil)) {
 		t.Error("of nothing it is something")
 	}
 }

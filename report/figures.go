@@ -91,10 +91,10 @@ func caseRow(m measured, c result.Repeated) row {
 		r.latency(all)
 	}
 	if len(perCommand) > 0 {
-		r.set("CPU µs a command", middle(perCommand))
+		r.set("CPU µs a command", result.Median(perCommand))
 	}
 	if len(cores) > 0 {
-		r.set("CPU cores", middle(cores))
+		r.set("CPU cores", result.Median(cores))
 	}
 	r.set("peak MiB", float64(peak)/mib)
 	r.set("timed out", float64(timedOut))

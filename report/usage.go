@@ -30,7 +30,7 @@ func (g *gathered) usageByLoad() []Chart {
 				peaks[u.load] = append(peaks[u.load], u.peak)
 			}
 		}
-		cpu.ofLoads(name, cores, middle)
+		cpu.ofLoads(name, cores, result.Median)
 		memory.ofLoads(name, peaks, slices.Max[[]float64])
 	}
 	var charts []Chart
@@ -55,10 +55,6 @@ func (c *Chart) ofLoads(name string, values map[float64][]float64, summed func([
 	if len(s.Points) > 0 {
 		c.Series = append(c.Series, s)
 	}
-}
-
-func middle(values []float64) float64 {
-	return slices.Sorted(slices.Values(values))[len(values)/2]
 }
 
 type used struct{ load, cores, peak float64 }

@@ -42,11 +42,19 @@ func MedianRate(rounds []*Round) float64 {
 	for i, r := range rounds {
 		rates[i] = r.Rate
 	}
-	slices.Sort(rates)
 	if len(rates) == 0 {
 		return 0
 	}
-	return (rates[(len(rates)-1)/2] + rates[len(rates)/2]) / 2
+	return Median(rates)
+}
+
+// Median is the middle of the values, of an even number of them the mean of both middles; NaN of none.
+func Median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	if len(sorted) == 0 {
+		return math.NaN()
+	}
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // Number writes a figure for people: three significant digits, whole thousands with commas: 0.0123, 4.57, 26.3, 1,340, 61,126.

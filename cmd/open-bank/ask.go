@@ -88,6 +88,9 @@ func (c *cents) UnmarshalText(text []byte) error {
 
 // Run prints the id of a confirmed transfer. A rejected one is an error.
 func (c *transferCommand) Run(s *session) error {
+	if c.From == "" || c.To == "" { // a shell's variable that is not set
+		return errors.New("--from and --to must name somebody: an IBAN, cash, a shop")
+	}
 	id, err := c.id()
 	if err != nil {
 		return err

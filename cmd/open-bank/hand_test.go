@@ -175,6 +175,7 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 		"some of the stores":     {[]string{"SSL_PASSWORD=hush"}, []string{"account"}, []string{"SSL_KEYSTORE_LOCATION and SSL_TRUSTSTORE_LOCATION missing"}},
 		"half of TLS":            {[]string{"KAFKA_SSL_KEY_PASSWORD=hush"}, []string{"account"}, []string{"KAFKA_SSL_CA_LOCATION"}},
 		"no amount":              {nil, []string{"transfer", "--from=cash", "--to=x"}, []string{"missing flags: --amount=CENTS", "(see open-bank transfer --help)"}},
+		"nobody to pay":          {here, []string{"transfer", "--from=cash", "--to=", "--amount=1"}, []string{"--from and --to must name somebody"}},
 		"an amount of letters":   {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=ten"}, []string{"--amount"}},
 		"an amount in euro":      {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=12.50"}, []string{"--amount: amounts are whole cents: 1250 is 12.50 euro"}},
 		"more than there is":     {nil, []string{"transfer", "--from=cash", "--to=x", "--amount=99999999999999999999"}, []string{"64 bits"}},
