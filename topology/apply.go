@@ -109,6 +109,22 @@ func (r *run) stage(ctx context.Context, changes []Change) {
 	if len(possible) == 0 {
 		return
 	}
+	possible = slices.DeleteFunc(possible, func(change *Change) bool {
+		if change.replicas == 0 {
+			return false
+		}
+		if r.leaves(ctx, change) {
+			return true
+		}
+		err := r.enoughReplicas(ctx, change)
+		if err != nil {
+			r.note(ctx, change, err)
+		}
+		return err != nil
+	})
+	if len(possible) == 0 {
+		return
+	}
 	if kind := possible[0].Kind; possible[0].Action != Delete && (kind == KindTopic || kind == KindConfig || kind == KindPartitions) {
 		for chunk := range chunks(possible) {
 			if r.leaves(ctx, chunk...) {
@@ -128,6 +144,18 @@ func (r *run) stage(ctx context.Context, changes []Change) {
 			r.note(ctx, change, r.one(ctx, change))
 		}
 	}
+}
+
+// enoughReplicas says why a change must not be made yet that wants more replicas than there may be.
+func (r *run) enoughReplicas(ctx context.Context, change *Change) error {
+	found, err := r.describe(ctx, change.Name)
+	if err != nil {
+		return err
+	}
+	if there := fewestReplicas(found); there < change.replicas {
+		return fmt.Errorf("of the %d replicas that min.insync.replicas needs, there are %d: nobody could write with acks=all", change.replicas, there)
+	}
+	return nil
 }
 
 // leaves says that ctx has ended, and writes down what is not begun any more.

@@ -78,6 +78,8 @@ type Change struct {
 	ACL *ACL `json:"acl,omitempty"`
 
 	topic *Topic
+	// replicas is how many each partition must have before this is done; 0 for any number.
+	replicas int
 }
 
 // Field is one value that changes. From is empty where there was none.
@@ -225,10 +227,13 @@ var kindOrder = []Kind{KindRegistry, KindCompatibility, KindSchema, KindTopic, K
 var deletionOrder = []Kind{KindTopic, KindSchema, KindACL}
 
 func (c Change) order() int {
-	if c.Action == Delete {
-		return len(kindOrder) + slices.Index(deletionOrder, c.Kind)
+	switch {
+	case c.Action == Delete:
+		return 2*len(kindOrder) + slices.Index(deletionOrder, c.Kind)
+	case c.replicas > 0:
+		return 2*slices.Index(kindOrder, KindReplicas) + 1
 	}
-	return slices.Index(kindOrder, c.Kind)
+	return 2 * slices.Index(kindOrder, c.Kind)
 }
 
 func count(n int, one string) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,7 @@ func (t *Target) planTopics(ctx context.Context, plan *Plan) error {
 		plan.compareConfig(topic, configs[topic.Name])
 		plan.comparePartitions(topic, found)
 		plan.compareReplicas(topic, found, moving[topic.Name])
+		holdBack(plan.Changes[before:], found)
 		if len(plan.Changes) == before {
 			plan.Existing++
 		}
@@ -192,6 +194,52 @@ func (p *Plan) compareConfig(topic *Topic, found configs) {
 		}
 	}
 	p.Changes = append(p.Changes, change)
+}
+
+// holdBack has the configuration of a topic wait for its replicas where it wants more of them in sync than there are: until then nobody could
+// write with acks=all. changes are all of the topic's.
+func holdBack(changes []Change, found kadm.TopicDetail) {
+	var config, replicas *Change
+	for i := range changes {
+		if changes[i].Kind == KindConfig {
+			config = &changes[i]
+		}
+		if changes[i].Kind == KindReplicas {
+			replicas = &changes[i]
+		}
+	}
+	if config == nil {
+		return
+	}
+	at := slices.IndexFunc(config.Fields, func(f Field) bool { return f.Name == "min.insync.replicas" })
+	if at < 0 {
+		return
+	}
+	needed, err := strconv.Atoi(config.Fields[at].To)
+	there := fewestReplicas(found)
+	if err != nil || needed <= there { // or the default
+		return
+	}
+	will := there
+	if replicas != nil && replicas.Blocked == "" {
+		will, _ = strconv.Atoi(replicas.Fields[0].To) // written by compareReplicas
+	}
+	switch says := fmt.Sprintf("min.insync.replicas is %d with %s: nobody can write with acks=all", needed, count(will, "replica")); {
+	case needed <= will:
+		config.replicas = needed
+	case replicas != nil && replicas.Blocked != "":
+		config.Blocked = says + ", and more replicas are not possible"
+	default:
+		config.Warnings = append(config.Warnings, says)
+	}
+}
+
+func fewestReplicas(found kadm.TopicDetail) int {
+	fewest := math.MaxInt
+	for _, ids := range replicasOf(found) {
+		fewest = min(fewest, len(ids))
+	}
+	return fewest
 }
 
 func orNothing(err error) error {

@@ -317,3 +317,25 @@ func TestSubjectsThatReferToEachOtherAreDeletedInAnyOrder(t *testing.T) {
 		t.Errorf("subjects: %q", got)
 	}
 }
+
+// The embedded brokers move no replicas: more of them in sync than there are would lock all writers out, who want acks=all.
+func TestMoreReplicasInSyncWaitForTheReplicas(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	s.create(t, "orders", 1, 1, nil)
+	for name, c := range map[string]struct {
+		replicas string
+		status   int
+		says     string
+	}{
+		"they do not come":    {"3", 1, "topic orders: of the 2 replicas that min.insync.replicas needs, there are 1: nobody could write with acks=all"},
+		"there are no others": {"5", 1, "topic orders: min.insync.replicas is 2 with 1 replica: nobody can write with acks=all, and more replicas are not possible"},
+	} {
+		file := write(t, "topics: [{name: orders, partitions: 1, replicas: "+c.replicas+", config: {min.insync.replicas: 2}}]", nil)
+		s.run(t, "apply", "--yes", "--topology", file).check(t, c.status, c.says, "applied: nothing")
+		if got := s.config(t, "orders", "min.insync.replicas"); got == "2" {
+			t.Errorf("%s: it is set nevertheless", name)
+		}
+	}
+	s.run(t, "plan", "--topology", write(t, "topics: [{name: orders, partitions: 1, replicas: 1, config: {min.insync.replicas: 2}}]", nil)).check(t, 2, "min.insync.replicas is 2 with 1 replica: nobody can write with acks=all")
+}
