@@ -54,8 +54,8 @@ type Config struct {
 	// Timeout bounds one request to one URL. Default: 5 s.
 	Timeout time.Duration
 	// UnknownAfter is for how long the registry must say to every try that it has no such schema until SchemaByID believes it:
-	// a schema may reach one member of a registry after a record that was written with it. Any other failure in between begins
-	// the time anew. Default: it is believed at once.
+	// a schema may reach one member of a registry after a record that was written with it. A try in which no URL answers begins
+	// the time anew; of several, one that denies it is enough while the others are away. Default: it is believed at once.
 	UnknownAfter time.Duration
 	// Logger gets a line when the registry goes away and when it is back. Default: slog.Default.
 	Logger *slog.Logger

@@ -80,6 +80,7 @@ func Transient(err error) bool {
 func (c *Client) try(ctx context.Context, call func(*srclient.SchemaRegistryClient) error) error {
 	first := c.current.Load()
 	var failure, unknown error
+	var denies int64
 	for i := range int64(len(c.endpoints)) {
 		at := (first + i) % int64(len(c.endpoints))
 		err := c.request(ctx, c.endpoints[at], call)
@@ -91,7 +92,7 @@ func (c *Client) try(ctx context.Context, call func(*srclient.SchemaRegistryClie
 			failure = err
 			continue
 		case errors.Is(err, ErrUnknownSchema) || errors.Is(err, ErrUnknownSubject):
-			unknown = err
+			unknown, denies = err, at
 			continue
 		}
 		c.current.Store(at)
@@ -99,6 +100,9 @@ func (c *Client) try(ctx context.Context, call func(*srclient.SchemaRegistryClie
 		return err
 	}
 	if unknown != nil {
+		if failure != nil {
+			c.current.Store(denies) // it is what answers
+		}
 		c.noteAnswer()
 		return unknown
 	}

@@ -72,6 +72,9 @@ func (d *Decoder) learn(w *writer) {
 	d.learning.Lock()
 	defer d.learning.Unlock()
 	writers := maps.Clone(*d.writers.Load())
+	if former, again := writers[w.id]; again {
+		d.learned -= former.nodes
+	}
 	if d.learned += w.nodes; d.learned > maxLearned {
 		clear(writers)
 		d.learned = w.nodes

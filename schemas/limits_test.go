@@ -97,3 +97,18 @@ func TestADecoderKeepsNotMoreSchemasThanMemoryShould(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A schema that is asked for again takes no more memory than before, so the others are not forgotten for it.
+func TestASchemaThatIsLearntAgainCountsOnce(t *testing.T) {
+	t.Parallel()
+	decoder := schemas.NewDecoder()
+	text := schemas.Text("ConfirmMoneyTransfer")
+	decoder.Learn(1, text)
+	for range 50_000 {
+		decoder.Refuse(2, "it changes") // counts as one type
+	}
+	var unknown *schemas.UnknownSchemaError
+	if _, err := decoder.Decode([]byte{0, 0, 0, 0, 1}); errors.As(err, &unknown) {
+		t.Error("the other schema is forgotten")
+	}
+}

@@ -202,6 +202,9 @@ func (t *Target) reassign(ctx context.Context, plan *Plan, topic *Topic) error {
 		}
 	}
 	if err := errors.Join(faults...); err != nil {
+		if others := len(answers.Sorted()) - len(faults); others > 0 {
+			return fmt.Errorf("%w; the replicas of the other %s are on their way", err, count(others, "partition"))
+		}
 		return err
 	}
 	return t.awaitReplicas(ctx, plan, topic, found.Partitions.Numbers())
