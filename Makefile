@@ -142,7 +142,7 @@ image: docker ## the commands as images: openbank/command-handler, openbank/sync
 
 .PHONY: stack
 stack: image ## the whole stack in Docker: three brokers, registry, Postgres, synchronizer, handler
-	[ -e dev-certs ] || $(MAKE) certs
+	[ -e dev-certs/ca-root.crt ] || $(MAKE) certs # Docker makes an empty directory of one that is missing
 	chmod a+r dev-certs/* # each image has a user of its own, and the password of the keys is public anyway
 	$(call install,$(firstword $(COMPOSE)),docker-compose)
 	$(COMPOSE) up --detach

@@ -4,6 +4,7 @@ package handler_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"openbank/bank"
@@ -19,7 +20,7 @@ func TestWhatIsExecutedBelowOffsetsThatWereSetBackHasItsEvents(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.synchronize()
-			w := b.watch(transferAnswers, events)
+			w := b.watch(creationAnswers, transferAnswers, events)
 			var n ids
 			pay := func() string {
 				c := bank.ConfirmMoneyTransfer{ID: n.next(), Token: bank.CompanyToken, Amount: 100, From: bank.CompanyIBAN, To: "Albert Heijn BV"}
@@ -34,6 +35,13 @@ func TestWhatIsExecutedBelowOffsetsThatWereSetBackHasItsEvents(t *testing.T) {
 			b.commitAt(transfers, 0, 1)
 			h := b.start("DELIVERY=" + string(delivery))
 			w.wait(transferAnswers, second, 1)
+			b.open(w, n.next()) // a stop while it still joins would have the group wait for it
+			b.eventually("the group is at rest", reasonableTimeout, func() error {
+				if has := b.partitionsOf(h); len(has) < partitions {
+					return fmt.Errorf("it has %v", has)
+				}
+				return nil
+			})
 			b.stop(h)
 			b.commitAt(transfers, 0, 0)
 

@@ -47,7 +47,7 @@ func TestTheBrokersOf2019AreEnough(t *testing.T) {
 	}
 	f.stop()
 	h := b.start(serving)
-	b.eventually("nothing is left to handle", reasonableTimeout, b.caughtUp(h))
+	b.eventually("nothing is left to handle", 2*reasonableTimeout, b.caughtUp(h)) // the group may wait a minute for those who have stopped
 	b.eventually("it is ready", reasonableTimeout, b.is(h, "/readyz", http.StatusOK, "ready"))
 	if v, there := b.metrics(h)["openbank_exactly_once"]; !there || v != 0 {
 		t.Errorf("openbank_exactly_once is %v (there: %v)", v, there)
