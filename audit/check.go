@@ -77,6 +77,7 @@ type history struct {
 type buried struct {
 	reused  []*Delivery // because of their content
 	refused int         // for another reason, and rightly
+	mended  []*Delivery // of those, what can be handled by now
 }
 
 var noneBuried = &buried{}
@@ -115,31 +116,24 @@ func (c *checker) repeat(times int, subject about, what string) {
 }
 
 // findOwn finds where in each partition this handler took over from a predecessor, which dropped what it couldn't read and lost answers
-// when it crashed: what stands before is not this handler's to have handled.
+// when it crashed: what stands before is not this handler's to have handled. Dead letters don't tell: they may be of a time before it
+// handed the database back.
 func (c *checker) findOwn() {
 	history := false
 	first := map[Partition]int64{}
-	note := func(p Place) {
-		if offset, ok := first[p.partition()]; !ok || p.Offset < offset {
-			first[p.partition()] = p.Offset
-		}
-	}
 	for i := range c.evidence.Outcomes {
 		o := &c.evidence.Outcomes[i]
 		history = history || o.Seq == 0
-		if o.Seq > 0 && o.Origin.Topic != "" && !o.Former {
-			note(o.Origin)
+		if o.Seq == 0 || o.Origin.Topic == "" || o.Former {
+			continue
+		}
+		if offset, ok := first[o.Origin.partition()]; !ok || o.Origin.Offset < offset {
+			first[o.Origin.partition()] = o.Origin.Offset
 		}
 	}
-	if !history {
-		return
+	if history {
+		c.own = first
 	}
-	for i := range c.evidence.Letters {
-		if c.evidence.Letters[i].Source.Topic != "" {
-			note(c.evidence.Letters[i].Source)
-		}
-	}
-	c.own = first
 }
 
 // owes tells whether the handler must have handled a record by now.
@@ -172,7 +166,20 @@ func (c *checker) checkOutcomes() {
 			c.report.violate(OneOutcome, subject, "the database has two outcomes")
 		default:
 			h.outcome = outcome
+			h.unearth()
 			c.checkOrigin(subject, h)
+		}
+	}
+}
+
+// unearth makes a command of a dead letter whose cause is mended and which was then executed where it stands, as after offsets were set back.
+func (h *history) unearth() {
+	if h.outcome.Former {
+		return
+	}
+	for _, d := range h.letters.mended {
+		if d.Place == h.outcome.Origin {
+			h.deliveries = append(h.deliveries, d)
 		}
 	}
 }

@@ -245,6 +245,32 @@ func TestAnIDThatAsksForTwoTypesGetsTheOneThatWasExecuted(t *testing.T) {
 	}
 }
 
+// Offsets were set back to a dead letter whose cause is mended, instead of replaying it.
+func TestADeadLetterThatWasMendedMayBeExecutedWhereItStands(t *testing.T) {
+	t.Parallel()
+	tell := func() *Evidence {
+		s := newStory()
+		a, b := s.open(), s.open()
+		s.transfer(bank.Cash, a, 100000)
+		s.transfer(a, b, 2500)
+		e := s.end()
+		late := &e.Deliveries[len(e.Deliveries)-1]
+		late.Schema = 7
+		e.Letters = append(e.Letters, Letter{
+			Place: s.place(DeadLetter(s.topics.ConfirmMoneyTransfer)), Source: late.Place, Reason: "schema id 7 is unknown to the registry", Body: late.Body, Length: late.Body.Length,
+		})
+		return e
+	}
+	if report := Check(tell(), Options{}); !report.OK() || report.Mended != 1 {
+		t.Errorf("%+v", report)
+	}
+	unanswered := tell()
+	unanswered.Answers = unanswered.Answers[:len(unanswered.Answers)-1]
+	if report := Check(unanswered, Options{}); report.Found[Answered] != 1 {
+		t.Errorf("without its answer: %+v", report)
+	}
+}
+
 // The row of an earlier handler says nothing of the content.
 func TestAnEarlierHandlersIDMayComeWithAnyContent(t *testing.T) {
 	t.Parallel()

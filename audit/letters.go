@@ -85,6 +85,7 @@ func (c *checker) bury(key Key, d *Delivery, letter *Letter) {
 		h.buried().reused = append(h.buried().reused, d)
 	case letter.Replayed, letter.Reason == fmt.Sprintf("schema id %d is unknown to the registry", d.Schema):
 		h.buried().refused++
+		h.buried().mended = append(h.buried().mended, d)
 		c.report.Mended++
 	default:
 		h.buried().refused++

@@ -204,6 +204,21 @@ func TestWhatIsUnderWayIsLeftToTheNextCheck(t *testing.T) {
 	}
 }
 
+// It was handed the database back, and dropped what this handler would have buried; then it was relieved once more.
+func TestAPredecessorsOmissionsBetweenTwoTenuresAreNotThisHandlers(t *testing.T) {
+	t.Parallel()
+	s := newStory()
+	a, b := s.open(), s.open()
+	s.transfer(bank.Cash, a, 100000)
+	s.deadLetter(Delivery{Body: body("garbage"), Unreadable: "garbage"}, "magic byte is not 0")
+	s.sent(Delivery{Place: s.place(s.topics.ConfirmMoneyTransfer), Body: body("dropped"), Unreadable: "garbage"})
+	s.takeOver(true)
+	s.transfer(a, b, 500)
+	if report := Check(s.end(), Options{}); !report.OK() {
+		t.Errorf("violations %v", report.Violations)
+	}
+}
+
 func TestAPredecessorsOmissionsAreNotThisHandlers(t *testing.T) {
 	t.Parallel()
 	tell := func() *Evidence {

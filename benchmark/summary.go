@@ -12,7 +12,8 @@ import (
 )
 
 // Print writes a run's figures as a table: a line for each subject and what its rounds have in common; rates are medians of the
-// rounds, and times TPC-B those of the rounds' ratios; latencies those of all of them together.
+// rounds, and times TPC-B those of the rounds' ratios; latencies those of all of them together. Of a ramp the load that was reached stands in
+// the place of the rate, and no latency, for they are of all loads.
 func Print(out io.Writer, run *result.Run) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tdelivery\trounds\t/s\tx TPC-B\tp50\tp99\tp99.9\tmax\tCPU a command\tpeak RSS\t")
@@ -47,7 +48,10 @@ func groups(rounds []result.Round) []group {
 	var all []group
 	for _, r := range rounds {
 		what := ""
-		if r.Load > 0 && len(r.Samples) == 0 {
+		switch {
+		case len(r.Samples) > 0: // of a ramp, which goes through all loads
+			what += ", load reached"
+		case r.Load > 0:
 			what += fmt.Sprintf(" at %s/s", progress.Grouped(int64(r.Load)))
 		}
 		if r.Handlers > 1 {
@@ -76,7 +80,13 @@ func line(out io.Writer, s result.Subject, g group, yardstick []result.Round) {
 		times = fmt.Sprintf("%.2f", by)
 	}
 	p50, p99, p999, most := "-", "-", "-", "-"
-	if all := together(g.rounds); all != nil {
+	if len(g.rounds[0].Samples) > 0 {
+		loads := make([]float64, len(g.rounds))
+		for i, r := range g.rounds {
+			loads[i] = r.Load
+		}
+		rate = result.Median(loads)
+	} else if all := together(g.rounds); all != nil {
 		p50, p99, p999, most = ms(all.At(50)), ms(all.At(99)), ms(all.At(99.9)), ms(all.At(100))
 	}
 	cpu, rss := use(g.rounds)

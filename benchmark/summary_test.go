@@ -22,10 +22,13 @@ func TestTheTableNamesDeliveryAndRatio(t *testing.T) {
 			{Rate: 20000, Hot: 1, Handlers: 4, Handled: 1000000},
 		}},
 		{Name: "TPC-B", Kind: "store", Rounds: []result.Round{{Rate: 8000}}},
+		{Name: "climber", Kind: "handler", Delivery: "exactly-once", Rounds: []result.Round{
+			{Rate: 12345, Load: 2000, Latency: latency, Samples: make([]result.Sample, 3)}, {Rate: 54321, Load: 3000, Latency: latency, Samples: make([]result.Sample, 3)},
+		}},
 	}})
 	for _, want := range []string{
 		"ours exactly-once 2 40,000 5.00 - - - - 30.0 us 21.0 MiB", "ours at 500/s exactly-once 1 500 - 50.0 ms 99.0 ms", "ours 4 handlers 100% hot after 1,000,000 exactly-once 1 20,000 2.50",
-		"TPC-B - 1 8,000 1.00", "ours: a note",
+		"TPC-B - 1 8,000 1.00", "ours: a note", "climber, load reached exactly-once 2 2,500 - - - - -",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {
 			t.Errorf("%q is not in\n%s", want, out.String())

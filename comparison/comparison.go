@@ -94,7 +94,7 @@ func (c *Comparison) Worse() []Row {
 // Compare compares B with A. It returns an error when they can't be compared: other scenarios, a run that failed or was interrupted, wrong answers in one of
 // them, nothing that both measured, or differences that are not allowed, which the error names.
 func Compare(a, b *result.Run, o Options) (*Comparison, error) {
-	if o.Tolerance < 0 || o.Tolerance >= 1 {
+	if !(o.Tolerance >= 0 && o.Tolerance < 1) { // nor is NaN one
 		return nil, fmt.Errorf("the tolerance is %g, and must be from 0 to less than 1 (100%%)", o.Tolerance)
 	}
 	if a.Scenario != b.Scenario {
@@ -105,11 +105,14 @@ func Compare(a, b *result.Run, o Options) (*Comparison, error) {
 			return nil, fmt.Errorf("there is no metric %q, there are %s", name, strings.Join(MetricNames(), ", "))
 		}
 	}
+	if err := errors.Join(whole("A", a), whole("B", b)); err != nil {
+		return nil, err
+	}
 	pairs, missing, err := pair(a, b, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(sound("A", a, pairs, 0), sound("B", b, pairs, 1)); err != nil {
+	if err := errors.Join(right("A", a, pairs, 0), right("B", b, pairs, 1)); err != nil {
 		return nil, err
 	}
 	c := &Comparison{
@@ -244,14 +247,19 @@ func subjects(run *result.Run) string {
 	return strings.Join(names, ", ")
 }
 
-// sound refuses figures of a run that did not come to its end, and of a handler that answered wrongly: it may be as fast as it likes.
-func sound(which string, run *result.Run, pairs [][2]*result.Subject, side int) error {
+// whole refuses a run that did not come to its end.
+func whole(which string, run *result.Run) error {
 	switch {
 	case run.Failure != "":
 		return fmt.Errorf("%s, the run of %s, failed: %s", which, run.Started.Format(time.DateTime), run.Failure)
 	case run.Interrupted:
 		return fmt.Errorf("%s, the run of %s, was interrupted: what it holds is not all that was to be measured", which, run.Started.Format(time.DateTime))
 	}
+	return nil
+}
+
+// right refuses the figures of a handler that answered wrongly: it may be as fast as it likes.
+func right(which string, run *result.Run, pairs [][2]*result.Subject, side int) error {
 	for _, p := range pairs {
 		for i, r := range p[side].Rounds {
 			if r.Wrong > 0 {

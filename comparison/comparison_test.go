@@ -239,6 +239,7 @@ func TestWhatDoesNotCompareIsRefused(t *testing.T) {
 		"other cores":      {change(func(r *result.Run) { r.Machine.Cores = 9 }), Options{}, "cores: 2 → 9"},
 		"wrong answers":    {change(func(r *result.Run) { r.Subjects[0].Rounds[2].Wrong = 3 }), Options{}, "3 answers to ours were wrong in round 3"},
 		"a failed run":     {change(func(r *result.Run) { r.Failure = "no broker" }), Options{}, "failed: no broker"},
+		"a run of nothing": {change(func(r *result.Run) { r.Failure, r.Subjects = "no broker", nil }), Options{}, "failed: no broker"},
 		"a part of a run":  {change(func(r *result.Run) { r.Interrupted = true }), Options{}, "was interrupted"},
 		"other subjects":   {change(func(r *result.Run) { r.Subjects[0].Name, r.Subjects[1].Name = "x", "y" }), Options{}, "B has x, y"},
 		"one subject":      {drain(1), Options{SubjectA: "ours"}, "or neither"},

@@ -123,10 +123,13 @@ func rampRows(m measured) []row {
 		}
 		of := loads[load]
 		r := row{"subject": m.name, "case": "at " + result.Number(load) + "/s", "rounds": end["rounds"]}
-		r.set("commands", float64(of.count))
-		r.set("mean ms", of.mean)
-		r.set("p50 ms", of.p50)
-		r.set("p99 ms", of.p99)
+		r.set("commands", float64(of.count+of.timedOut))
+		if of.count > 0 {
+			r.set("mean ms", of.mean)
+			r.set("p50 ms", of.p50)
+			r.set("p99 ms", of.p99)
+		}
+		r.set("timed out", float64(of.timedOut))
 		rows = append(rows, r)
 	}
 	if len(all) > 0 {

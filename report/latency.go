@@ -14,22 +14,27 @@ import (
 type spread struct {
 	count          int64
 	mean, p50, p99 float64
+	timedOut       int64 // interactions besides
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// byLoad pools all rounds. Interactions of a ramp that ran into their time-out have no latency, and are left out as the
-// published results leave them out.
+// byLoad pools all rounds. Interactions of a ramp that ran into their time-out have no latency, and are counted apart.
 func byLoad(m measured) map[float64]spread {
 	loads := map[float64]spread{}
 	if m.run.Scenario == "ramp" {
-		pooled := map[float64][]time.Duration{}
+		pooled, timedOut := map[float64][]time.Duration{}, map[float64]int64{}
 		for _, r := range m.of.Rounds {
 			for _, s := range r.Samples {
-				if !s.Timeout {
+				if s.Timeout {
+					timedOut[s.Load]++
+				} else {
 					pooled[s.Load] = append(pooled[s.Load], s.Latency)
 				}
 			}
+		}
+		for load, n := range timedOut {
+			loads[load] = spread{timedOut: n}
 		}
 		for load, all := range pooled {
 			slices.Sort(all)
@@ -37,12 +42,12 @@ func byLoad(m measured) map[float64]spread {
 			for _, l := range all {
 				total += ms(l)
 			}
-			loads[load] = spread{int64(len(all)), total / float64(len(all)), ms(result.Percentile(all, 50)), ms(result.Percentile(all, 99))}
+			loads[load] = spread{int64(len(all)), total / float64(len(all)), ms(result.Percentile(all, 50)), ms(result.Percentile(all, 99)), timedOut[load]}
 		}
 		return loads
 	}
 	for load, l := range histograms(m.of) {
-		loads[load] = spread{l.TotalCount(), l.Mean() / 1e6, ms(l.At(50)), ms(l.At(99))}
+		loads[load] = spread{count: l.TotalCount(), mean: l.Mean() / 1e6, p50: ms(l.At(50)), p99: ms(l.At(99))}
 	}
 	return loads
 }
@@ -88,6 +93,7 @@ func (g *gathered) latencyByLoad() []Chart {
 	} {
 		c := Chart{ID: of.id, Title: of.title, X: Axis{Label: "load, commands/s"}, Y: Axis{Label: "ms", Log: true},
 			Note: "From when a command was due to be sent until its answer was read; in a ramp until its BalanceChanged was. Beside it what was published of the earlier handlers, on another machine (see below)."}
+		ends := false
 		for _, m := range subjects {
 			if m.of.Kind == "store" {
 				continue // it answers no commands
@@ -98,6 +104,10 @@ func (g *gathered) latencyByLoad() []Chart {
 			}
 			loads := byLoad(m)
 			for _, load := range keys(loads) {
+				if loads[load].timedOut > 0 {
+					ends = true
+					break
+				}
 				s.Points = append(s.Points, Point{X: load, Y: of.measured(loads[load])})
 			}
 			if len(s.Points) > 0 {
@@ -106,6 +116,9 @@ func (g *gathered) latencyByLoad() []Chart {
 		}
 		if len(c.Series) == 0 {
 			continue
+		}
+		if ends {
+			c.Note += " A ramp's line ends before the load at which the first interaction ran into its time-out: of the others there alone it would be too low."
 		}
 		c.Series = append(c.Series, references(of.published)...)
 		c.X.Log = wideRange(&c)

@@ -275,6 +275,57 @@ func TestTheTableBesideAPictureHasItsNumbers(t *testing.T) {
 	}
 }
 
+// Where some interactions have run into their time-out, the others are the fast ones.
+func TestARampsLineEndsBeforeItsFirstTimeOut(t *testing.T) {
+	t.Parallel()
+	at := func(load float64, latency time.Duration) result.Sample {
+		return result.Sample{Load: load, Latency: latency, Timeout: latency == 0}
+	}
+	run := newRun("ramp", nil, result.Subject{Name: "a", Kind: "handler", Rounds: []result.Round{{
+		TimedOut: 3, Samples: []result.Sample{at(0, time.Millisecond), at(100, 2*time.Millisecond), at(200, 3*time.Millisecond), at(200, 0), at(300, 0), at(300, 0)},
+	}}})
+	g := gather([]Input{{"x", run}})
+	for _, c := range g.latencyByLoad() {
+		var ours []Point
+		for _, s := range c.Series {
+			if s.Name == "a" {
+				ours = s.Points
+			}
+		}
+		if len(ours) != 2 || ours[1].X != 100 || ours[1].Y != 2 || !strings.Contains(c.Note, "line ends before the load") {
+			t.Errorf("%s: %v, %q", c.ID, ours, c.Note)
+		}
+	}
+	for i, want := range []string{"1  1", "1  2", "2 1 3", "2 2 "} {
+		r := rampRows(g.subjects[0])[i]
+		if got := r["commands"] + " " + r["timed out"] + " " + r["p99 ms"]; got != want {
+			t.Errorf("%s: %q, want %q", r["case"], got, want)
+		}
+	}
+}
+
+// Processes are sampled one after the other, within a millisecond.
+func TestSamplesOfAllProcessesStandInOneRow(t *testing.T) {
+	t.Parallel()
+	var used []result.Usage
+	for i := range 9 {
+		at := time.Duration(i)*250*time.Millisecond + time.Duration(i%3)*time.Millisecond
+		used = append(used, result.Usage{At: at, Process: "a", CPU: at / 2, RSS: 1 << 20}, result.Usage{At: at + 400*time.Microsecond, Process: "b", CPU: at / 3, RSS: 2 << 20})
+	}
+	run := newRun("drain", nil, result.Subject{Name: "a", Kind: "handler", Rounds: []result.Round{{Rate: 1, Usage: used}}})
+	for _, c := range gather([]Input{{"x", run}}).usageOverTime() {
+		rows := c.Numbers().Rows
+		if len(rows) < 8 || len(rows) > 9 {
+			t.Errorf("%s has %d rows", c.ID, len(rows))
+		}
+		for _, row := range rows {
+			if len(row) != 3 || row[1] == "" || row[2] == "" {
+				t.Errorf("%s: %q", c.ID, row)
+			}
+		}
+	}
+}
+
 func TestTicks(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

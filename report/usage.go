@@ -121,17 +121,18 @@ func (g *gathered) usageOverTime() []Chart {
 		cpu := Chart{ID: "cpu-" + m.run.Scenario + "-" + slug(m.name), Title: "CPU over time: " + m.name + ", " + m.run.Scenario, X: Axis{Label: "s"}, Y: Axis{Label: "cores"},
 			Note: "By process, in the round with the median rate."}
 		memory := Chart{ID: "memory-" + m.run.Scenario + "-" + slug(m.name), Title: "Memory over time: " + m.name + ", " + m.run.Scenario, X: cpu.X, Y: Axis{Label: "MiB", Log: true}, Note: cpu.Note}
+		every := interval(r)
 		for _, process := range r.Processes() {
 			cores, rss := Series{Name: process}, Series{Name: process}
 			for part := range slices.Chunk(r.Used(process), max(1, len(r.Used(process))/pointsAtMost)) {
 				last := part[len(part)-1]
-				rss.Points = append(rss.Points, Point{X: last.At.Seconds(), Y: float64(last.RSS) / mib})
+				rss.Points = append(rss.Points, Point{X: last.At.Round(every).Seconds(), Y: float64(last.RSS) / mib})
 			}
 			all := r.Used(process)
 			step := max(1, len(all)/pointsAtMost)
 			for i := step; i < len(all); i += step {
 				if over := all[i].At - all[i-step].At; over > 0 {
-					cores.Points = append(cores.Points, Point{X: all[i].At.Seconds(), Y: (all[i].CPU - all[i-step].CPU).Seconds() / over.Seconds()})
+					cores.Points = append(cores.Points, Point{X: all[i].At.Round(every).Seconds(), Y: (all[i].CPU - all[i-step].CPU).Seconds() / over.Seconds()})
 				}
 			}
 			cpu.Series = append(cpu.Series, cores)
@@ -142,6 +143,21 @@ func (g *gathered) usageOverTime() []Chart {
 		charts = append(charts, cpu, memory)
 	}
 	return charts
+}
+
+// interval is the time between two samples. Those of different processes belong together that lie closer.
+func interval(r *result.Round) time.Duration {
+	var apart []float64
+	for _, process := range r.Processes() {
+		all := r.Used(process)
+		for i := 1; i < len(all); i++ {
+			apart = append(apart, float64(all[i].At-all[i-1].At))
+		}
+	}
+	if len(apart) == 0 {
+		return 0
+	}
+	return time.Duration(result.Median(apart))
 }
 
 // drop leaves lines without points out.

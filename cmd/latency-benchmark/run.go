@@ -151,7 +151,9 @@ func (c *common) measure(s *session, name string, settings map[string]string, ru
 	} else if failed != nil {
 		r.Failure = failed.Error()
 	}
-	benchmark.Print(s.stdout, r)
+	if slices.ContainsFunc(r.Subjects, func(s result.Subject) bool { return len(s.Rounds) > 0 }) {
+		benchmark.Print(s.stdout, r)
+	}
 	if err := r.Write(out); err != nil {
 		return errors.Join(failed, err)
 	}

@@ -135,6 +135,9 @@ func newID() bank.ID {
 	return id
 }
 
+// slowAfter is when whoever waits for an answer is told that it takes long.
+const slowAfter = 3 * time.Second
+
 // ask sends command and waits for the first answer to it.
 func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any) (any, error) {
 	if err := s.bank.check(kafkaPart, registryPart); err != nil {
@@ -162,6 +165,10 @@ func (a *asking) ask(s *session, topic, answers string, id bank.ID, command any)
 	case err != nil:
 		return nil, fmt.Errorf("nothing was sent: %w", err)
 	}
+	slow := time.AfterFunc(slowAfter, func() {
+		fmt.Fprintf(s.stderr, "no answer to %s so far; waiting for it, up to %s in all (--timeout). Is a command handler running, and what does its /readyz say?\n", id, a.Timeout)
+	})
+	defer slow.Stop()
 	answer, err := r.exchange(ctx, record)
 	switch {
 	case errors.Is(err, errRefused):
