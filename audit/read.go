@@ -52,7 +52,9 @@ func Read(ctx context.Context, s Source) (*Evidence, error) {
 	if err := r.reach(ctx, r.ends); err != nil {
 		return nil, err
 	}
-	r.finish()
+	if err := r.finish(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.settle(ctx, s.Wait, newUnanswered(e, s.Topics)); err != nil {
 		return nil, err
 	}
@@ -73,8 +75,7 @@ func Read(ctx context.Context, s Source) (*Evidence, error) {
 	if err := r.reach(ctx, ends); err != nil {
 		return nil, err
 	}
-	r.finish()
-	return e, nil
+	return e, r.finish(ctx)
 }
 
 // missing is what must still come.

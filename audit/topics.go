@@ -35,8 +35,7 @@ func ReadTopics(ctx context.Context, kafka connect.Kafka, codec *connect.Codec, 
 	if err := r.reach(ctx, r.ends); err != nil {
 		return nil, err
 	}
-	r.finish()
-	return r.evidence, nil
+	return r.evidence, r.finish(ctx)
 }
 
 // reader reads the topics.
@@ -225,8 +224,16 @@ func (r *reader) take(ctx context.Context, record *kgo.Record) error {
 	return r.file(ctx, record)
 }
 
-// finish says what is to be expected of what was read.
-func (r *reader) finish() {
+// finish says what is to be expected of what was read. The brokers may have deleted records before they were read, and the client then goes on
+// behind them without a word: where the topics start now counts.
+func (r *reader) finish(ctx context.Context) error {
+	now, err := offsets(ctx, kadm.NewClient(r.client).ListStartOffsets, r.topics.all())
+	if err != nil {
+		return fmt.Errorf("reading where the topics start: %w", err)
+	}
+	for p, start := range now {
+		r.starts[p] = max(r.starts[p], start)
+	}
 	for i := range r.evidence.Letters {
 		r.evidence.Letters[i].Replayed = r.marks[r.evidence.Letters[i].Place]
 	}
@@ -245,6 +252,7 @@ func (r *reader) finish() {
 			s.Cut[p.Topic] = oldest
 		}
 	}
+	return nil
 }
 
 // file takes one record into the evidence. The only errors are the registry's and ctx's.
