@@ -38,6 +38,7 @@ func Check(e *Evidence, options Options) *Report {
 	c.findOwn()
 	c.checkLetters()
 	c.checkOutcomes()
+	c.findLast()
 	c.checkAnswers()
 	for _, key := range c.order {
 		c.checkHistory(key, c.histories[key])
@@ -62,6 +63,7 @@ type checker struct {
 	accounts  map[string]*Account
 	opened    map[string]Time     // when an account's IBAN was first told to anybody
 	own       map[Partition]int64 // the first record of a partition that this handler handled; nil: all of them
+	last      map[Partition]int64 // the last record of a partition that an earlier handler has a row of, where there was one
 	events    events
 }
 
@@ -146,6 +148,29 @@ func (c *checker) owes(d *Delivery) bool {
 	}
 	first, ok := c.own[d.Place.partition()]
 	return ok && d.Place.Offset >= first
+}
+
+// findLast finds how far an earlier handler got.
+func (c *checker) findLast() {
+	c.last = map[Partition]int64{}
+	for _, h := range c.histories {
+		if h.outcome == nil || h.outcome.Seq > 0 {
+			continue
+		}
+		for _, d := range h.deliveries {
+			p := d.Place.partition()
+			if last, ok := c.last[p]; !ok || d.Place.Offset > last {
+				c.last[p] = d.Place.Offset
+			}
+		}
+	}
+}
+
+// lost tells of a command that nobody has handled whether it stands between what an earlier handler and this one did: what stands before may
+// be older than either.
+func (c *checker) lost(p Place) bool {
+	last, ok := c.last[p.partition()]
+	return !ok || p.Offset > last
 }
 
 func (c *checker) checkOutcomes() {
@@ -324,6 +349,8 @@ func (c *checker) countAnswers(key Key, h *history) {
 			needed++
 		case !c.scope.due(d.Place):
 			underWay++
+		case h.outcome == nil && c.lost(d.Place):
+			needed++
 		default:
 			own = false
 		}

@@ -204,6 +204,26 @@ func TestWhatIsUnderWayIsLeftToTheNextCheck(t *testing.T) {
 	}
 }
 
+// A handler that begins too late, with another group or offset, or does not read a partition at all.
+func TestWhatNeitherHandlerHandledIsMissed(t *testing.T) {
+	t.Parallel()
+	for name, elsewhere := range map[string]int32{"between the two": 0, "on a partition of its own": 7} {
+		s := newStory()
+		a, b := s.open(), s.open()
+		s.sent(Delivery{Place: s.place(s.topics.ConfirmMoneyTransfer), Transfer: &bank.ConfirmMoneyTransfer{ID: s.id(), Amount: 1, From: a, To: b}, Body: body("before either")})
+		s.transfer(bank.Cash, a, 100000)
+		s.takeOver(true)
+		skipped := Delivery{Place: s.place(s.topics.ConfirmMoneyTransfer), Transfer: &bank.ConfirmMoneyTransfer{ID: s.id(), Amount: 1, From: a, To: b}, Body: body("skipped")}
+		skipped.Place.Partition = elsewhere
+		s.sent(skipped)
+		s.transfer(a, b, 500)
+		report := Check(s.end(), Options{})
+		if report.Found[Answered] != 1 || len(report.Violations) != 1 {
+			t.Errorf("%s: %+v", name, report.Violations)
+		}
+	}
+}
+
 // It was handed the database back, and dropped what this handler would have buried; then it was relieved once more.
 func TestAPredecessorsOmissionsBetweenTwoTenuresAreNotThisHandlers(t *testing.T) {
 	t.Parallel()
