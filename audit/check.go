@@ -343,7 +343,7 @@ func (c *checker) countAnswers(key Key, h *history) {
 	needed, underWay, lacking, own := 0, 0, 0, true
 	for _, d := range h.deliveries {
 		switch {
-		case c.scope.mayLack(topic, d.Time), c.scope.mayLack(DeadLetter(d.Place.Topic), d.Time): // which may have been handled later, by another record
+		case c.scope.mayLack(topic, d.Time), d != h.executed() && c.scope.mayLack(DeadLetter(d.Place.Topic), d.Time): // or it was a dead letter, and another record handled
 			lacking++
 		case c.owes(d):
 			needed++

@@ -124,10 +124,10 @@ func (c *checker) checkContents(key Key, h *history) {
 		return
 	}
 	content, known := h.deliveries[0].Transfer.Fingerprint(), false
-	if h.outcome != nil && !h.outcome.HasFingerprint {
+	if h.outcome != nil && h.outcome.Seq == 0 && !h.outcome.HasFingerprint {
 		return // an earlier handler's, which says nothing of the content: each gets its answer
 	}
-	if h.outcome != nil {
+	if h.outcome != nil && h.outcome.HasFingerprint {
 		content, known = h.outcome.Fingerprint, true
 	}
 	subject := about{key: key}

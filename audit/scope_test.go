@@ -105,6 +105,10 @@ func TestWhatIsYoungerThanTheOldestRecordLeftIsMissed(t *testing.T) {
 			cut(e, topics.ConfirmMoneyTransfer, 1, noon.Add(30*time.Minute))
 			e.Deliveries = slices.DeleteFunc(e.Deliveries, func(d Delivery) bool { return d.Place == Place{topics.ConfirmMoneyTransfer, 0, 4} })
 		}, OneOutcome},
+		"an answer, although dead letters are deleted": {func(e *Evidence) {
+			cut(e, DeadLetter(topics.ConfirmMoneyTransfer), 1, time.Time{})
+			e.Answers = slices.DeleteFunc(e.Answers, func(a Answer) bool { return a.Place == Place{topics.MoneyTransferFeedback, 0, 0} })
+		}, Answered},
 		"the answer to a command whose record is deleted": {func(e *Evidence) {
 			cut(e, topics.ConfirmMoneyTransfer, 3, noon.Add(50*time.Minute))
 			e.Answers = slices.DeleteFunc(e.Answers, func(a Answer) bool { return a.Place == Place{topics.MoneyTransferFeedback, 0, 0} })

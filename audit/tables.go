@@ -64,7 +64,7 @@ const outcomesSQL = `
 SELECT r.creation, r.id, CASE WHEN r.seq > (SELECT max(since_seq) FROM {tenure}) THEN r.seq ELSE 0 END AS place, coalesce(r.reason, ''), coalesce(r.iban, ''), coalesce(r.token, ''), coalesce(r.kind, ''),
     r.from_balance, r.from_version, r.to_balance, r.to_version,
     r.from_party, r.to_party, coalesce(r.description, ''), coalesce(r.amount, 0), r.fingerprint,
-    coalesce(t.topic, ''), coalesce(CAST(t.topic_id AS text), ''), coalesce(r.origin_partition, 0), coalesce(r.origin_offset, 0)
+    coalesce(t.topic, ''), coalesce(CAST(t.topic_id AS text), ''), coalesce(greatest(r.origin_partition, -1 - r.origin_partition), 0), coalesce(r.origin_offset, 0)
 FROM (
     SELECT true AS creation, CAST(uuid AS text) AS id, seq, reason, iban, token, {type} AS kind, origin_topic, origin_partition, origin_offset,
         CAST(NULL AS bigint) AS from_balance, CAST(NULL AS bigint) AS from_version, CAST(NULL AS bigint) AS to_balance, CAST(NULL AS bigint) AS to_version,

@@ -240,19 +240,19 @@ func (l *lane) cutOff(cause error) error {
 	}
 	read, _ := strconv.ParseInt(m[1], 10, 64) // digits
 	from, _ := strconv.ParseInt(m[2], 10, 64)
-	var partitions []string
+	var found []int32
 	for _, e := range l.epochs {
 		if e.running && max(from, 0) < e.next && e.next <= read {
-			partitions = append(partitions, strconv.Itoa(int(e.partition)))
+			found = append(found, e.partition)
 		}
 	}
-	if len(partitions) == 0 {
+	if len(found) == 0 {
 		return nil
 	}
-	slices.Sort(partitions)
-	where, each := "partition "+partitions[0], ""
-	if len(partitions) > 1 {
-		where, each = "one of the partitions "+strings.Join(partitions, ", "), " in each of them"
+	slices.Sort(found)
+	where, each := fmt.Sprintf("partition %d", found[0]), ""
+	if len(found) > 1 {
+		where, each = "one of the partitions "+strings.Trim(fmt.Sprint(found), "[]"), " in each of them"
 	}
 	is, to := fmt.Sprintf("was cut off at %d and goes on with others from there", from), strconv.FormatInt(from, 10)
 	if from < 0 {

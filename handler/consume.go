@@ -22,7 +22,7 @@ const (
 	// roomWait bounds how long the Poll goroutine waits for the queue before it pauses the partitions: Pause throws away what
 	// was prefetched, and Poll must be called for the group to go on.
 	roomWait = 200 * time.Millisecond
-	// leaveWait bounds the wait for a rebalance that takes our partitions when we leave.
+	// leaveWait bounds the wait for a rebalance that takes our partitions when we leave, and for giveUpPlace.
 	leaveWait = 2 * time.Second
 	// leaveTold is the time that the client has to tell the group, which it does in the background, after a join that is under way: a
 	// close before that would keep our place.
@@ -142,7 +142,7 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 		stage.Moves()
 		select {
 		case <-stop:
-			leaves := l.h.cfg.LeaveOnStop || !l.h.holds()
+			leaves := l.h.cfg.LeaveOnStop || l.h.idle
 			if l.h.cfg.LeaveOnStop {
 				l.leave(work)
 			}

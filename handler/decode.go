@@ -86,6 +86,8 @@ func (h *Handler) learn(ctx context.Context, wanted *unknownSchema) error {
 	}
 	if err != nil {
 		h.log.Warn("the registry does not say anew what a schema is of which a record can't be read: what was known of it stands", "schema_id", wanted.id)
+		h.confirmed.add(wanted.id, refusedFor)
+		return nil
 	}
 	h.confirmed.add(wanted.id, confirmedFor)
 	return nil

@@ -22,12 +22,10 @@ type epoch struct {
 	// Kafka has taken. finished is how far the output is out; without transactions the offsets follow later. A crash in between, with
 	// a published_to beyond the committed offset, would look as if somebody had set that back.
 	published, finished atomic.Int64
-	// out is the next offset after the records of this epoch whose output is out, below published as well.
-	out atomic.Int64
 
-	// These belong to the lane's execute goroutine: the next offset after the records that it has executed, and after those of them
-	// that lay below published; and the published_to that Postgres holds by it.
-	executed, below, saved int64
+	// These belong to the lane's execute goroutine: the next offset after the records that it has executed, and the
+	// published_to that Postgres holds by it.
+	executed, saved int64
 
 	// The rest belongs to the Poll goroutine.
 	beginning bool  // it starts at the log's beginning, wherever that is, and nothing was read yet
@@ -42,26 +40,16 @@ type epoch struct {
 const noOffset = -1
 
 func (l *lane) newEpoch(partition int32) *epoch {
-	e := &epoch{lane: l, partition: partition, next: noOffset, executed: noOffset, below: noOffset, saved: noOffset}
+	e := &epoch{lane: l, partition: partition, next: noOffset, executed: noOffset, saved: noOffset}
 	e.ctx, e.end = context.WithCancel(l.ctx)
 	e.published.Store(noOffset)
 	e.finished.Store(noOffset)
-	e.out.Store(noOffset)
 	e.current.Store(true)
 	return e
 }
 
 // raise notes that an offset was reached; one that was set back reaches nothing.
 func raise(o *atomic.Int64, to int64) { o.Store(max(to, o.Load())) }
-
-// publishedTo is what Postgres may be told: nothing while records below published are at work. The store may have found one of them that was
-// never executed, and has taken published_to back to it.
-func (e *epoch) publishedTo() int64 {
-	if e.out.Load() < e.below {
-		return noOffset
-	}
-	return e.published.Load()
-}
 
 // settled says whether Kafka has all that was published, and Postgres knows it.
 func (e *epoch) settled() bool {

@@ -99,9 +99,6 @@ func (l *lane) batch(records []record) store.Batch {
 			Origin:    store.Origin{Topic: l.topic.name, TopicID: l.topic.id, Partition: r.epoch.partition, Offset: r.offset},
 			Published: r.offset < r.epoch.published.Load(),
 		}
-		if c.Published {
-			r.epoch.below = r.offset + 1
-		}
 		switch command := r.command.(type) {
 		case *bank.ConfirmAccountCreation:
 			c.Creation = command
@@ -125,7 +122,7 @@ func (l *lane) progress(executing bool) []store.Progress {
 			delete(l.working, e)
 			continue
 		}
-		p := store.Progress{Topic: l.topic.name, TopicID: l.topic.id, Partition: e.partition, ExecutedTo: noOffset, PublishedTo: e.publishedTo()}
+		p := store.Progress{Topic: l.topic.name, TopicID: l.topic.id, Partition: e.partition, ExecutedTo: noOffset, PublishedTo: e.published.Load()}
 		if executing {
 			p.ExecutedTo = e.executed
 		} else if p.PublishedTo == e.saved {

@@ -29,9 +29,14 @@ func (l *lane) giveUpPlace(ctx context.Context) {
 	if !h.static || h.lease == nil || h.cfg.GroupInstanceID != "" || h.cfg.TransactionalID != "" {
 		return
 	}
-	err := h.lease.Confirm(ctx)
+	ctx, cancel := context.WithTimeout(ctx, leaveWait)
+	defer cancel()
+	coordinator, err := h.coordinator(ctx)
 	if err == nil {
-		err = h.leaveGroup(ctx, h.instanceID()+"-"+l.suffix)
+		err = h.lease.Confirm(ctx)
+	}
+	if err == nil {
+		err = h.leaveGroup(ctx, coordinator, h.instanceID()+"-"+l.suffix)
 	}
 	if err != nil {
 		l.log.Debug("our place in the group is kept until it notices that we are gone", "error", err)
@@ -39,11 +44,7 @@ func (l *lane) giveUpPlace(ctx context.Context) {
 }
 
 // leaveGroup takes the member with a place out of our group. That there is none is no error.
-func (h *Handler) leaveGroup(ctx context.Context, place string) error {
-	coordinator, err := h.coordinator(ctx)
-	if err != nil {
-		return err
-	}
+func (h *Handler) leaveGroup(ctx context.Context, coordinator, place string) error {
 	body := append(appendText(nil, h.cfg.Group), 0, 0, 0, 1) // one member
 	body = appendText(appendText(body, ""), place)           // with whatever id
 	answer, err := h.cfg.Kafka.call(ctx, coordinator, leaveGroup, body)

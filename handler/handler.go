@@ -170,6 +170,8 @@ type Handler struct {
 	fail context.CancelCauseFunc // ends Run with an error
 	// abandoned says that a stage did not end in time: what it uses stays open.
 	abandoned bool
+	// idle says that no partition was ours when the lanes were told to close.
+	idle bool
 }
 
 // New makes a Handler. Its store need not be migrated: the handler does that when it is let into the group.
@@ -314,6 +316,7 @@ func (h *Handler) work(ctx, work context.Context) error {
 		h.log.Warn("a server stands still: what it was asked is left to the next handler")
 		return h.result(work)
 	}
+	h.idle = !h.holds()
 	close(stopPolling)
 	stop.leave(polling.Wait)
 	return h.result(work)

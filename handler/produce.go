@@ -140,7 +140,6 @@ func (p *producer) finish(b executed) []kafka.TopicPartition {
 	for e, next := range last {
 		if e.current.Load() {
 			raise(&e.finished, next)
-			e.out.Store(next)
 			if p.h.exactlyOnce {
 				raise(&e.published, next)
 			}

@@ -45,7 +45,8 @@ func (k Kafka) addresses() []string {
 	return all
 }
 
-// askAll asks all of those brokers at once, and has each answer read as it comes, until one was enough. Error: all of theirs, if it was none.
+// askAll asks all of those brokers at once, and has each answer read as it comes, until one was enough. Error: all of theirs, unless one was; nil as well when all
+// have answered and none was.
 func (k Kafka) askAll(ctx context.Context, addresses []string, r request, body []byte, read func(*fields) (enough bool, err error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -144,6 +145,8 @@ func (k Kafka) call(ctx context.Context, address string, r request, body []byte)
 // the topics, or of the named ones while those are not known or none of them answers.
 func (h *Handler) coordinator(ctx context.Context) (address string, err error) {
 	others := h.cfg.Kafka.addresses()
+	slices.Sort(others)
+	others = slices.Compact(others)
 	if known := h.known.Load(); known != nil && len(*known) > 0 {
 		address, err = h.coordinatorOf(ctx, *known)
 		others = slices.DeleteFunc(others, func(a string) bool { return slices.Contains(*known, a) })

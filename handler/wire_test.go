@@ -310,7 +310,7 @@ func TestAPlaceInTheGroupIsGivenUp(t *testing.T) {
 			conn, err := dial(ctx, network, address)
 			return listening{conn, &sent}, err
 		}
-		err := h.leaveGroup(t.Context(), "group-1-cmt")
+		err := h.leaveGroup(t.Context(), "coordinator:9093", "group-1-cmt")
 		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -32,7 +32,7 @@ type pen struct {
 
 type writing struct {
 	size   float64
-	anchor string // start, result.Median, end
+	anchor string // start, middle, end
 	muted  bool
 	bold   bool
 }

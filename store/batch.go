@@ -52,6 +52,29 @@ type lockedAccount struct {
 type origin struct {
 	topic, partition int32
 	offset           int64
+	late             bool // published_to lay behind it already when the command was executed, and tells nothing of it
+}
+
+// is tells whether it is the same record.
+func (o origin) is(other origin) bool {
+	o.late = other.late
+	return o == other
+}
+
+// column is origin_partition: -1 and below, counted down from partition 0, where it is late.
+func (o origin) column() int32 {
+	if o.late {
+		return -1 - o.partition
+	}
+	return o.partition
+}
+
+// originAt is what column wrote.
+func originAt(topic, column int32, offset int64) origin {
+	if column < 0 {
+		return origin{topic, -1 - column, offset, true}
+	}
+	return origin{topic, column, offset, false}
 }
 
 // transfer is a row of cmt.

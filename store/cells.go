@@ -69,5 +69,5 @@ func (c *cells) id(i int) (bank.ID, error) {
 }
 
 func (c *cells) origin(topic int) origin {
-	return origin{topic: int32(c.int(topic)), partition: int32(c.int(topic + 1)), offset: c.int(topic + 2)}
+	return originAt(int32(c.int(topic)), int32(c.int(topic+1)), c.int(topic+2))
 }

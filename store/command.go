@@ -21,12 +21,12 @@ type Command struct {
 	Origin   Origin
 	// Published says that Origin.Offset lies below the partition's published_to: all that the command led to has been
 	// published, so that it is a duplicate even when its row has this very origin. Where there is no row, as below an offset that
-	// was set ahead once, and it has events, published_to goes back to Origin.Offset with its execution.
+	// was set ahead once, the row that is made keeps that its events may never have been published: it is no duplicate there.
 	Published bool
 }
 
 // Progress is how far a partition's records are handled. Both fields are next offsets: the first one not yet handled.
-// -1 leaves a stored value as it is; none goes backwards, but for Command.Published.
+// -1 leaves a stored value as it is; none ever goes backwards.
 type Progress struct {
 	Topic       string
 	TopicID     [16]byte

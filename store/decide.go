@@ -39,6 +39,7 @@ func (b *batch) transfer(c *Command, at origin, seq int64, fit bool) Outcome {
 			amount: cmd.Amount, outcome: b.accounts.Transfer(cmd),
 		})
 		row = &b.transferSlab[len(b.transferSlab)-1]
+		row.origin.late = c.Published && row.outcome.Reason == ""
 		if fit {
 			row.hasTexts, row.from, row.to, row.text = true, cmd.From, cmd.To, cmd.Description
 		} else {
@@ -80,13 +81,13 @@ func (b *batch) create(c *Command, at origin, seq int64, drawn *identity) Outcom
 }
 
 // disposition tells a record that is delivered again before its events were surely published from a second record with
-// the same id, which gets the answer alone. A row of unknown origin, or from before the database was taken over, is
-// always a duplicate's.
+// the same id, which gets the answer alone. Of a row that is late nobody knows whether they were. A row of unknown origin, or from before the
+// database was taken over, is always a duplicate's.
 func (b *batch) disposition(handled bool, seq int64, stored, at origin, published bool) Disposition {
 	switch {
 	case !handled:
 		return Executed
-	case at.topic != 0 && stored == at && seq > b.since && !published:
+	case at.topic != 0 && stored.is(at) && seq > b.since && (!published || stored.late):
 		return Unfinished
 	}
 	return Duplicate

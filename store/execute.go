@@ -123,10 +123,6 @@ func (s *Store) finish(ctx context.Context, t *session, b *batch, progress []Pro
 		t.rollback()
 		return err
 	}
-	if err := s.takeBack(ctx, t, b.surprises()); err != nil {
-		t.rollback()
-		return err
-	}
 	crash.Point("before-postgres-commit", len(b.commands))
 	if err := t.Commit(); err != nil { // or perhaps it was: the next run's look-up will tell
 		return fmt.Errorf("committing: %w", err)

@@ -94,36 +94,37 @@ func TestWhatAnIDsNextDeliveryIs(t *testing.T) {
 	}
 }
 
-// A record below published_to that was never executed, as one whose dead letter's cause is mended and whose offset was set back: a crash
-// before its event is out must not leave it among what was published.
-func TestWhatCountedAsPublishedAndWasNotExecutedIsTakenBack(t *testing.T) {
+// A record below published_to that was never executed, as one whose dead letter's cause is mended and whose offset was set back: that what
+// lies there was published says nothing of its event.
+func TestWhatIsExecutedBelowPublishedToIsNoDuplicateThere(t *testing.T) {
 	t.Parallel()
-	s := migrated(t)
-	a := accounts(t, s, 1, 1000)[0]
-	at := func(partition int32, offset int64, token string) Command {
-		c := move(1, a.IBAN, token, bank.Cash)
-		c.Origin = Origin{Topic: "t", TopicID: [16]byte{1}, Partition: partition, Offset: offset}
-		c.Published = true
-		return c
-	}
-	published := func(partition int32) Progress {
-		return Progress{Topic: "t", TopicID: [16]byte{1}, Partition: partition, ExecutedTo: 100, PublishedTo: 100}
-	}
-	if err := s.SaveProgress(t.Context(), []Progress{published(0), published(1), published(2)}); err != nil {
-		t.Fatal(err)
-	}
-	execute(t, s, at(0, 12, a.Token), at(0, 10, a.Token), at(1, 20, "wrong"))
-	execute(t, s, at(1, 21, "wrong"))
-	got, err := s.ReadProgress(t.Context(), "t")
-	if err != nil || len(got) != 3 {
-		t.Fatal(got, err)
-	}
-	for i, want := range []int64{10, 100, 100} {
-		if got[i].PublishedTo != want || got[i].ExecutedTo != 100 {
-			t.Errorf("partition %d: %+v, want it published to %d", i, got[i], want)
+	for partition := range int32(2) {
+		s := migrated(t)
+		a := accounts(t, s, 1, 1000)[0]
+		pay := move(1, a.IBAN, a.Token, bank.Cash)
+		pay.Origin, pay.Published = Origin{Topic: "t", TopicID: [16]byte{1}, Partition: partition, Offset: 12}, true
+		refused := move(1, a.IBAN, "wrong", bank.Cash)
+		refused.Origin, refused.Published = pay.Origin, true
+		refused.Origin.Offset++
+		outs := execute(t, s, pay, refused)
+		again := execute(t, s, pay, refused)
+		elsewhere := pay
+		elsewhere.Origin.Offset = 20
+		other := execute(t, s, elsewhere)[0]
+		if outs[0].Disposition != Executed || again[0].Disposition != Unfinished || fmt.Sprint(again[0].Events) != fmt.Sprint(outs[0].Events) || len(again[0].Events) != 1 ||
+			again[1].Disposition != Duplicate || other.Disposition != Duplicate {
+			t.Errorf("%+v, then %+v, at another place %+v", outs, again, other)
 		}
+		if err := s.Replay(t.Context(), func(r Row) error {
+			if !r.Creation && r.Reason == "" && r.ID == pay.Transfer.ID && r.Origin != pay.Origin {
+				t.Errorf("its row has the origin %+v", r.Origin)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		sound(t, s)
 	}
-	sound(t, s)
 }
 
 func TestAnIDWithOtherContentIsADeadLetterAndChangesNothing(t *testing.T) {

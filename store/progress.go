@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
-	"slices"
 
 	"github.com/jmoiron/sqlx"
 
@@ -48,39 +46,6 @@ func (s *Store) ReadProgress(ctx context.Context, topic string) ([]Progress, err
 		s.memory.keep(found)
 	}
 	return found, err
-}
-
-// surprises are the origins of commands that were executed only now although what they led to counted as published, and that have events: an
-// answer, a duplicate's gets too. The first of each partition.
-func (b *batch) surprises() (first []Origin) {
-	for i := range b.commands {
-		c := &b.commands[i]
-		if !c.Published || b.outcomes[i].Disposition != Executed || len(b.outcomes[i].Events) == 0 {
-			continue
-		}
-		at := slices.IndexFunc(first, func(o Origin) bool {
-			return o.Topic == c.Origin.Topic && o.TopicID == c.Origin.TopicID && o.Partition == c.Origin.Partition
-		})
-		if at < 0 {
-			first = append(first, c.Origin)
-		} else {
-			first[at].Offset = min(first[at].Offset, c.Origin.Offset)
-		}
-	}
-	return first
-}
-
-// takeBack has published_to end before those commands: after a crash their events would be held for published.
-func (s *Store) takeBack(ctx context.Context, t *session, first []Origin) error {
-	for _, o := range first {
-		if _, err := t.ExecContext(ctx, s.layout.sql(
-			`UPDATE {progress} SET published_to = least(published_to, $4) WHERE topic = $1 AND topic_id = CAST($2 AS uuid) AND partition = $3`),
-			[]driver.NamedValue{{Ordinal: 1, Value: o.Topic}, {Ordinal: 2, Value: bank.ID(o.TopicID).String()}, {Ordinal: 3, Value: int64(o.Partition)}, {Ordinal: 4, Value: o.Offset}},
-		); err != nil {
-			return fmt.Errorf("taking back what counts as published: %w", err)
-		}
-	}
-	return nil
 }
 
 // topic is a topic as command_topic numbers it.

@@ -140,7 +140,7 @@ func scanRow(rows *sql.Rows) (Row, error) {
 		if err != nil {
 			return r, err
 		}
-		r.Origin = Origin{Topic: topic.String, TopicID: parsed, Partition: partition.Int32, Offset: offset.Int64}
+		r.Origin = Origin{Topic: topic.String, TopicID: parsed, Partition: originAt(0, partition.Int32, 0).partition, Offset: offset.Int64}
 	}
 	r.Seq, r.Reason = seq.Int64, reason.String
 	r.IBAN, r.Token, r.Type = iban.String, token.String, bank.AccountType(kind.String)

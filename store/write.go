@@ -131,7 +131,7 @@ func (r *rowArrays) add(reason string, seq int64, from origin) {
 		return
 	}
 	r.topic.int4(from.topic)
-	r.partition.int4(from.partition)
+	r.partition.int4(from.column())
 	r.offset.int8(from.offset)
 }
 

@@ -152,8 +152,8 @@ func (r *run) enoughReplicas(ctx context.Context, change *Change) error {
 	if err != nil {
 		return err
 	}
-	if there := fewestReplicas(found); there < change.replicas {
-		return fmt.Errorf("of the %d replicas that min.insync.replicas needs, there are %d: nobody could write with acks=all", change.replicas, there)
+	if _, inSync := fewestReplicas(found); inSync < change.replicas {
+		return fmt.Errorf("of the %d replicas that min.insync.replicas needs, %d are in sync: nobody could write with acks=all", change.replicas, inSync)
 	}
 	return nil
 }

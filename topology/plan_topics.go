@@ -216,13 +216,15 @@ func holdBack(changes []Change, found kadm.TopicDetail) {
 		return
 	}
 	needed, err := strconv.Atoi(config.Fields[at].To)
-	there := fewestReplicas(found)
-	if err != nil || needed <= there { // or the default
-		return
+	if err != nil {
+		return // the default
 	}
-	will := there
+	will, inSync := fewestReplicas(found)
 	if replicas != nil && replicas.Blocked == "" {
 		will, _ = strconv.Atoi(replicas.Fields[0].To) // written by compareReplicas
+	}
+	if needed <= inSync && needed <= will {
+		return
 	}
 	switch says := fmt.Sprintf("min.insync.replicas is %d with %s: nobody can write with acks=all", needed, count(will, "replica")); {
 	case needed <= will:
@@ -234,12 +236,13 @@ func holdBack(changes []Change, found kadm.TopicDetail) {
 	}
 }
 
-func fewestReplicas(found kadm.TopicDetail) int {
-	fewest := math.MaxInt
-	for _, ids := range replicasOf(found) {
-		fewest = min(fewest, len(ids))
+// fewestReplicas is how many the partition with the fewest has, those on their way included, and how many are in sync where the fewest are.
+func fewestReplicas(found kadm.TopicDetail) (replicas, inSync int) {
+	replicas, inSync = math.MaxInt, math.MaxInt
+	for _, p := range found.Partitions {
+		replicas, inSync = min(replicas, len(p.Replicas)), min(inSync, len(p.ISR))
 	}
-	return fewest
+	return replicas, inSync
 }
 
 func orNothing(err error) error {

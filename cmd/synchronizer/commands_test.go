@@ -328,7 +328,7 @@ func TestMoreReplicasInSyncWaitForTheReplicas(t *testing.T) {
 		status   int
 		says     string
 	}{
-		"they do not come":    {"3", 1, "topic orders: of the 2 replicas that min.insync.replicas needs, there are 1: nobody could write with acks=all"},
+		"they do not come":    {"3", 1, "topic orders: of the 2 replicas that min.insync.replicas needs, 1 are in sync: nobody could write with acks=all"},
 		"there are no others": {"5", 1, "topic orders: min.insync.replicas is 2 with 1 replica: nobody can write with acks=all, and more replicas are not possible"},
 	} {
 		file := write(t, "topics: [{name: orders, partitions: 1, replicas: "+c.replicas+", config: {min.insync.replicas: 2}}]", nil)
