@@ -143,7 +143,7 @@ func (r *run) setBack(ctx context.Context) (*audit.Report, error) {
 	}
 	var offsets kadm.Offsets
 	for _, end := range ends.Offsets().Sorted() {
-		offsets.AddOffset(end.Topic, end.Partition, r.load.random.Int64N(end.At+1), -1)
+		offsets.AddOffset(end.Topic, end.Partition, r.load.offsets.Int64N(end.At+1), -1)
 	}
 	if err := r.commit(ctx, offsets); err != nil {
 		return nil, err

@@ -173,7 +173,7 @@ func playOne(t *testing.T, w *world, s schedule, total *tally) bool {
 	}
 	outcome, err := w.play(t.Context(), s, logs)
 	if err != nil {
-		t.Errorf("%v\n%v\nits logs are in %s; the schedule again: go test ./fault -run RandomFaults -args -seed %d -schedules 1", s, err, logs, s.seed)
+		t.Errorf("%v\n%v\nits logs are in %s; again: go test ./fault -run '%s' -args -seed %d -schedules 1", s, err, logs, t.Name(), s.seed)
 		return false
 	}
 	total.add(outcome.kills, saying(logs, "Postgres is out of resources"))

@@ -16,20 +16,22 @@ import (
 // load makes a bank's commands, the same ones from the same seed: transfers of every kind, ids sent twice, ids with other
 // content, logins, garbage.
 type load struct {
-	topics   audit.Topics
-	codec    *connect.Codec
-	client   *kgo.Client
-	random   *rand.Rand
-	last     uint64
-	opened   []bank.ConfirmAccountCreation
-	accounts []bank.AccountCreationConfirmed
-	sent     []bank.ConfirmMoneyTransfer
-	count    int
-	failed   chan error
+	topics audit.Topics
+	codec  *connect.Codec
+	client *kgo.Client
+	random *rand.Rand
+	// Of their own, since when they are drawn from depends on timing: the commands must not.
+	trash, offsets *rand.Rand
+	last           uint64
+	opened         []bank.ConfirmAccountCreation
+	accounts       []bank.AccountCreationConfirmed
+	sent           []bank.ConfirmMoneyTransfer
+	count          int
+	failed         chan error
 }
 
 func newLoad(w *world, topics audit.Topics, seed uint64) *load {
-	return &load{topics: topics, codec: w.codec, client: w.client, random: rand.New(rand.NewPCG(seed, 1)), failed: make(chan error, 1)}
+	return &load{topics: topics, codec: w.codec, client: w.client, random: rand.New(rand.NewPCG(seed, 1)), trash: rand.New(rand.NewPCG(seed, 2)), offsets: rand.New(rand.NewPCG(seed, 3)), failed: make(chan error, 1)}
 }
 
 func (l *load) id() (id bank.ID) {
@@ -111,12 +113,12 @@ func (l *load) next() (*kgo.Record, error) {
 }
 
 func (l *load) garbage() *kgo.Record {
-	value := make([]byte, 1+l.random.IntN(60))
+	value := make([]byte, 1+l.trash.IntN(60))
 	for i := range value {
-		value[i] = byte(1 + l.random.IntN(255)) // no magic byte: its schema is never looked up
+		value[i] = byte(1 + l.trash.IntN(255)) // no magic byte: its schema is never looked up
 	}
 	topic := l.topics.ConfirmMoneyTransfer
-	if l.random.IntN(5) == 0 {
+	if l.trash.IntN(5) == 0 {
 		topic = l.topics.ConfirmAccountCreation
 	}
 	return &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "garbage-%x", value[:1]), Value: value}

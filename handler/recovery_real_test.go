@@ -22,7 +22,7 @@ const (
 	// heldBack is how long its open transaction may hold back readers of the others' answers.
 	heldBack = 1500 * time.Millisecond
 	// tooBusy is how long answers take, when nothing happens, on a machine that says nothing about the others.
-	tooBusy = 500 * time.Millisecond
+	tooBusy = 400 * time.Millisecond
 )
 
 // recovery is a bank under a steady load whose parts die.
