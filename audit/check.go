@@ -215,10 +215,8 @@ func (c *checker) checkOrigin(subject about, h *history) {
 	if origin.Topic == "" || c.scope.without(h.outcome, "") {
 		return
 	}
-	for _, delivery := range h.deliveries {
-		if delivery.Place == origin {
-			return
-		}
+	if h.executed() != nil {
+		return
 	}
 	c.report.violate(OneOutcome, subject, "its row says that it was executed as read at %s, where it does not stand", origin)
 }
@@ -341,9 +339,10 @@ func (c *checker) due(h *history) bool {
 func (c *checker) countAnswers(key Key, h *history) {
 	topic := c.topics.answers(key.Kind)
 	needed, underWay, lacking, own := 0, 0, 0, true
+	executed := h.executed()
 	for _, d := range h.deliveries {
 		switch {
-		case c.scope.mayLack(topic, d.Time), d != h.executed() && c.scope.mayLack(DeadLetter(d.Place.Topic), d.Time): // or it was a dead letter, and another record handled
+		case c.scope.mayLack(topic, d.Time), d != executed && c.scope.mayLack(DeadLetter(d.Place.Topic), d.Time): // or it was a dead letter, and another record handled
 			lacking++
 		case c.owes(d):
 			needed++
@@ -385,12 +384,8 @@ func (c *checker) recordsMayLack(key Key, h *history) bool {
 	if _, cut := c.scope.Cut[topic]; !cut && !c.scope.Former[topic] && len(h.deliveries) > 0 {
 		return false
 	}
-	for _, d := range h.deliveries {
-		if h.outcome != nil && d.Place == h.outcome.Origin && !h.outcome.Former {
-			return c.scope.mayLack(topic, d.Time)
-		}
-	}
-	return true
+	d := h.executed()
+	return d == nil || c.scope.mayLack(topic, d.Time)
 }
 
 func (a *Answer) text() string {

@@ -235,7 +235,7 @@ func (w *World) Unattended(ctx context.Context) error {
 			}
 			for _, g := range groups {
 				for _, m := range g.Members {
-					if topic := w.handles(m); topic != "" {
+					if topic := assigned(m, w.Topics.Transfers, w.Topics.Creations); topic != "" {
 						return fmt.Errorf("%s is handled already, by %s at %s in group %s: stop it to measure --handler, or leave --handler out to measure it", topic, m.ClientID, m.ClientHost, g.Group)
 					}
 				}
@@ -245,14 +245,14 @@ func (w *World) Unattended(ctx context.Context) error {
 	})
 }
 
-// handles is a command topic of which the member has partitions; "" when it has none.
-func (w *World) handles(m kadm.DescribedGroupMember) string {
-	assigned, ok := m.Assigned.AsConsumer()
+// assigned is one of the topics of which the member has partitions; "" when it has none of any.
+func assigned(m kadm.DescribedGroupMember, topics ...string) string {
+	has, ok := m.Assigned.AsConsumer()
 	if !ok {
 		return ""
 	}
-	for _, t := range assigned.Topics {
-		if len(t.Partitions) > 0 && (t.Topic == w.Topics.Transfers || t.Topic == w.Topics.Creations) {
+	for _, t := range has.Topics {
+		if len(t.Partitions) > 0 && slices.Contains(topics, t.Topic) {
 			return t.Topic
 		}
 	}
@@ -274,14 +274,8 @@ func (w *World) shared(ctx context.Context, handlers int) error {
 					continue
 				}
 				for _, m := range g.Members {
-					assigned, ok := m.Assigned.AsConsumer()
-					if !ok {
-						continue
-					}
-					for _, t := range assigned.Topics {
-						if t.Topic == w.Topics.Transfers && len(t.Partitions) > 0 {
-							have++
-						}
+					if assigned(m, w.Topics.Transfers) != "" {
+						have++
 					}
 				}
 			}

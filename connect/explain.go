@@ -40,8 +40,13 @@ func Explain(err error) error {
 		return fmt.Errorf("%w: the broker ended the connection, as it does when one side speaks TLS and the other does not, when it wants a certificate or SASL (KAFKA_SECURITY_PROTOCOL), or when it refuses what it got", err)
 	case errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), "dial"):
 		return fmt.Errorf("%w: what is there does not answer, or does not speak TLS and is asked for it", err)
-	case errors.Is(err, kerr.ClusterAuthorizationFailed) || errors.Is(err, kerr.TopicAuthorizationFailed):
+	case IsUnauthorised(err):
 		return fmt.Errorf("%w: the principal that connects lacks the right to do this", err)
 	}
 	return err
+}
+
+// IsUnauthorised says whether the brokers refuse the principal that connects a right.
+func IsUnauthorised(err error) bool {
+	return errors.Is(err, kerr.ClusterAuthorizationFailed) || errors.Is(err, kerr.TopicAuthorizationFailed)
 }

@@ -67,8 +67,7 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 		l.epochs[epochs[i].partition] = epochs[i]
 	}
 	l.log.Info("partitions assigned", "partitions", numbers(partitions))
-	l.holding.Store(int64(len(l.epochs)))
-	l.meter.partitions.Set(float64(len(l.epochs)))
+	l.count()
 	l.hold(l.meter.startStalls, epochs, func(ctx context.Context) ([]int64, error) { return l.starts(ctx, epochs) })
 	return nil
 }
@@ -125,6 +124,11 @@ func (l *lane) retire(ending []*epoch) {
 		delete(l.epochs, e.partition)
 		l.meter.forget(l.topic, e.partition)
 	}
+	l.count()
+}
+
+// count notes how many partitions are ours, for others to read.
+func (l *lane) count() {
 	l.holding.Store(int64(len(l.epochs)))
 	l.meter.partitions.Set(float64(len(l.epochs)))
 }

@@ -4,10 +4,8 @@ package handler_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 
-	"openbank/bank"
 	handlers "openbank/handler"
 )
 
@@ -22,26 +20,12 @@ func TestWhatIsExecutedBelowOffsetsThatWereSetBackHasItsEvents(t *testing.T) {
 			b.synchronize()
 			w := b.watch(creationAnswers, transferAnswers, events)
 			var n ids
-			pay := func() string {
-				c := bank.ConfirmMoneyTransfer{ID: n.next(), Token: bank.CompanyToken, Amount: 100, From: bank.CompanyIBAN, To: "Albert Heijn BV"}
-				r := b.command(&c)
-				r.Partition = 0
-				if err := b.manual().ProduceSync(t.Context(), r).FirstErr(); err != nil {
-					t.Fatal(err)
-				}
-				return c.ID.String()
-			}
-			skipped, second := pay(), pay()
+			skipped, second := b.pay(n.next()), b.pay(n.next())
 			b.commitAt(transfers, 0, 1)
 			h := b.start("DELIVERY=" + string(delivery))
 			w.wait(transferAnswers, second, 1)
 			b.open(w, n.next()) // a stop while it still joins would have the group wait for it
-			b.eventually("the group is at rest", reasonableTimeout, func() error {
-				if has := b.partitionsOf(h); len(has) < partitions {
-					return fmt.Errorf("it has %v", has)
-				}
-				return nil
-			})
+			b.eventually("the group is at rest", reasonableTimeout, b.hasAll(h))
 			b.stop(h)
 			b.commitAt(transfers, 0, 0)
 

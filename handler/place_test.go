@@ -17,12 +17,7 @@ func TestAStopBeforeThereArePartitionsGivesThePlaceUp(t *testing.T) {
 	serving := b.start()
 	var n ids
 	b.open(b.watch(creationAnswers), n.next())
-	hasAll := func() error {
-		if has := b.partitionsOf(serving); len(has) < partitions {
-			return fmt.Errorf("it has %v", has)
-		}
-		return nil
-	}
+	hasAll := b.hasAll(serving)
 	b.eventually("it has all partitions", reasonableTimeout, hasAll)
 	for range 5 {
 		joining := b.start()

@@ -480,6 +480,17 @@ func TestACommitThatTookEffectAfterAllIsNotRepeated(t *testing.T) {
 	b.stop(h)
 }
 
+// pay sends a payment of the company's, with that id, to the first partition, and returns the id.
+func (b *bundle) pay(id bank.ID) string {
+	b.t.Helper()
+	r := b.command(&bank.ConfirmMoneyTransfer{ID: id, Token: bank.CompanyToken, Amount: 100, From: bank.CompanyIBAN, To: "Albert Heijn BV"})
+	r.Partition = 0
+	if err := b.manual().ProduceSync(b.t.Context(), r).FirstErr(); err != nil {
+		b.t.Fatal(err)
+	}
+	return id.String()
+}
+
 // Without transactions offsets are committed after the output is out. A crash in between, at idle, must not leave a published_to beyond the
 // committed offset: that is how offsets look that somebody has set back, and the events would be missing from what is sent again.
 func TestWhatIsPublishedIsNotWrittenDownBeforeItsOffsetsAreCommitted(t *testing.T) {
@@ -489,16 +500,7 @@ func TestWhatIsPublishedIsNotWrittenDownBeforeItsOffsetsAreCommitted(t *testing.
 	h := b.start("DELIVERY=at-least-once")
 	w := b.watch(transferAnswers, events)
 	var n ids
-	pay := func() string {
-		c := bank.ConfirmMoneyTransfer{ID: n.next(), Token: bank.CompanyToken, Amount: 100, From: bank.CompanyIBAN, To: "Albert Heijn BV"}
-		r := b.command(&c)
-		r.Partition = 0
-		if err := b.manual().ProduceSync(t.Context(), r).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-		return c.ID.String()
-	}
-	w.wait(transferAnswers, pay(), 1)
+	w.wait(transferAnswers, b.pay(n.next()), 1)
 	db := b.connected(b.bank.Postgres.URL(""))
 	published := func() (to int64, err error) {
 		return to, db.QueryRowContext(t.Context(), `SELECT published_to FROM progress WHERE topic = $1 AND partition = 0`, transfers).Scan(&to)
@@ -529,7 +531,7 @@ func TestWhatIsPublishedIsNotWrittenDownBeforeItsOffsetsAreCommitted(t *testing.
 		}
 		return response
 	})
-	second := pay()
+	second := b.pay(n.next())
 	w.wait(transferAnswers, second, 1)
 	w.wait(events, bank.CompanyIBAN, 2)
 	before := refused.Load()

@@ -49,6 +49,16 @@ func (b *bundle) partitionsOf(handlers ...*handler) map[int32]bool {
 	return has
 }
 
+// hasAll says whether the handler has all partitions of transfers, and the group is at rest.
+func (b *bundle) hasAll(h *handler) func() error {
+	return func() error {
+		if has := b.partitionsOf(h); len(has) < partitions {
+			return fmt.Errorf("it has %v", has)
+		}
+		return nil
+	}
+}
+
 // A handler is killed while it gives partitions to another one, and its successor takes its place in the group at once, for which the group
 // shares nothing out. What it had given up is nobody's then, until one of the two sees that.
 func TestWhatADeadHandlerWasGivingUpFindsAnOwner(t *testing.T) {
@@ -62,12 +72,7 @@ func TestWhatADeadHandlerWasGivingUpFindsAnOwner(t *testing.T) {
 			dying := b.start("DELIVERY=" + delivery)
 			var n ids
 			account := b.open(b.watch(creationAnswers), n.next())
-			b.eventually("it has all partitions", reasonableTimeout, func() error {
-				if has := b.partitionsOf(dying); len(has) < partitions {
-					return fmt.Errorf("it has %v", has)
-				}
-				return nil
-			})
+			b.eventually("it has all partitions", reasonableTimeout, b.hasAll(dying))
 
 			// What is in flight waits for a row, and the partitions with it.
 			tx, err := b.connected(b.bank.Postgres.URL("")).BeginTx(t.Context(), nil)

@@ -100,28 +100,22 @@ type run struct {
 func (r *run) stage(ctx context.Context, changes []Change) {
 	var possible []*Change
 	for i := range changes {
-		if changes[i].Blocked != "" {
-			r.note(ctx, &changes[i], errors.New(changes[i].Blocked))
+		change := &changes[i]
+		if change.Blocked != "" {
+			r.note(ctx, change, errors.New(change.Blocked))
 			continue
 		}
-		possible = append(possible, &changes[i])
+		if change.replicas > 0 {
+			if r.leaves(ctx, change) {
+				continue
+			}
+			if err := r.enoughReplicas(ctx, change); err != nil {
+				r.note(ctx, change, err)
+				continue
+			}
+		}
+		possible = append(possible, change)
 	}
-	if len(possible) == 0 {
-		return
-	}
-	possible = slices.DeleteFunc(possible, func(change *Change) bool {
-		if change.replicas == 0 {
-			return false
-		}
-		if r.leaves(ctx, change) {
-			return true
-		}
-		err := r.enoughReplicas(ctx, change)
-		if err != nil {
-			r.note(ctx, change, err)
-		}
-		return err != nil
-	})
 	if len(possible) == 0 {
 		return
 	}
@@ -388,7 +382,7 @@ func (r *run) deleteTopic(ctx context.Context, change *Change) error {
 		return nil // by another meanwhile
 	}
 	if err != nil {
-		return connect.Explain(err)
+		return err
 	}
 	now := &Plan{Unlisted: Unlisted{Topics: []string{name}}}
 	if err := r.planTopicDeletions(ctx, now, kadm.TopicDetails{name: found}); err != nil {

@@ -111,10 +111,6 @@ func mendedByWaiting(err error) bool {
 		!errors.Is(err, kerr.IllegalSaslState)
 }
 
-func isUnauthorised(err error) bool {
-	return errors.Is(err, kerr.ClusterAuthorizationFailed) || errors.Is(err, kerr.TopicAuthorizationFailed)
-}
-
 func isUnknownTopic(err error) bool { return errors.Is(err, kerr.UnknownTopicOrPartition) }
 
 func (t *Target) logger() *slog.Logger {

@@ -269,7 +269,7 @@ func (e *exporter) exportACLs(ctx context.Context) error {
 	switch {
 	case errors.Is(err, errNoAuthorizer):
 		return nil
-	case isUnauthorised(err):
+	case connect.IsUnauthorised(err):
 		e.note("ACLs are left out: %v", err)
 		return nil
 	case err != nil:

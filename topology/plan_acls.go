@@ -22,7 +22,7 @@ func (t *Target) planACLs(ctx context.Context, plan *Plan) error {
 			plan.Notes = append(plan.Notes, count(len(plan.topology.ACLs), "ACL")+" of the topology can't be made: "+err.Error())
 		}
 		return nil
-	case isUnauthorised(err):
+	case connect.IsUnauthorised(err):
 		plan.Unchecked = append(plan.Unchecked, "the ACLs: the principal that connects may not see them (Describe on the cluster)")
 		return nil
 	case err != nil:

@@ -35,7 +35,7 @@ func (t *Target) reassignments(ctx context.Context, ask kadm.TopicsSet) (map[str
 		listed, err = kadm.NewClient(t.Kafka).ListPartitionReassignments(ctx, ask)
 		return err
 	})
-	if isUnauthorised(err) {
+	if connect.IsUnauthorised(err) {
 		t.logger().Info("which replicas are on their way is not known", "because", err)
 		return nil, nil
 	}

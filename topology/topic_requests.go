@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"openbank/connect"
 )
 
 // validate has the brokers look at what is planned without doing it: they know rules of their own, policies among them.
@@ -16,7 +18,7 @@ func (t *Target) validate(ctx context.Context, plan *Plan) error {
 	judge := func(change *Change, err error) {
 		switch {
 		case err == nil:
-		case isUnauthorised(err):
+		case connect.IsUnauthorised(err):
 			unasked = true
 		case errors.Is(err, kerr.TopicAlreadyExists) && change.Action == Create:
 			// Apply compares it with what it must be.
@@ -38,7 +40,7 @@ func (t *Target) validate(ctx context.Context, plan *Plan) error {
 				answers, err = t.request(ctx, kind, chunk, len(plan.brokers), true)
 				return err
 			})
-			if isUnauthorised(err) {
+			if connect.IsUnauthorised(err) {
 				unasked = true
 				continue
 			}
