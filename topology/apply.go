@@ -129,7 +129,15 @@ func (r *run) stage(ctx context.Context, changes []Change) {
 		r.settle(ctx, kind)
 		return
 	}
-	if possible[0].Kind == KindSchema && possible[0].Action == Delete {
+	switch {
+	case possible[0].Kind == KindACL:
+		for chunk := range slices.Chunk(possible, aclsAtOnce) {
+			if !r.leaves(ctx, chunk...) {
+				r.changeACLs(ctx, chunk)
+			}
+		}
+		return
+	case possible[0].Kind == KindSchema && possible[0].Action == Delete:
 		r.deleteSubjects(ctx, possible)
 		return
 	}
@@ -197,6 +205,25 @@ func (r *run) requestAll(ctx context.Context, kind Kind, changes []*Change) {
 			r.made = append(r.made, change.topic)
 		}
 		r.note(ctx, change, connect.Explain(failed))
+	}
+}
+
+// changeACLs makes or deletes entries, each of which is answered for.
+func (r *run) changeACLs(ctx context.Context, changes []*Change) {
+	ask := r.createACLs
+	if changes[0].Action == Delete {
+		ask = r.deleteACLs
+	}
+	answers, err := ask(ctx, changes)
+	if err == nil && len(answers) != len(changes) {
+		err = fmt.Errorf("the broker answers for %d of %d entries", len(answers), len(changes))
+	}
+	for i, change := range changes {
+		failed := err
+		if failed == nil {
+			failed = answers[i]
+		}
+		r.note(ctx, change, failed)
 	}
 }
 
@@ -292,8 +319,6 @@ func (r *run) one(ctx context.Context, change *Change) error {
 		return explainRegistry(r.registerSchema(ctx, *change.Schema, change.Before == ""))
 	case KindReplicas:
 		return r.reassign(ctx, r.plan, change.topic)
-	case KindACL:
-		return r.changeACL(ctx, *change.ACL, change.Action)
 	default:
 		return r.deleteTopic(ctx, change)
 	}

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -80,6 +81,9 @@ type Change struct {
 	topic *Topic
 	// replicas is how many each partition must have before this is done; 0 for any number.
 	replicas int
+	// levelWarning is the one of Warnings, if any, that is about a change of level before this one, and incompatible why this one can't be
+	// made without that.
+	levelWarning, incompatible string
 }
 
 // Field is one value that changes. From is empty where there was none.
@@ -159,11 +163,13 @@ func (p *Plan) Blocked() int {
 }
 
 // CreateOnly leaves of the plan what makes what is missing: topics, and schemas with the levels of new subjects. What it leaves
-// out is returned.
+// out is returned. A new version is held to the level that holds, since a change of that is left out.
 func (p *Plan) CreateOnly() (left []Change) {
 	kept := make([]Change, 0, len(p.Changes))
 	for _, change := range p.Changes {
 		if change.harmless() {
+			change.Warnings = slices.DeleteFunc(slices.Clone(change.Warnings), func(w string) bool { return w == change.levelWarning })
+			change.Blocked = cmp.Or(change.Blocked, change.incompatible)
 			kept = append(kept, change)
 		} else {
 			left = append(left, change)

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,47 +93,53 @@ func (t *Target) listACLs(ctx context.Context) (all []ACL, unknown int, err erro
 	return uniqueACLs(all), unknown, nil
 }
 
-// changeACL makes or deletes one entry.
-func (t *Target) changeACL(ctx context.Context, acl ACL, action Action) error {
-	if action == Create {
-		creation := kmsg.NewCreateACLsRequestCreation()
+// aclsAtOnce is how many entries go into one request: brokers apply at most 10,000 records at once (Kafka's MAX_RECORDS_PER_USER_OP).
+const aclsAtOnce = 5000
+
+// createACLs makes entries in one request: the first one on a resource locks out everybody whose own is not there.
+func (t *Target) createACLs(ctx context.Context, changes []*Change) ([]error, error) {
+	request := kmsg.NewPtrCreateACLsRequest()
+	for _, change := range changes {
+		acl, creation := change.ACL, kmsg.NewCreateACLsRequestCreation()
 		creation.ResourceType, creation.ResourceName, creation.ResourcePatternType = resourceNumbers[acl.Resource], acl.Name, patternNumbers[acl.Pattern]
 		creation.Principal, creation.Host = acl.Principal, acl.Host
 		creation.Operation, creation.PermissionType = operationNumbers[acl.Operation], permissionNumbers[acl.Permission]
-		request := kmsg.NewPtrCreateACLsRequest()
 		request.Creations = append(request.Creations, creation)
-		response, err := request.RequestWith(ctx, t.Kafka)
-		if err != nil {
-			return connect.Explain(err)
-		}
-		for _, result := range response.Results {
-			if err := withMessage(result.ErrorCode, result.ErrorMessage); err != nil {
-				return err
-			}
-		}
-		return nil
 	}
-	filter := kmsg.NewDeleteACLsRequestFilter()
-	filter.ResourceType, filter.ResourceName, filter.ResourcePatternType = resourceNumbers[acl.Resource], kmsg.StringPtr(acl.Name), patternNumbers[acl.Pattern]
-	filter.Principal, filter.Host = kmsg.StringPtr(acl.Principal), kmsg.StringPtr(acl.Host)
-	filter.Operation, filter.PermissionType = operationNumbers[acl.Operation], permissionNumbers[acl.Permission]
-	request := kmsg.NewPtrDeleteACLsRequest()
-	request.Filters = append(request.Filters, filter)
 	response, err := request.RequestWith(ctx, t.Kafka)
 	if err != nil {
-		return connect.Explain(err)
+		return nil, connect.Explain(err)
 	}
+	var results []error
 	for _, result := range response.Results {
-		if err := withMessage(result.ErrorCode, result.ErrorMessage); err != nil {
-			return err
-		}
-		for _, match := range result.MatchingACLs {
-			if err := withMessage(match.ErrorCode, match.ErrorMessage); err != nil {
-				return err
-			}
-		}
+		results = append(results, withMessage(result.ErrorCode, result.ErrorMessage))
 	}
-	return nil
+	return results, nil
+}
+
+// deleteACLs deletes entries, in one request as well.
+func (t *Target) deleteACLs(ctx context.Context, changes []*Change) ([]error, error) {
+	request := kmsg.NewPtrDeleteACLsRequest()
+	for _, change := range changes {
+		acl, filter := change.ACL, kmsg.NewDeleteACLsRequestFilter()
+		filter.ResourceType, filter.ResourceName, filter.ResourcePatternType = resourceNumbers[acl.Resource], kmsg.StringPtr(acl.Name), patternNumbers[acl.Pattern]
+		filter.Principal, filter.Host = kmsg.StringPtr(acl.Principal), kmsg.StringPtr(acl.Host)
+		filter.Operation, filter.PermissionType = operationNumbers[acl.Operation], permissionNumbers[acl.Permission]
+		request.Filters = append(request.Filters, filter)
+	}
+	response, err := request.RequestWith(ctx, t.Kafka)
+	if err != nil {
+		return nil, connect.Explain(err)
+	}
+	var results []error
+	for _, result := range response.Results {
+		err := withMessage(result.ErrorCode, result.ErrorMessage)
+		for _, match := range result.MatchingACLs {
+			err = cmp.Or(err, withMessage(match.ErrorCode, match.ErrorMessage))
+		}
+		results = append(results, err)
+	}
+	return results, nil
 }
 
 // withMessage is one of Kafka's errors with what the broker adds to it.

@@ -326,7 +326,8 @@ func (b *book) judge(ctx context.Context, change *Change, q question, newLevel s
 	}
 	if yes {
 		if newLevel != "" && !implies(level, newLevel) {
-			change.Warnings = append(change.Warnings, fmt.Sprintf("it is compatible by the level that holds (%s); the level becomes %s before it is registered, and by that one the registry may refuse it", level, newLevel))
+			change.levelWarning = fmt.Sprintf("it is compatible by the level that holds (%s); the level becomes %s before it is registered, and by that one the registry may refuse it", level, newLevel)
+			change.Warnings = append(change.Warnings, change.levelWarning)
 		}
 		return nil
 	}
@@ -338,8 +339,11 @@ func (b *book) judge(ctx context.Context, change *Change, q question, newLevel s
 	case "", level:
 		change.Blocked = text
 	case "NONE": // nothing is asked for any more
+		change.incompatible = text
 	default:
-		change.Warnings = append(change.Warnings, text+"; the level becomes "+newLevel+" before it is registered")
+		change.incompatible = text
+		change.levelWarning = text + "; the level becomes " + newLevel + " before it is registered"
+		change.Warnings = append(change.Warnings, change.levelWarning)
 	}
 	return nil
 }

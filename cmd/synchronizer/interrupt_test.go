@@ -74,6 +74,24 @@ func TestAnInterruptTellsOnceWhatWasAppliedAndWhatNot(t *testing.T) {
 	}
 }
 
+// The first entry on a topic locks out everybody whose own is not there, for good when somebody presses ctrl-C before it is.
+func TestACLsComeTogether(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	file := write(t, "topics: [{name: a, partitions: 1, replicas: 1}]\nacls: [{principal: User:shop, reads: [a]}, {principal: User:till, writes: [a]}]", nil)
+	var sizes []int
+	s.embedded.kafka.ControlKey(int16(kmsg.CreateACLs), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		s.embedded.kafka.KeepControl()
+		sizes = append(sizes, len(request.(*kmsg.CreateACLsRequest).Creations))
+		return nil, nil, false
+	})
+	s.run(t, "apply", "--yes", "--topology", file).check(t, 0, "User:shop: allow describe on topic a", "User:till: allow write on topic a")
+	if len(sizes) != 1 || sizes[0] < 4 {
+		t.Errorf("the entries came in requests of %v", sizes)
+	}
+	s.run(t, "plan", "--topology", file).check(t, 0)
+}
+
 // Another one makes the topic between our plan and our request, and the broker that we ask what it is like has not heard of it yet.
 func TestATopicThatAnotherMadeAMomentAgoIsLookedAtWhenItIsKnown(t *testing.T) {
 	t.Parallel()

@@ -138,6 +138,24 @@ func TestAVerdictIsTakenForTheLevelThatWillHold(t *testing.T) {
 	}
 }
 
+// --create-only leaves the change of level out that a plan makes first.
+func TestCreateOnlyHoldsANewVersionToTheLevelThatStays(t *testing.T) {
+	t.Parallel()
+	for _, level := range []string{"NONE", "FORWARD"} {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			s := startServers(t)
+			s.register(t, "order", sr.Schema{Schema: orderV1})
+			file := write(t, "registry: {compatibility: "+level+"}\nsubjects: [{file: ./order.avsc, subject: order}]", map[string]string{"order.avsc": orderBad})
+			got := s.run(t, "apply", "--create-only", "--topology", file)
+			got.check(t, 1, "not possible: the registry says that it is not compatible (BACKWARD)")
+			if strings.Contains(got.stdout, "the level becomes") {
+				t.Error("the level is said to become another one: ", got.stdout)
+			}
+		})
+	}
+}
+
 func TestASubjectWithALevelAndNoVersionsEndsNoExport(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
