@@ -209,9 +209,15 @@ func (h *history) unearth() {
 	}
 }
 
-// checkOrigin sees to it that a row was made for one of the command's records.
+// checkOrigin sees to it that a row was made for one of the command's records, and names it unless it is an earlier handler's.
 func (c *checker) checkOrigin(subject about, h *history) {
 	origin := h.outcome.Origin
+	switch ours := h.outcome.Seq > 0; {
+	case ours && origin.Topic == "":
+		c.report.violate(OneOutcome, subject, "its row does not say which record it was executed as")
+	case ours && h.outcome.Command.Kind == Transfer && !h.outcome.HasFingerprint:
+		c.report.violate(OneOutcome, subject, "its row has no fingerprint")
+	}
 	if origin.Topic == "" || c.scope.without(h.outcome, "") {
 		return
 	}
@@ -286,7 +292,7 @@ func (c *checker) checkHistory(key Key, h *history) {
 
 func (c *checker) checkOutcome(subject about, h *history, answer *Answer) {
 	switch o := h.outcome; {
-	case o == nil && !c.due(h): // executed after the tables were read
+	case o == nil && len(h.deliveries) > 0 && !c.due(h): // executed after the tables were read
 	case o == nil:
 		c.report.violate(OneOutcome, subject, "answered %s, and the database has no outcome", answer.text())
 	case o.Reason != answer.Reason || o.Opened.value().IBAN != answer.Opened.value().IBAN || o.Opened.value().Token != answer.Opened.value().Token:
@@ -342,7 +348,7 @@ func (c *checker) countAnswers(key Key, h *history) {
 	executed := h.executed()
 	for _, d := range h.deliveries {
 		switch {
-		case c.scope.mayLack(topic, d.Time), d != executed && c.scope.mayLack(DeadLetter(d.Place.Topic), d.Time): // or it was a dead letter, and another record handled
+		case c.scope.mayLack(topic, d.Time), d != executed && c.scope.mayLackLetter(d.Place, d.Time): // or it was a dead letter, and another record handled
 			lacking++
 		case c.owes(d):
 			needed++

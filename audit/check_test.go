@@ -117,6 +117,12 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		"a second dead letter that differs":             {func(e *Evidence) { e.Letters = append(e.Letters, otherReason(e.Letters[1])) }, DeadLettered},
 		"only dead letters of an id":                    {func(e *Evidence) { e.Deliveries[len(e.Deliveries)-2].Transfer.ID = bank.ID{1} }, DeadLettered},
 		"a row that names another record":               {func(e *Evidence) { e.Outcomes[3].Origin.Offset = 4 }, OneOutcome},
+		"a row that names no record":                    {func(e *Evidence) { e.Outcomes[3].Origin = Place{} }, OneOutcome},
+		"a row without a fingerprint":                   {func(e *Evidence) { e.Outcomes[3].HasFingerprint = false }, OneOutcome},
+		"a row without its content":                     {func(e *Evidence) { e.Outcomes[3].HasContent = false }, OneOutcome},
+		"an account with another limit":                 {func(e *Evidence) { e.Accounts[1].Limit -= 7 }, ReplayAgrees},
+		"an answered dead letter":                       {answerTheReused, OneOutcome},
+		"a login as a dead letter":                      {buryALogin, DeadLettered},
 		"a row of another content":                      {func(e *Evidence) { e.Outcomes[3].Fingerprint[0]++ }, OneOutcome},
 		"a row with another amount":                     {func(e *Evidence) { e.Outcomes[3].Amount++ }, OneOutcome},
 		"a row with another creditor":                   {func(e *Evidence) { e.Outcomes[3].Creditor = "x" }, OneOutcome},
@@ -164,6 +170,24 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 			}
 		})
 	}
+}
+
+// answerTheReused answers an id that has dead letters only.
+func answerTheReused(e *Evidence) {
+	d := &e.Deliveries[len(e.Deliveries)-2]
+	only := *d.Transfer
+	only.ID = bank.ID{1}
+	d.Transfer = &only
+	e.Answers = append(e.Answers, Answer{Command: Key{Transfer, only.ID}})
+}
+
+// buryALogin makes a dead letter of a login, with a reason that there is for transfers alone.
+func buryALogin(e *Evidence) {
+	login := copyAt(e.Deliveries[0], 90)
+	e.Deliveries = append(e.Deliveries, login)
+	e.Letters = append(e.Letters, Letter{
+		Place: Place{Topic: DeadLetter(login.Place.Topic)}, Source: login.Place, Reason: reasonReused, Body: login.Body, Length: login.Body.Length,
+	})
 }
 
 func copyAt(d Delivery, offset int64) Delivery {

@@ -33,7 +33,7 @@ func (c *checker) checkLetters() {
 			h.deliveries = append(h.deliveries, delivery)
 		case isCommand:
 			c.bury(key, delivery, letter)
-		case letter == nil && c.scope.mayLack(DeadLetter(delivery.Place.Topic), delivery.Time):
+		case letter == nil && c.scope.mayLackLetter(delivery.Place, delivery.Time):
 			c.report.Unchecked.Letters++
 		case letter == nil && !c.scope.due(delivery.Place):
 			c.report.Unchecked.UnderWay++
@@ -81,7 +81,7 @@ func (c *checker) lettersBySource() map[source]*Letter {
 func (c *checker) bury(key Key, d *Delivery, letter *Letter) {
 	h := c.history(key)
 	switch {
-	case letter.Reason == reasonReused:
+	case letter.Reason == reasonReused && key.Kind == Transfer:
 		h.buried().reused = append(h.buried().reused, d)
 	case letter.Replayed, letter.Reason == fmt.Sprintf("schema id %d is unknown to the registry", d.Schema):
 		h.buried().refused++
@@ -136,7 +136,7 @@ func (c *checker) checkContents(key Key, h *history) {
 		switch {
 		case delivery.Transfer.Fingerprint() == content:
 			handled = append(handled, delivery)
-		case c.scope.mayLack(DeadLetter(delivery.Place.Topic), delivery.Time):
+		case c.scope.mayLackLetter(delivery.Place, delivery.Time):
 			c.report.Unchecked.Letters++
 		case !c.scope.due(delivery.Place):
 			c.report.Unchecked.UnderWay++

@@ -24,9 +24,6 @@ type Source struct {
 	Progress func(read, all int64)
 }
 
-// pollTime is how long Read waits for records before it looks again at what is missing.
-const pollTime = 100 * time.Millisecond
-
 // Read reads a bank that may be at work, in the order that the package comment gives. Errors: ctx's, the brokers', the registry's, the
 // database's, a topic that is not there.
 func Read(ctx context.Context, s Source) (*Evidence, error) {
@@ -88,7 +85,7 @@ type missing interface {
 func (r *reader) settle(ctx context.Context, wait time.Duration, m missing) error {
 	least, since := m.look(), time.Now()
 	for least > 0 && time.Since(since) < wait {
-		if _, err := r.poll(ctx, pollTime); err != nil {
+		if err := r.poll(ctx); err != nil {
 			return err
 		}
 		if n := m.look(); n < least {
@@ -103,39 +100,36 @@ type unanswered struct {
 	e                *Evidence
 	answers, letters int // so many were looked at
 	owed             map[Key]int
-	unread           map[Place]Key // due records without a dead letter so far; a zero Key for those that can't be handled
+	unread           map[source]Key // due records without a dead letter so far; a zero Key for those that can't be handled
 	count            int
 }
 
 func newUnanswered(e *Evidence, topics Topics) *unanswered {
-	u := &unanswered{e: e, owed: map[Key]int{}, unread: map[Place]Key{}}
+	u := &unanswered{e: e, owed: map[Key]int{}, unread: map[source]Key{}}
 	answered := map[Key]int{}
 	for _, a := range e.Answers {
 		answered[a.Command]++
 	}
-	buried := map[Place]bool{}
+	buried := map[source]bool{}
 	for _, l := range e.Letters {
-		buried[l.Source] = true
+		buried[source{l.Source, l.SourceTime}] = true
 	}
 	u.answers, u.letters = len(e.Answers), len(e.Letters)
 	for i := range e.Deliveries {
 		d := &e.Deliveries[i]
-		if !e.Scope.due(d.Place) || buried[d.Place] {
+		at := source{d.Place, d.Time}
+		if !e.Scope.due(d.Place) || buried[at] {
 			continue
 		}
 		key, isCommand := d.command()
-		expected := DeadLetter(d.Place.Topic)
-		if isCommand {
-			expected = topics.answers(key.Kind)
-		}
-		if e.Scope.mayLack(expected, d.Time) {
+		if isCommand && e.Scope.mayLack(topics.answers(key.Kind), d.Time) || !isCommand && e.Scope.mayLackLetter(d.Place, d.Time) {
 			continue
 		}
 		if answered[key] > 0 {
 			answered[key]--
 			continue
 		}
-		u.unread[d.Place] = key
+		u.unread[at] = key
 		if key != (Key{}) {
 			u.owed[key]++
 		}
@@ -146,9 +140,10 @@ func newUnanswered(e *Evidence, topics Topics) *unanswered {
 
 func (u *unanswered) look() int {
 	for ; u.letters < len(u.e.Letters); u.letters++ {
-		source := u.e.Letters[u.letters].Source
-		if key, ok := u.unread[source]; ok {
-			delete(u.unread, source)
+		letter := &u.e.Letters[u.letters]
+		at := source{letter.Source, letter.SourceTime}
+		if key, ok := u.unread[at]; ok {
+			delete(u.unread, at)
 			if key == (Key{}) {
 				u.count--
 			} else {
@@ -179,18 +174,30 @@ type unpublished struct {
 
 func newUnpublished(e *Evidence, topics Topics) *unpublished {
 	u := &unpublished{e: e, keys: map[Key]bool{}, changes: map[eventKey]bool{}}
-	_, answersCut := e.Scope.Cut[topics.MoneyTransferFeedback]
-	_, openedCut := e.Scope.Cut[topics.AccountCreationFeedback]
-	_, eventsCut := e.Scope.Cut[topics.BalanceChanged]
+	sent := map[Place]Time{}
+	if len(e.Scope.Cut) > 0 {
+		for i := range e.Deliveries {
+			sent[e.Deliveries[i].Place] = e.Deliveries[i].Time
+		}
+	}
+	gone := func(o *Outcome, topic string) bool { // what Check does not miss
+		if _, cut := e.Scope.Cut[topic]; !cut {
+			return false
+		}
+		if at, read := sent[o.Origin]; read {
+			return e.Scope.mayLack(topic, at)
+		}
+		return e.Scope.without(o, topics.command(o.Command.Kind))
+	}
 	for i := range e.Outcomes {
 		o := &e.Outcomes[i]
 		if o.Seq == 0 {
 			continue
 		}
-		if o.Command.Kind == Transfer && !answersCut || o.Command.Kind == Creation && !openedCut {
+		if !gone(o, topics.answers(o.Command.Kind)) {
 			u.keys[o.Command] = true
 		}
-		if o.Reason != "" || !o.HasContent || eventsCut {
+		if o.Reason != "" || !o.HasContent || gone(o, topics.BalanceChanged) {
 			continue
 		}
 		if o.From.Known {

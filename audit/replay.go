@@ -40,8 +40,8 @@ func (c *checker) checkReplay() {
 		switch {
 		case !ok:
 			c.report.violate(ReplayAgrees, about{iban: iban}, "it was opened and has no row")
-		case row.Balance != account.Balance || row.Version != account.Version || row.Token != account.Token || row.Type != account.Type:
-			c.report.violate(ReplayAgrees, about{iban: iban, version: account.Version}, "replayed it has %d at version %d, its row has %d at version %d (or another token or type)",
+		case row.Balance != account.Balance || row.Version != account.Version || row.Token != account.Token || row.Type != account.Type || row.Limit != account.Limit:
+			c.report.violate(ReplayAgrees, about{iban: iban, version: account.Version}, "replayed it has %d at version %d, its row has %d at version %d (or another token, type or limit)",
 				account.Balance, account.Version, row.Balance, row.Version)
 		}
 	}
@@ -81,6 +81,9 @@ func (c *checker) replayTransfer(accounts bank.Accounts, sent *Delivery, outcome
 
 // checkRow sees to it that a row repeats its command.
 func (c *checker) checkRow(subject about, command *bank.ConfirmMoneyTransfer, o *Outcome) {
+	if !o.HasContent && o.Seq > 0 && command.TextReason() == "" {
+		c.report.violate(OneOutcome, subject, "its row has lost what it asked for")
+	}
 	if o.HasContent && (o.Debtor != command.From || o.Creditor != command.To || o.Text != command.Description || o.Amount != command.Amount) {
 		c.report.violate(OneOutcome, subject, "it asked for %d cents from %q to %q for %q, and its row has %d cents from %q to %q for %q",
 			command.Amount, command.From, command.To, command.Description, o.Amount, o.Debtor, o.Creditor, o.Text)

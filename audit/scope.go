@@ -14,6 +14,8 @@ type Scope struct {
 	// Cut holds the topics of which the beginning of a partition is deleted, and until when the deleted records may have been
 	// written: the time of the oldest record that is left, of the partition where that is youngest.
 	Cut map[string]time.Time
+	// CutLetters is the same of dead letters, by the partition of the record that they were, since they keep that.
+	CutLetters map[Partition]time.Time
 	// Topics are those that were read; the zero value means DefaultTopics.
 	Topics Topics
 	// IDs are those of the topics as they are now.
@@ -32,10 +34,21 @@ func (s *Scope) due(p Place) bool { return !s.Live || p.Offset < s.Due[p.partiti
 // deleted tells whether there was a place that is no more.
 func (s *Scope) deleted(p Place) bool { return p.Offset < s.Starts[p.partition()] }
 
-// mayLack tells whether a record that was written to topic at some time or later may have been deleted there.
+// mayLack tells whether a record that was written to topic, which is none of dead letters, at some time or later may have been deleted there.
 func (s *Scope) mayLack(topic string, at Time) bool {
 	until, cut := s.Cut[topic]
-	return cut && (until.IsZero() || at == 0 || at.Time().Before(until.Add(clocksDiffer)))
+	return cut && isBefore(at, until)
+}
+
+// mayLackLetter tells whether the dead letter of a record that was written at some time may have been deleted.
+func (s *Scope) mayLackLetter(p Place, at Time) bool {
+	until, cut := s.CutLetters[p.partition()]
+	return cut && isBefore(at, until)
+}
+
+// isBefore tells whether what was written at some time may be older than the oldest record that is left.
+func isBefore(at Time, oldest time.Time) bool {
+	return oldest.IsZero() || at == 0 || at.Time().Before(oldest.Add(clocksDiffer))
 }
 
 // without tells whether the record of a row can be missing.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -35,9 +36,14 @@ func longStory() (*Evidence, *bank.ConfirmMoneyTransfer) {
 // cut deletes what a topic had before an offset.
 func cut(e *Evidence, topic string, before int64, left time.Time) {
 	if e.Scope.Starts == nil {
-		e.Scope.Starts, e.Scope.Cut = map[Partition]int64{}, map[string]time.Time{}
+		e.Scope.Starts, e.Scope.Cut, e.Scope.CutLetters = map[Partition]int64{}, map[string]time.Time{}, map[Partition]time.Time{}
 	}
-	e.Scope.Starts[Partition{topic, 0}], e.Scope.Cut[topic] = before, left
+	e.Scope.Starts[Partition{topic, 0}] = before
+	if source, ok := strings.CutSuffix(topic, ".dead-letter"); ok {
+		e.Scope.CutLetters[Partition{source, 0}] = left
+	} else {
+		e.Scope.Cut[topic] = left
+	}
 	gone := func(p Place) bool { return p.Topic == topic && p.Offset < before }
 	e.Deliveries = slices.DeleteFunc(e.Deliveries, func(d Delivery) bool { return gone(d.Place) })
 	e.Answers = slices.DeleteFunc(e.Answers, func(a Answer) bool { return gone(a.Place) })
@@ -83,6 +89,25 @@ func TestWhatRetentionDeletedIsNotMissedAndCounted(t *testing.T) {
 	}
 }
 
+// A check of a bank at work waits for what it will miss: the answers and events of rows whose command is younger than what is deleted.
+func TestWhatIsNotDeletedIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	topics := DefaultTopics()
+	e, last := longStory()
+	for _, topic := range []string{topics.MoneyTransferFeedback, topics.AccountCreationFeedback, topics.BalanceChanged} {
+		cut(e, topic, 99, noon.Add(65*time.Minute))
+	}
+	u := newUnpublished(e, topics)
+	want := map[eventKey]bool{{last.From, 4}: true, {last.To, 3}: true}
+	if len(u.keys) != 1 || !u.keys[Key{Transfer, last.ID}] || !maps.Equal(u.changes, want) {
+		t.Errorf("it waits for the answers of %v and for %v", u.keys, u.changes)
+	}
+	e.Scope.Cut = nil
+	if u := newUnpublished(e, topics); len(u.keys) != len(e.Outcomes) {
+		t.Errorf("it waits for %d answers of %d", len(u.keys), len(e.Outcomes))
+	}
+}
+
 func TestWhatIsYoungerThanTheOldestRecordLeftIsMissed(t *testing.T) {
 	t.Parallel()
 	topics := DefaultTopics()
@@ -100,6 +125,10 @@ func TestWhatIsYoungerThanTheOldestRecordLeftIsMissed(t *testing.T) {
 		}, Chained},
 		"a dead letter": {func(e *Evidence) {
 			cut(e, DeadLetter(topics.ConfirmMoneyTransfer), 1, noon.Add(35*time.Minute))
+		}, DeadLettered},
+		"a dead letter, although those of another partition are deleted": {func(e *Evidence) {
+			e.Scope.CutLetters = map[Partition]time.Time{{topics.ConfirmMoneyTransfer, 7}: {}}
+			e.Letters = nil
 		}, DeadLettered},
 		"a record that its row says is there": {func(e *Evidence) {
 			cut(e, topics.ConfirmMoneyTransfer, 1, noon.Add(30*time.Minute))

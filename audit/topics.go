@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -18,8 +19,14 @@ import (
 	"openbank/schemas"
 )
 
-// quiet is how long a partition may give nothing before it is given up; brokers that restart take less.
-const quiet = 60 * time.Second
+const (
+	// quiet is how long a partition may give nothing before it is given up; brokers that restart take less.
+	quiet = 60 * time.Second
+	// lookAgain is how long nothing comes before it is asked whether there is anything left.
+	lookAgain = 2 * time.Second
+	// pollTime is how long records are waited for before it is looked at again what is missing.
+	pollTime = 100 * time.Millisecond
+)
 
 // ReadTopics reads all of the topics, to the end that they have at the moment of the call, into a new Evidence of a bank that is idle.
 // progress, if not nil, is told how many records were read of how many. Errors: ctx's, the brokers', the registry's, a topic that is
@@ -160,19 +167,29 @@ func (r *reader) reach(ctx context.Context, ends map[Partition]int64) error {
 			all += end - r.next[p]
 		}
 	}
+	moved := time.Now()
+	looked := moved
 	for len(open) > 0 {
-		came, err := r.poll(ctx, quiet)
-		if err != nil {
+		before := r.position(open)
+		if err := r.poll(ctx); err != nil {
 			return err
 		}
-		if !came {
-			return fmt.Errorf("reading the topics: nothing came for %s", quiet)
+		if time.Since(looked) > lookAgain {
+			if err := r.skipDeleted(ctx, open); err != nil {
+				return err
+			}
+			looked = time.Now()
 		}
-		for p, end := range open {
-			if r.next[p] >= end {
-				delete(open, p)
+		switch {
+		case r.position(open) > before:
+			moved = time.Now()
+			looked = moved
+		case time.Since(moved) > quiet:
+			for p, end := range open {
+				return fmt.Errorf("reading the topics: nothing came of %s, partition %d, for %s: it is read to offset %d and ends at %d", p.Topic, p.Number, quiet, r.next[p], end)
 			}
 		}
+		maps.DeleteFunc(open, func(p Partition, end int64) bool { return r.next[p] >= end })
 		if r.progress != nil {
 			r.progress(r.read, max(all, r.read))
 		}
@@ -180,16 +197,36 @@ func (r *reader) reach(ctx context.Context, ends map[Partition]int64) error {
 	return nil
 }
 
-// poll takes what comes within a while, and tells whether anything did.
-func (r *reader) poll(ctx context.Context, within time.Duration) (bool, error) {
-	limited, cancel := context.WithTimeout(ctx, within)
+// position is how far partitions are read, all together.
+func (r *reader) position(of map[Partition]int64) (sum int64) {
+	for p := range of {
+		sum += r.next[p]
+	}
+	return sum
+}
+
+// skipDeleted goes on behind what was deleted before it was read, perhaps up to the end: of that nothing comes.
+func (r *reader) skipDeleted(ctx context.Context, open map[Partition]int64) error {
+	starts, err := offsets(ctx, kadm.NewClient(r.client).ListStartOffsets, r.topics.all())
+	if err != nil {
+		return fmt.Errorf("reading where the topics start: %w", err)
+	}
+	for p := range open {
+		r.next[p] = max(r.next[p], starts[p])
+	}
+	return nil
+}
+
+// poll takes what comes within pollTime.
+func (r *reader) poll(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, pollTime)
 	defer cancel()
 	fetches := r.client.PollFetches(limited)
 	if ctx.Err() != nil {
-		return false, fmt.Errorf("reading the topics: %w", ctx.Err())
+		return fmt.Errorf("reading the topics: %w", ctx.Err())
 	}
 	if limited.Err() != nil && fetches.Empty() {
-		return false, nil
+		return nil
 	}
 	var failed error
 	fetches.EachError(func(topic string, partition int32, err error) {
@@ -202,7 +239,7 @@ func (r *reader) poll(ctx context.Context, within time.Duration) (bool, error) {
 			failed = r.take(ctx, record)
 		}
 	})
-	return true, failed
+	return failed
 }
 
 func (r *reader) take(ctx context.Context, record *kgo.Record) error {
@@ -238,21 +275,46 @@ func (r *reader) finish(ctx context.Context) error {
 		r.evidence.Letters[i].Replayed = r.marks[r.evidence.Letters[i].Place]
 	}
 	s := &r.evidence.Scope
+	s.Starts, s.Cut, s.CutLetters = map[Partition]int64{}, map[string]time.Time{}, map[Partition]time.Time{}
 	for p, start := range r.starts {
 		if start == 0 {
 			continue
 		}
-		if s.Starts == nil {
-			s.Starts, s.Cut = map[Partition]int64{}, map[string]time.Time{}
-		}
 		s.Starts[p] = start
 		oldest := r.oldest[p] // zero when nothing is left
+		if sources := r.sources(p); sources != nil {
+			for _, source := range sources {
+				s.CutLetters[source] = oldest
+			}
+			continue
+		}
 		until, cut := s.Cut[p.Topic]
 		if !cut || oldest.IsZero() || !until.IsZero() && oldest.After(until) {
 			s.Cut[p.Topic] = oldest
 		}
 	}
 	return nil
+}
+
+// sources are the partitions whose dead letters a partition has; nil if it has none. They go by number, as far as there are as many.
+func (r *reader) sources(p Partition) (all []Partition) {
+	for _, topic := range r.topics.commands() {
+		if DeadLetter(topic) != p.Topic {
+			continue
+		}
+		count := int32(0)
+		for other := range r.starts {
+			if other.Topic == p.Topic {
+				count++
+			}
+		}
+		for source := range r.starts {
+			if source.Topic == topic && source.Number%count == p.Number {
+				all = append(all, source)
+			}
+		}
+	}
+	return all
 }
 
 // file takes one record into the evidence. The only errors are the registry's and ctx's.

@@ -15,6 +15,15 @@ import (
 // What retention takes while the topics are being read is no violation: the client goes on behind it.
 func TestWhatIsDeletedWhileItIsBeingReadIsNotMissed(t *testing.T) {
 	t.Parallel()
+	for name, deleted := range map[string]int64{"the beginning": 6, "all of it": 10} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			readWhileItIsDeleted(t, deleted)
+		})
+	}
+}
+
+func readWhileItIsDeleted(t *testing.T, until int64) {
 	topics := DefaultTopics()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topics.all()...))
 	if err != nil {
@@ -48,7 +57,7 @@ func TestWhatIsDeletedWhileItIsBeingReadIsNotMissed(t *testing.T) {
 	}
 	t.Cleanup(r.client.Close)
 	var before kadm.Offsets
-	before.AddOffset(topics.ConfirmMoneyTransfer, 0, 6, -1)
+	before.AddOffset(topics.ConfirmMoneyTransfer, 0, until, -1)
 	if _, err := kadm.NewClient(writer).DeleteRecords(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +69,8 @@ func TestWhatIsDeletedWhileItIsBeingReadIsNotMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := Partition{topics.ConfirmMoneyTransfer, 0}
-	if s := r.evidence.Scope; s.Starts[p] != 6 || s.Cut[p.Topic].IsZero() || len(r.evidence.Deliveries) != 4 {
+	s := r.evidence.Scope
+	if at, cut := s.Cut[p.Topic]; s.Starts[p] != until || !cut || at.IsZero() != (until == 10) || len(r.evidence.Deliveries) != int(10-until) {
 		t.Errorf("%d records were read, and the scope is %+v", len(r.evidence.Deliveries), s)
 	}
 }
