@@ -68,8 +68,33 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 	}
 	l.log.Info("partitions assigned", "partitions", numbers(partitions))
 	l.count()
-	l.hold(l.meter.startStalls, epochs, func(ctx context.Context) ([]int64, error) { return l.starts(ctx, epochs) })
+	l.begin(epochs)
 	return nil
+}
+
+// begin has epochs go on once it is known where. Those that have to wait for the end of a transaction keep no other one waiting.
+func (l *lane) begin(epochs []*epoch) {
+	l.hold(l.meter.startStalls, epochs, func(ctx context.Context) ([]int64, error) {
+		offsets, err := l.starts(ctx, epochs)
+		if err != nil {
+			return nil, err
+		}
+		var waiting []*epoch
+		for i, e := range epochs {
+			if offsets[i] == staysHeld {
+				waiting = append(waiting, e)
+			}
+		}
+		if len(waiting) > 0 {
+			l.post(func() {
+				waiting = slices.DeleteFunc(waiting, func(e *epoch) bool { return !e.current.Load() })
+				if len(waiting) > 0 {
+					l.begin(waiting)
+				}
+			})
+		}
+		return offsets, nil
+	})
 }
 
 // revoked ends the epochs of partitions that go to another member. Unless they are lost already, or may be another one's, their work in
@@ -150,12 +175,13 @@ func (l *lane) awaitDrained(work context.Context, epochs []*epoch, wait time.Dur
 	}
 }
 
-// starts finds where each epoch begins to read, and writes down what the committed offsets say of what was published.
+// starts finds where each epoch begins to read, and writes down what the committed offsets say of what was published. It is staysHeld where
+// they don't say it yet.
 func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	if err := l.findTopic(ctx); err != nil {
 		return nil, err
 	}
-	committed, err := l.committedOffsets(ctx, epochs)
+	committed, err := l.committedOffsets(ctx, epochs, true, endsAnyway)
 	if err != nil {
 		return nil, err
 	}
@@ -171,15 +197,20 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	var unknown []*epoch
 	rewound := map[*epoch]int64{}
 	for i, e := range epochs {
-		s, err := l.compare(e.partition, committed[i], progress, l.h.store.TakenOver())
+		next, stable := committed[e]
+		if !stable {
+			offsets[i] = staysHeld
+			continue
+		}
+		s, err := l.compare(e.partition, next, progress, l.h.store.TakenOver())
 		if err != nil {
 			return nil, err
 		}
 		offsets[i] = s.offset
-		if committed[i] < 0 && s.published < 0 {
+		if next < 0 && s.published < 0 {
 			unknown = append(unknown, e)
 		}
-		if 0 <= s.offset && s.offset < committed[i] {
+		if 0 <= s.offset && s.offset < next {
 			rewound[e] = s.offset
 		}
 		e.published.Store(max(s.published, 0))

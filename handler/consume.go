@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -298,6 +299,9 @@ func (l *lane) at(partition int32, offset kafka.Offset) kafka.TopicPartition {
 	return kafka.TopicPartition{Topic: &l.topic.name, Partition: partition, Offset: offset}
 }
 
+// staysHeld is for an epoch that is held on, by whoever finds that it is.
+const staysHeld = math.MinInt64
+
 // hold stops the epochs' partitions until wait, off the Poll goroutine, has found where each goes on. An error of wait is fatal
 // unless its context ended. They count as stalled meanwhile.
 func (l *lane) hold(stalled *metric.Gauge, epochs []*epoch, wait func(context.Context) ([]int64, error)) {
@@ -324,7 +328,9 @@ func (l *lane) hold(stalled *metric.Gauge, epochs []*epoch, wait func(context.Co
 				l.h.fail(err)
 			default:
 				for i, e := range epochs {
-					l.release(e, offsets[i])
+					if offsets[i] != staysHeld {
+						l.release(e, offsets[i])
+					}
 				}
 			}
 		})

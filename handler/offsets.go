@@ -14,9 +14,10 @@ import (
 // endsSoon is for how long it is ordinary that whoever had a partition before has a transaction of it under way.
 const endsSoon = time.Second
 
-// committedOffsets are the group's, -1 where there is none. They are stable: an offset in a transaction that is open yet is
-// waited for.
-func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, error) {
+// committedOffsets are the group's, -1 where there is none. They are stable: an offset in a transaction that is open yet is waited for,
+// unless some are enough: then it is left out when it is not stable soon and another one is. What stays open for longer than patience hangs,
+// and is ended.
+func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch, some bool, patience time.Duration) (map[*epoch]int64, error) {
 	ask := l.consumersOffsets
 	if l.h.exactlyOnce {
 		ask = l.stableOffsets
@@ -25,28 +26,46 @@ func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch) ([]int64, 
 	for i, e := range epochs {
 		asked[i] = l.at(e.partition, kafka.OffsetInvalid)
 	}
-	offsets := make([]int64, len(epochs))
+	offsets := map[*epoch]int64{}
 	begun := time.Now()
+	ended := begun
 	err := l.h.until(ctx, l.log, readingOffsets, func() error {
 		committed, err := ask(ctx, asked)
 		if err != nil {
 			return err
 		}
-		for i, e := range epochs {
+		clear(offsets)
+		var open error
+		for _, e := range epochs {
 			j := slices.IndexFunc(committed, func(c kafka.TopicPartition) bool { return c.Partition == e.partition })
 			if j < 0 {
 				return fmt.Errorf("partition %d: the brokers say nothing of it", e.partition)
 			}
-			if c := committed[j]; c.Error != nil {
+			switch c := committed[j]; {
+			case c.Error == nil:
+				offsets[e] = max(int64(c.Offset), noOffset)
+			case isKafka(c.Error, kafka.ErrUnstableOffsetCommit):
+				open = errors.Join(open, fmt.Errorf("partition %d: %w", c.Partition, c.Error))
+			default:
 				err = errors.Join(err, fmt.Errorf("partition %d: %w", c.Partition, c.Error))
-				if isKafka(c.Error, kafka.ErrUnstableOffsetCommit) && time.Since(begun) < endsSoon {
-					return ordinary{err}
-				}
-			} else {
-				offsets[i] = max(int64(c.Offset), noOffset)
 			}
 		}
-		return err
+		switch soon := time.Since(begun) < endsSoon; {
+		case err != nil:
+			return errors.Join(err, open)
+		case open != nil && soon:
+			return ordinary{open}
+		case open == nil || some && len(offsets) > 0:
+			return nil
+		}
+		if l.h.exactlyOnce && time.Since(ended) > patience {
+			l.log.Warn("a transaction that the brokers have ended keeps partitions waiting: ending it there as well", "reason", open)
+			if err := l.h.endHanging(ctx); err != nil {
+				return errors.Join(open, err)
+			}
+			ended = time.Now()
+		}
+		return open
 	})
 	return offsets, err
 }

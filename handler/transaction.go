@@ -316,24 +316,22 @@ func (p *producer) initialize(ctx context.Context) error {
 }
 
 // settled leaves out what was published after all: a commit whose answer was lost may have taken effect, and then the group's offsets
-// have moved with it.
+// have moved with it. What is still open there of a partition of ours hangs: the brokers have ended our transaction.
 func (p *producer) settled(ctx context.Context, batches []executed) error {
 	for i := range batches {
 		b := &batches[i]
 		var epochs []*epoch
 		for e := range ends(b.lane, batches[i:i+1]) {
-			epochs = append(epochs, e)
+			if e.current.Load() { // the records of others are left out later
+				epochs = append(epochs, e)
+			}
 		}
 		if len(epochs) == 0 {
 			continue
 		}
-		committed, err := b.lane.committedOffsets(ctx, epochs)
+		next, err := b.lane.committedOffsets(ctx, epochs, false, callTime)
 		if err != nil {
 			return err
-		}
-		next := map[*epoch]int64{}
-		for j, e := range epochs {
-			next[e] = committed[j]
 		}
 		published := executed{lane: b.lane}
 		var open []record

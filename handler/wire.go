@@ -21,13 +21,19 @@ type request struct {
 	flexible     bool // from some version on, with tagged fields and lengths of variable size (KIP-482)
 }
 
-// All but two are sent in their first version, which brokers have known from 0.10 on and still do.
+// All but these that name another are sent in their first version, which brokers have known from 0.10 on, with transactions from 0.11 on, and
+// still do.
 var (
-	offsetFetch     = request{key: 9, version: 7, flexible: true} // tells of offsets in a transaction that is not ended yet: KIP-447, brokers from 2.5 on
-	findCoordinator = request{key: 10}
-	leaveGroup      = request{key: 13, version: 3} // by the member's place: KIP-345, brokers from 2.4 on
-	describeGroups  = request{key: 15}
-	apiVersions     = request{key: 18}
+	offsetFetch          = request{key: 9, version: 7, flexible: true} // tells of offsets in a transaction that is not ended yet: KIP-447, brokers from 2.5 on
+	findCoordinator      = request{key: 10, version: 1}                // also that of a transaction: KIP-98, brokers from 0.11 on
+	leaveGroup           = request{key: 13, version: 3}                // by the member's place: KIP-345, brokers from 2.4 on
+	describeGroups       = request{key: 15}
+	apiVersions          = request{key: 18}
+	initProducerID       = request{key: 22}
+	addPartitionsToTxn   = request{key: 24}
+	addOffsetsToTxn      = request{key: 25}
+	endTxn               = request{key: 26}
+	describeTransactions = request{key: 65, flexible: true} // KIP-664, brokers from 3.0 on
 )
 
 // callLimit bounds the question to one broker, and answerLimit its answer, in bytes: a group of thousands of members.
@@ -141,20 +147,43 @@ func (k Kafka) call(ctx context.Context, address string, r request, body []byte)
 	return answer, nil
 }
 
-// coordinator is the address of the broker that coordinates our group, as most of those say that answer: of the brokers that have replicas of
-// the topics, or of the named ones while those are not known or none of them answers.
+// coordinated is what a broker coordinates: a group, or the transactions of an id.
+type coordinated struct {
+	name string
+	kind byte
+}
+
+const (
+	aGroup = iota
+	aTransaction
+)
+
+func (c coordinated) String() string {
+	if c.kind == aTransaction {
+		return "transactional id " + c.name
+	}
+	return "group " + c.name
+}
+
+// coordinator is the address of the broker that coordinates our group.
 func (h *Handler) coordinator(ctx context.Context) (address string, err error) {
+	return h.coordinatorOf(ctx, coordinated{h.cfg.Group, aGroup})
+}
+
+// coordinatorOf is the address of its coordinator, as most of those say that answer: of the brokers that have replicas of the topics, or of the
+// named ones while those are not known or none of them answers.
+func (h *Handler) coordinatorOf(ctx context.Context, what coordinated) (address string, err error) {
 	others := h.cfg.Kafka.addresses()
 	slices.Sort(others)
 	others = slices.Compact(others)
 	if known := h.known.Load(); known != nil && len(*known) > 0 {
-		address, err = h.coordinatorOf(ctx, *known)
+		address, err = h.cfg.Kafka.mostSay(ctx, *known, what)
 		others = slices.DeleteFunc(others, func(a string) bool { return slices.Contains(*known, a) })
 		if err == nil || errors.Is(err, errDisagree) || len(others) == 0 {
 			return address, err
 		}
 	}
-	address, another := h.coordinatorOf(ctx, others)
+	address, another := h.cfg.Kafka.mostSay(ctx, others, what)
 	if another != nil {
 		return "", inOneLine([]error{err, another})
 	}
@@ -164,18 +193,19 @@ func (h *Handler) coordinator(ctx context.Context) (address string, err error) {
 // errDisagree says that brokers name different coordinators.
 var errDisagree = errors.New("the brokers name different ones")
 
-// coordinatorOf asks brokers, each of which counts once. One that is cut off from the others takes itself for the coordinator that it was, and has
+// mostSay asks brokers, each of which counts once. One that is cut off from the others takes itself for the coordinator that it was, and has
 // offsets of then: more than half of those asked settle it, else all are heard.
-func (h *Handler) coordinatorOf(ctx context.Context, brokers []string) (address string, err error) {
-	group := h.cfg.Group
+func (k Kafka) mostSay(ctx context.Context, brokers []string, what coordinated) (address string, err error) {
 	votes, addresses := map[int32]int{}, map[int32]string{} // by the coordinator's number: it may have several addresses
-	err = h.cfg.Kafka.askAll(ctx, brokers, findCoordinator, appendText(nil, group), func(answer *fields) (enough bool, err error) {
-		code, node, host, port := answer.int16(), answer.int32(), answer.text(), answer.int32()
+	err = k.askAll(ctx, brokers, findCoordinator, append(appendText(nil, what.name), what.kind), func(answer *fields) (enough bool, err error) {
+		_ = answer.int32() // how long to wait before the next request
+		code, _ := answer.int16(), answer.text()
+		node, host, port := answer.int32(), answer.text(), answer.int32()
 		switch {
 		case answer.cut:
-			return false, fmt.Errorf("looking for the coordinator of group %s: the answer is cut short", group)
+			return false, fmt.Errorf("looking for the coordinator of %s: the answer is cut short", what)
 		case code != 0:
-			return false, fmt.Errorf("looking for the coordinator of group %s: %w", group, brokerError(code))
+			return false, fmt.Errorf("looking for the coordinator of %s: %w", what, brokerError(code))
 		}
 		votes[node]++
 		addresses[node] = net.JoinHostPort(host, strconv.Itoa(int(port)))
@@ -198,7 +228,7 @@ func (h *Handler) coordinatorOf(ctx context.Context, brokers []string) (address 
 		return most[0], nil
 	}
 	slices.Sort(most)
-	return "", fmt.Errorf("looking for the coordinator of group %s: %w, %s", group, errDisagree, strings.Join(most, " and "))
+	return "", fmt.Errorf("looking for the coordinator of %s: %w, %s", what, errDisagree, strings.Join(most, " and "))
 }
 
 // brokerError is what the brokers mean by an error code.

@@ -113,7 +113,12 @@ func TestWhoHasPartitionsIsReadFromTheGroup(t *testing.T) {
 }
 
 // coordinator is the answer to who coordinates the group.
-var coordinator = []any{int32(1), int16(0), int32(1), "coordinator", int32(9093)}
+var coordinator = coordinates(0, 1, "coordinator", 9093)
+
+// coordinates answers who does.
+func coordinates(code int16, node int32, host string, port int32) []any {
+	return []any{int32(1), int32(0), code, int16(-1), node, host, port}
+}
 
 // askingCoordinator is a handler whose brokers answer so, the one among them that is said to coordinate its group with this.
 func askingCoordinator(found, answer []any) *Handler {
@@ -140,7 +145,7 @@ func (l listening) Write(b []byte) (int, error) {
 // A broker that is not named, and one that knows more than the first to answer, are asked too.
 func TestTheCoordinatorIsFoundByWhicheverBrokerKnowsIt(t *testing.T) {
 	t.Parallel()
-	unsure, sure := answering(int32(1), int16(15), int32(-1), "", int32(-1)), answering(coordinator...)
+	unsure, sure := answering(coordinates(15, -1, "", -1)...), answering(coordinator...)
 	h := &Handler{cfg: Config{Group: "group", Kafka: Kafka{Brokers: "gone:9092,unsure:9092", Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		switch address {
 		case "unsure:9092":
@@ -162,8 +167,8 @@ func TestTheCoordinatorIsFoundByWhicheverBrokerKnowsIt(t *testing.T) {
 // A broker that is cut off from the others is the first to answer, and takes itself for the coordinator that it was.
 func TestMostBrokersSayWhoCoordinates(t *testing.T) {
 	t.Parallel()
-	itself := []any{int32(1), int16(0), int32(2), "cut-off", int32(9092)}
-	elsewhere := []any{int32(1), int16(0), int32(1), "other-listener", int32(9094)}
+	itself := coordinates(0, 2, "cut-off", 9092)
+	elsewhere := coordinates(0, 1, "other-listener", 9094)
 	for name, c := range map[string]struct {
 		second, third []any
 		found, says   string
@@ -172,7 +177,7 @@ func TestMostBrokersSayWhoCoordinates(t *testing.T) {
 		"one of three, by listeners": {elsewhere, elsewhere, "other-listener:9094", ""},
 		"one of two that answer":     {coordinator, nil, "", "the brokers name different ones, coordinator:9093 and cut-off:9092"},
 		"the only one that answers":  {nil, nil, "cut-off:9092", ""},
-		"one beside one that is not": {[]any{int32(1), int16(15), int32(-1), "", int32(-1)}, nil, "cut-off:9092", ""},
+		"one beside one that is not": {coordinates(15, -1, "", -1), nil, "cut-off:9092", ""},
 	} {
 		first := make(chan struct{})
 		h := &Handler{cfg: Config{Group: "group", Kafka: Kafka{Brokers: "cut-off:9092,second:9092,third:9092", Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -196,7 +201,7 @@ func TestMostBrokersSayWhoCoordinates(t *testing.T) {
 // A broker that is named by another name than its own, as by a load balancer's, counts once.
 func TestNamedBrokersAreAskedForTheCoordinatorWhereNoOtherAnswers(t *testing.T) {
 	t.Parallel()
-	itself := []any{int32(1), int16(0), int32(2), "cut-off", int32(9092)}
+	itself := coordinates(0, 2, "cut-off", 9092)
 	var away atomic.Bool
 	h := &Handler{cfg: Config{Group: "group", Kafka: Kafka{Brokers: "balancer:9092,cut-off:9092", Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		switch {
