@@ -143,7 +143,7 @@ func (r *run) setBack(ctx context.Context) (*audit.Report, error) {
 	}
 	var offsets kadm.Offsets
 	for _, end := range ends.Offsets().Sorted() {
-		offsets.AddOffset(end.Topic, end.Partition, r.load.offsets.Int64N(end.At+1), -1)
+		offsets.AddOffset(end.Topic, end.Partition, int64(r.load.offsets.Float64()*float64(end.At)), -1)
 	}
 	if err := r.commit(ctx, offsets); err != nil {
 		return nil, err
@@ -152,9 +152,14 @@ func (r *run) setBack(ctx context.Context) (*audit.Report, error) {
 	for _, l := range before.Letters {
 		letters[l.Source] = true
 	}
-	again := 0
+	again, buried := 0, 0
 	for _, d := range before.Deliveries {
-		if at, ok := offsets.Lookup(d.Place.Topic, d.Place.Partition); ok && d.Place.Offset >= at.At && !letters[d.Place] {
+		at, ok := offsets.Lookup(d.Place.Topic, d.Place.Partition)
+		switch {
+		case !ok || d.Place.Offset < at.At:
+		case letters[d.Place]:
+			buried++
+		default:
 			again++
 		}
 	}
@@ -165,6 +170,9 @@ func (r *run) setBack(ctx context.Context) (*audit.Report, error) {
 	after, err := r.read(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if len(after.Letters) != len(before.Letters)+buried {
+		return nil, fmt.Errorf("there were %d dead letters before the offsets were set back to before %d of their records, there are %d now", len(before.Letters), buried, len(after.Letters))
 	}
 	if len(after.Events) == len(before.Events) {
 		return report, nil

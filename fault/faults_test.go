@@ -60,25 +60,46 @@ type tally struct {
 	sum       map[string]*count
 }
 
-type count struct{ kills, redelivering, redelivered int }
+type count struct{ drawn, kills, redelivering, redelivered int }
 
-func (t *tally) add(kills []kill, full int) {
+// of is the count of a point. The caller holds mu.
+func (t *tally) of(point string) *count {
+	c := t.sum[point]
+	if c == nil {
+		c = &count{}
+		t.sum[point] = c
+	}
+	return c
+}
+
+func (t *tally) add(s schedule, kills []kill, full int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.schedules++
 	t.full += full
+	for _, crash := range s.crashes {
+		t.of(crash.point).drawn++
+	}
 	for _, k := range kills {
-		c := t.sum[k.Point]
-		if c == nil {
-			c = &count{}
-			t.sum[k.Point] = c
-		}
+		c := t.of(k.Point)
 		c.kills++
 		c.redelivered += k.Redelivered
 		if k.Redelivered > 0 {
 			c.redelivering++
 		}
 	}
+}
+
+// unreached are the crash points that killed no handler, however often they were drawn.
+func (t *tally) unreached() (names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range pointNames() {
+		if c := t.of(name); c.drawn >= 5 && c.kills == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // pointNames are all crash points.
@@ -99,11 +120,7 @@ func (t *tally) least() int {
 	defer t.mu.Unlock()
 	least := math.MaxInt
 	for _, name := range pointNames() {
-		kills := 0
-		if c := t.sum[name]; c != nil {
-			kills = c.kills
-		}
-		least = min(least, kills)
+		least = min(least, t.of(name).kills)
 	}
 	return least
 }
@@ -114,10 +131,7 @@ func (t *tally) String() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d schedules\n%-28s %8s %26s %20s\n", t.schedules, "crash point", "kills", "of these with redelivery", "records redelivered")
 	for _, name := range pointNames() {
-		c := t.sum[name]
-		if c == nil {
-			c = &count{}
-		}
+		c := t.of(name)
 		fmt.Fprintf(&text, "%-28s %8d %26d %20d\n", name, c.kills, c.redelivering, c.redelivered)
 	}
 	return text.String()
@@ -162,6 +176,9 @@ feeding:
 	close(seeds)
 	playing.Wait()
 	t.Logf("from seed %d on: %s", seed, total)
+	if names := total.unreached(); len(names) > 0 && !t.Failed() {
+		t.Errorf("crash points that no handler came to: %v", names)
+	}
 }
 
 // playOne plays a schedule and says whether all was well. When not, its logs stay.
@@ -173,10 +190,10 @@ func playOne(t *testing.T, w *world, s schedule, total *tally) bool {
 	}
 	outcome, err := w.play(t.Context(), s, logs)
 	if err != nil {
-		t.Errorf("%v\n%v\nits logs are in %s; again: go test ./fault -run '%s' -args -seed %d -schedules 1", s, err, logs, t.Name(), s.seed)
+		t.Errorf("%v\n%v\nits logs are in %s; again: go test ./fault -run '%s' %s", s, err, logs, t.Name(), s.again)
 		return false
 	}
-	total.add(outcome.kills, saying(logs, "Postgres is out of resources"))
+	total.add(s, outcome.kills, saying(logs, "Postgres is out of resources"))
 	var kills []string
 	for _, k := range outcome.kills {
 		kills = append(kills, fmt.Sprintf("%s:%d batch %d redelivered %d", k.Point, k.Passage, k.Batch, k.Redelivered))

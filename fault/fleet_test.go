@@ -77,6 +77,16 @@ func (f *fleet) next(disarmed bool) (crash *crashAt, number int) {
 	return crash, f.started
 }
 
+// giveBack has another handler armed with a crash that did not come to pass; nil is none.
+func (f *fleet) giveBack(crash *crashAt) {
+	if crash == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.crashes = append([]crashAt{*crash}, f.crashes...)
+}
+
 // member is one handler after the other.
 func (f *fleet) member(ctx context.Context) error {
 	wasArmed := false
@@ -100,10 +110,11 @@ func (f *fleet) member(ctx context.Context) error {
 			return errors.Join(err, f.noteStop(p, log))
 		}
 		if f.slotless && wasEvicted(p, log) {
+			f.giveBack(crash)
 			continue
 		}
-		if !wasKilled(p) || !wasArmed {
-			return fmt.Errorf("a handler ended by itself (%w), see %s: %s", p.Err(), log, lastLine(log))
+		if m, err := readMarks(log); err != nil || m.kill == nil || !wasKilled(p) {
+			return errors.Join(fmt.Errorf("a handler ended by itself (%w), see %s: %s", p.Err(), log, lastLine(log)), err)
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package fault
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -26,7 +28,7 @@ type load struct {
 	opened         []bank.ConfirmAccountCreation
 	accounts       []bank.AccountCreationConfirmed
 	sent           []bank.ConfirmMoneyTransfer
-	count          int
+	count, garbled int // records; of them, those that can't be handled
 	failed         chan error
 }
 
@@ -93,7 +95,7 @@ func (l *load) record(message any) (*kgo.Record, error) {
 func (l *load) next() (*kgo.Record, error) {
 	switch p := l.random.IntN(1000); {
 	case p < 20:
-		return l.garbage(), nil
+		return l.garbage()
 	case p < 60 && len(l.sent) > 0:
 		c := l.sent[l.random.IntN(len(l.sent))]
 		return l.record(&c)
@@ -112,16 +114,39 @@ func (l *load) next() (*kgo.Record, error) {
 	return l.record(&c)
 }
 
-func (l *load) garbage() *kgo.Record {
-	value := make([]byte, 1+l.trash.IntN(60))
-	for i := range value {
-		value[i] = byte(1 + l.trash.IntN(255)) // no magic byte: its schema is never looked up
+// garbage is a record that can't be handled, of each kind that there is.
+func (l *load) garbage() (*kgo.Record, error) {
+	l.garbled++
+	key := make([]byte, 1+l.trash.IntN(4))
+	for i := range key {
+		key[i] = byte(l.trash.IntN(256))
 	}
 	topic := l.topics.ConfirmMoneyTransfer
 	if l.trash.IntN(5) == 0 {
 		topic = l.topics.ConfirmAccountCreation
 	}
-	return &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "garbage-%x", value[:1]), Value: value}
+	r := &kgo.Record{Topic: topic, Key: key, Headers: []kgo.RecordHeader{{Key: "theirs", Value: key}}}
+	whole, err := l.record(&bank.ConfirmAccountCreation{ID: bank.ID{15: 1}, Type: bank.Manual})
+	if err != nil {
+		return nil, err
+	}
+	switch l.trash.IntN(8) {
+	case 0: // nothing
+	case 1:
+		r.Value = append([]byte{0, 0x7f, 0xff, 0xff, 0xff}, whole.Value[5:]...) // of a schema that there is not
+	case 2:
+		r.Value = whole.Value[:5+l.trash.IntN(len(whole.Value)-5)]
+	case 3:
+		r.Topic, r.Value = l.topics.ConfirmMoneyTransfer, whole.Value
+	case 4:
+		r.Value = bytes.Repeat([]byte("large"), (64<<10)*(1+l.trash.IntN(3))) // a dead letter of it may have to be cut
+	default:
+		r.Value = make([]byte, 1+l.trash.IntN(60))
+		for i := range r.Value {
+			r.Value[i] = byte(1 + l.trash.IntN(255)) // no magic byte: its schema is never looked up
+		}
+	}
+	return r, nil
 }
 
 func (l *load) transfer() bank.ConfirmMoneyTransfer {
@@ -131,6 +156,10 @@ func (l *load) transfer() bank.ConfirmMoneyTransfer {
 		ID: l.id(), Token: from.Token, Amount: 1 + l.random.Int64N(20000), From: from.IBAN, To: to.IBAN, Description: fmt.Sprint("number ", len(l.sent)),
 	}
 	switch l.random.IntN(20) {
+	case 11:
+		c.Token = strings.Repeat("0", bank.MaxToken+1)
+	case 12:
+		c.Description = "not text: \x00"
 	case 0, 1, 2:
 		c.From, c.Token, c.Amount = bank.CompanyIBAN, bank.CompanyToken, 100000
 	case 3, 4:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -27,22 +28,43 @@ type place struct {
 // marks is what one handler's log tells.
 type marks struct {
 	kill      *kill
-	delivered map[place]int64 // when last
+	delivered map[place][]int64 // when
 }
 
-// readKills reads the logs of a schedule's handlers.
-func readKills(logs string) ([]kill, error) {
+// readAll reads the logs of a schedule's handlers.
+func readAll(logs string) (all []marks, err error) {
 	files, err := filepath.Glob(filepath.Join(logs, "handler-*.log"))
 	if err != nil {
 		return nil, err
 	}
-	var all []marks
 	for _, file := range files {
 		m, err := readMarks(file)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, m)
+	}
+	return all, nil
+}
+
+// readAgain is how often records were read after the first time.
+func readAgain(logs string) (again int, err error) {
+	all, err := readAll(logs)
+	different := map[place]bool{}
+	for _, m := range all {
+		for at, times := range m.delivered {
+			again += len(times)
+			different[at] = true
+		}
+	}
+	return again - len(different), err
+}
+
+// readKills are the crashes of a schedule's handlers. What was read again counts when it was before all was settled.
+func readKills(logs string, settled int64) ([]kill, error) {
+	all, err := readAll(logs)
+	if err != nil {
+		return nil, err
 	}
 	var kills []kill
 	for i := range all {
@@ -52,7 +74,7 @@ func readKills(logs string) ([]kill, error) {
 		}
 		for at := range all[i].delivered {
 			for j := range all {
-				if j != i && all[j].delivered[at] > k.at {
+				if j != i && slices.ContainsFunc(all[j].delivered[at], func(t int64) bool { return k.at < t && t < settled }) {
 					k.Redelivered++
 					break
 				}
@@ -64,7 +86,7 @@ func readKills(logs string) ([]kill, error) {
 }
 
 func readMarks(file string) (marks, error) {
-	m := marks{delivered: map[place]int64{}}
+	m := marks{delivered: map[place][]int64{}}
 	f, err := os.Open(file)
 	if err != nil {
 		return m, err
@@ -81,7 +103,7 @@ func readMarks(file string) (marks, error) {
 			if _, err := fmt.Sscanf(line, "delivered topic=%s partition=%d offset=%d at=%d", &p.topic, &p.partition, &p.offset, &at); err != nil {
 				return m, fmt.Errorf("%s: %q: %w", file, line, err)
 			}
-			m.delivered[p] = at
+			m.delivered[p] = append(m.delivered[p], at)
 		case strings.HasPrefix(line, "crash "):
 			var k kill
 			if _, err := fmt.Sscanf(line, "crash point=%s passage=%d batch=%d at=%d", &k.Point, &k.Passage, &k.Batch, &k.at); err != nil {

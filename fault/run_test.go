@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,7 @@ func (w *world) play(ctx context.Context, s schedule, logs string) (_ result, er
 	if err == nil {
 		report, err = r.finish(ctx)
 	}
+	settled := time.Now().UnixNano() // what follows has records read again by itself
 	if err == nil && s.end != plain {
 		if report, err = s.end.play(ctx, r); err != nil {
 			err = fmt.Errorf("%s: %w", s.end, err)
@@ -70,7 +72,7 @@ func (w *world) play(ctx context.Context, s schedule, logs string) (_ result, er
 		}
 		return result{}, err
 	}
-	kills, err := readKills(logs)
+	kills, err := readKills(logs, settled)
 	if err != nil {
 		return result{}, err
 	}
@@ -102,7 +104,7 @@ func (r *run) settings() []string {
 	s := r.schedule
 	return []string{
 		fmt.Sprintf("LEAVE_ON_STOP=%t", s.end != plain), // the next one follows at once, and the group's offsets can be set
-		"LOG_LEVEL=debug", "REFRESH_SCHEMAS=1s", "KAFKA_MAX_POLL_INTERVAL=" + maxPollInterval,
+		"LOG_LEVEL=debug", "REFRESH_SCHEMAS=1s", "UNKNOWN_SCHEMA_AFTER=1s", "KAFKA_MAX_POLL_INTERVAL=" + maxPollInterval,
 		"KAFKA_GROUP=" + r.group(), "DELIVERY=" + s.delivery, fmt.Sprintf("MAX_BATCH=%d", s.maxBatch),
 		"KAFKA_CAC_TOPIC=" + r.topics.ConfirmAccountCreation, "KAFKA_ACF_TOPIC=" + r.topics.AccountCreationFeedback,
 		"KAFKA_CMT_TOPIC=" + r.topics.ConfirmMoneyTransfer, "KAFKA_MTF_TOPIC=" + r.topics.MoneyTransferFeedback, "KAFKA_BC_TOPIC=" + r.topics.BalanceChanged,
@@ -130,7 +132,11 @@ func (r *run) work(ctx context.Context) (*audit.Report, error) {
 		select {
 		case n := <-pests:
 			for range n {
-				r.load.send(ctx, r.load.garbage())
+				garbage, err := r.load.garbage()
+				if err != nil {
+					return nil, err
+				}
+				r.load.send(ctx, garbage)
 			}
 		case <-crashes:
 			crashes = nil
@@ -253,8 +259,27 @@ func (r *run) finish(ctx context.Context) (*audit.Report, error) {
 		return nil, fmt.Errorf("after the stop: %w", r.keep(report, evidence))
 	case report.Deliveries != r.load.count:
 		return nil, fmt.Errorf("%d records are on the command topics, %d were sent", report.Deliveries, r.load.count)
+	case report.Mended > 0 || report.DeadLetters != r.load.garbled+report.Reused:
+		return nil, fmt.Errorf("%d records are dead letters, of them %d that can be handled, where %d can't be handled and %d have the id of another one",
+			report.DeadLetters, report.Mended, r.load.garbled, report.Reused)
 	}
-	return report, nil
+	return report, r.repeatsHaveCauses(report)
+}
+
+// perDelivery is how often something may be published again for each record that was read again: its answer and two events.
+const perDelivery = 3
+
+// repeatsHaveCauses says whether no more came twice than what handlers have read twice. A broker that refuses some records of a topic has
+// others repeated without that, at least once.
+func (r *run) repeatsHaveCauses(report *audit.Report) error {
+	if slices.ContainsFunc(r.schedule.faults, func(f fault) bool { return f.where == oneBroker || f.where == brokers }) {
+		return nil
+	}
+	again, err := readAgain(r.logs)
+	if err == nil && report.Repeats > perDelivery*again {
+		err = fmt.Errorf("%d answers, events and dead letters were repeated, and only %d records read again", report.Repeats, again)
+	}
+	return err
 }
 
 // clear removes what the schedule leaves in the world.

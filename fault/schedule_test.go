@@ -18,6 +18,7 @@ const (
 // schedule is what happens to a bank while it works. Everything in it follows from the seed.
 type schedule struct {
 	seed     uint64
+	again    string // the command line that plays it again, but for the test's name
 	delivery string
 	handlers int
 	maxBatch int
@@ -107,11 +108,11 @@ const (
 // draw makes the schedule of a seed.
 func draw(seed uint64) schedule {
 	r := rand.New(rand.NewPCG(seed, 0))
-	s := schedule{seed: seed, delivery: exactlyOnce, handlers: []int{1, 1, 2, 3}[r.IntN(4)], maxBatch: []int{1, 10, 50, 4000}[r.IntN(4)]}
+	s := schedule{seed: seed, again: fmt.Sprintf("-args -seed %d -schedules 1", seed), delivery: exactlyOnce, handlers: []int{1, 1, 2, 3}[r.IntN(4)], maxBatch: []int{1, 10, 50, 4000}[r.IntN(4)]}
 	if r.IntN(5) < 2 {
 		s.delivery = atLeastOnce
 	}
-	for range 2 + r.IntN(4) {
+	for range r.IntN(7) {
 		p := points[s.delivery][r.IntN(len(points[s.delivery]))]
 		c := crashAt{point: p.name, passage: 1 + r.IntN(p.passages)}
 		if r.IntN(3) == 0 {

@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -13,13 +14,14 @@ import (
 // nothing comes. Row locks, leases, group membership and transactions run into their limits meanwhile.
 func TestTheBooksAreRightAfterALongSilence(t *testing.T) {
 	t.Parallel()
-	total := &tally{sum: map[string]*count{}}
+	total, seed := &tally{sum: map[string]*count{}}, seedOrTime()
 	for i, where := range []string{postgres, oneBroker, brokers, registrar} {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, embedded.PostgresConfig{})
 			for j, what := range []string{"half-open", "lost replies", "stall"} {
-				s := draw(seedOrTime() + uint64(10*i+j))
+				s := draw(seed + uint64(10*i+j))
+				s.again = fmt.Sprintf("-tags soak -args -seed %d", seed)
 				s.end = plain
 				s.faults = []fault{{300 * time.Millisecond, where, what, 40 * time.Second}}
 				playOne(t, w, s, total)

@@ -123,7 +123,7 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		err = f.err()
 	}
 	if err == nil {
-		err = p.commit(ctx, len(batches))
+		err = p.commit(ctx, n)
 	}
 	if err != nil {
 		return p.abort(ctx, f, sent, refused, err)
@@ -211,12 +211,12 @@ func ends(l *lane, batches []executed) map[*epoch]int64 {
 	return next
 }
 
-func (p *producer) commit(ctx context.Context, batches int) error {
-	crash.Point("before-transaction-commit", batches)
+func (p *producer) commit(ctx context.Context, n int) error {
+	crash.Point("before-transaction-commit", n)
 	if err := p.h.insist(ctx, p.main.client.CommitTransaction); err != nil {
 		return fmt.Errorf("committing the transaction: %w", err)
 	}
-	crash.Point("after-transaction-commit", batches)
+	crash.Point("after-transaction-commit", n)
 	return nil
 }
 
