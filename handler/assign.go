@@ -51,6 +51,7 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 	if err := l.consumer.IncrementalAssign(nil); err != nil || l.ctx.Err() != nil {
 		return err // or the consumer is closing
 	}
+	l.noteMember()
 	l.joined.Holds()
 	l.meter.assigned.Inc()
 	l.watchShares(work)
@@ -97,6 +98,17 @@ func (l *lane) begin(epochs []*epoch) {
 	})
 }
 
+// noteMember notes our place in the group, by which the brokers take offsets. The client may be further than what it has told us: its place then
+// may be one in which partitions are another one's whose epochs are current here.
+func (l *lane) noteMember() {
+	member, err := l.consumer.GetConsumerGroupMetadata()
+	if err != nil {
+		l.log.Debug("asking for our place in the group", "error", err)
+		return
+	}
+	l.member.Store(member)
+}
+
 // revoked ends the epochs of partitions that go to another member. Unless they are lost already, or may be another one's, their work in
 // flight is finished first, for at most revokeWait.
 func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, lost bool) error {
@@ -112,6 +124,8 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 		wait := revokeWait
 		if time.Since(l.unasked) < answeredAlready {
 			wait = 0
+		} else {
+			l.noteMember() // in whose generation they are ours still
 		}
 		l.awaitDrained(work, ending, wait)
 	}

@@ -50,6 +50,7 @@ type lane struct {
 	letters  *letters
 	meter    *laneMeter
 	joined   *health.Condition // the group has given us what is ours
+	unpacks  *health.Condition // the client unpacks what it reads
 
 	ctx    context.Context // done when the lane's consumer closes
 	cancel context.CancelFunc
@@ -63,7 +64,8 @@ type lane struct {
 	control chan func()   // for the Poll goroutine
 	drained chan struct{} // an epoch has nothing in flight any more
 
-	holding atomic.Int64 // how many partitions are ours
+	holding atomic.Int64                                // how many partitions are ours
+	member  atomic.Pointer[kafka.ConsumerGroupMetadata] // our place in the group as of the last change of it that was told to us
 
 	// The rest belongs to the Poll goroutine.
 	epochs  map[int32]*epoch
@@ -72,6 +74,7 @@ type lane struct {
 	taken   int64     // records
 	paused  bool      // by back-pressure
 	said    string
+	packed  packed
 
 	endWatch   func() // ends watchShares
 	orphanings int    // times in a row that the group was made to share out what was nobody's
@@ -103,6 +106,7 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 	l.taking, l.endsTaking = context.WithCancel(context.Background())
 	l.meter = h.meter.lane(t, l.queue)
 	l.joined = h.cfg.Health.Condition(health.Group)
+	l.unpacks = h.cfg.Health.Condition(health.Kafka)
 	l.joined.Fails("group " + h.cfg.Group + " has not let it in for topic " + t.name + " yet")
 	return l, nil
 }
@@ -167,6 +171,7 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 		}
 		l.poll(work, wait)
 		l.relieve()
+		l.isUnpacked()
 	}
 }
 
@@ -458,6 +463,8 @@ func (l *lane) clientError(work context.Context, err kafka.Error) {
 		l.h.fail(fmt.Errorf("the Kafka consumer of %s can't go on: %w", l.topic.name, err))
 	case err.Code() == kafka.ErrBadMsg || err.Code() == kafka.ErrNotImplemented:
 		l.damaged(err)
+	case err.Code() == kafka.ErrBadCompression:
+		l.cannotUnpack(err)
 	case err.Code() == kafka.ErrAutoOffsetReset || err.Code() == kafka.ErrOffsetOutOfRange:
 		l.checkOffsets(err)
 	case err.Code() == kafka.ErrAllBrokersDown || err.Code() == kafka.ErrTransport || err.Code() == kafka.ErrSsl || err.Code() == kafka.ErrResolve:

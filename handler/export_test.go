@@ -121,5 +121,16 @@ func (w *Halfway) Fail(answers bool) error {
 	return nil
 }
 
+// Busy keeps the Poll goroutine busy with f, as records before a call-back do. takeOut takes a partition out of the client and puts it back.
+func (w *Halfway) Busy(f func(takeOut func(partition int32))) {
+	l := w.h.lanes[0]
+	done := make(chan struct{})
+	l.post(func() {
+		defer close(done)
+		f(func(partition int32) { l.assignAgain(l.epochs[partition]) })
+	})
+	<-done
+}
+
 // Stop ends it; what waits is not published.
 func (w *Halfway) Stop() { w.stop() }

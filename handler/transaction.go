@@ -160,8 +160,8 @@ func (p *producer) finishOffsets(ctx context.Context, batches []executed) error 
 			if c.AssignmentLost() {
 				return ordinary{errors.New("the partitions are lost")} // and their epochs about to end
 			}
-			if member, err = c.GetConsumerGroupMetadata(); err != nil {
-				return fmt.Errorf("asking for our place in the group: %w", err)
+			if member = l.member.Load(); member == nil {
+				return ordinary{errors.New("our place in the group is not known")}
 			}
 			return nil
 		})
@@ -251,8 +251,9 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	if err := f.wait(ctx); err != nil {
 		return err
 	}
-	if isKafka(cause, kafka.ErrUnknownTopicOrPart) && len(letters) > 0 {
-		// It may be theirs, made anew with fewer partitions than we know of: they are looked at again before they are sent.
+	if isKafka(cause, kafka.ErrUnknownTopicOrPart, kafka.ErrTopicAuthorizationFailed) && len(letters) > 0 {
+		// It may be theirs, made anew with fewer partitions than we know of, or not to be written to: they are looked at again before they are
+		// sent. If it is another topic, it is told when the transaction goes without them.
 		for _, l := range letters {
 			l.lane.letters.refuse(cause)
 			refused.add(l.epoch, l.offset)

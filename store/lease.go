@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,8 @@ type Lease struct {
 	mu      sync.Mutex // guards the session
 	conn    *sql.Conn
 	us      backend
-	serving bool // the session must be one that executes
+	opened  []backend // since the lease was ours the last time: one may hold it, though the answer that it does was lost
+	serving bool      // the session must be one that executes
 }
 
 // backend is a session as the server knows it; process ids are used again.
@@ -148,8 +150,11 @@ func (l *Lease) connect(ctx context.Context, take func(context.Context) error) e
 	ctx = context.WithoutCancel(ctx) // the end of ctx cuts the line
 	var now backend
 	err = conn.QueryRowContext(ctx, `SELECT pid, CAST(backend_start AS text) FROM pg_stat_activity WHERE pid = pg_backend_pid()`).Scan(&now.pid, &now.since)
-	if err == nil && l.serving {
-		err = l.serve(ctx)
+	if err == nil {
+		l.opened = append(l.opened, now)
+		if l.serving {
+			err = l.serve(ctx)
+		}
 	}
 	if err == nil {
 		err = take(ctx)
@@ -158,7 +163,7 @@ func (l *Lease) connect(ctx context.Context, take func(context.Context) error) e
 		l.disconnect()
 		return err
 	}
-	l.us = now
+	l.us, l.opened = now, nil
 	l.hold(true)
 	return nil
 }
@@ -312,7 +317,7 @@ func (l *Lease) again(ctx context.Context) error {
 	return err
 }
 
-// usurped tells our own former session, which the server has not noticed to be dead, from another handler's.
+// usurped tells one of our own sessions, which the server has not noticed to be dead, from another handler's.
 func (l *Lease) usurped(ctx context.Context) error {
 	var them backend
 	var host, application string
@@ -322,7 +327,7 @@ func (l *Lease) usurped(ctx context.Context) error {
 		return errOvertaken // it is free by now
 	case err != nil:
 		return fmt.Errorf("asking who has our slot: %w", err)
-	case them == l.us:
+	case them == l.us || slices.Contains(l.opened, them):
 		if _, err := l.conn.ExecContext(ctx, `SELECT pg_terminate_backend($1)`, them.pid); err != nil {
 			return fmt.Errorf("ending our former session: %w", err)
 		}

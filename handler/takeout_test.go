@@ -1,0 +1,74 @@
+//go:build !realkafka
+
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/bank"
+	handlers "openbank/handler"
+)
+
+// The client is told to give partitions up while its Poll goroutine is busy, and takes another partition's being taken out for the answer: they
+// are another handler's before we hear of it.
+func TestWhatAnotherHandlerHasBeforeWeHearOfItIsNotPublishedTwice(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	h := b.halfway(handlers.Config{Delivery: handlers.ExactlyOnce})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*reasonableTimeout)
+	defer cancel()
+	w := b.watch(transferAnswers)
+	var n ids
+	var records []*kgo.Record
+	for partition := range int32(partitions) {
+		r := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Token: bank.CompanyToken, Amount: 100, From: bank.CompanyIBAN, To: "Albert Heijn BV"})
+		r.Partition = partition
+		records = append(records, r)
+	}
+	if err := b.manual().ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Executed(ctx, len(records)); err != nil {
+		t.Fatal(err)
+	}
+	published := make(chan error, 1)
+	var other *handler
+	h.Busy(func(takeOut func(int32)) {
+		other = b.start("DELIVERY=exactly-once")
+		b.eventually("the group has let the other one in, and wants partitions back for it", reasonableTimeout, func() error {
+			groups, err := kadm.NewClient(b.client).DescribeGroups(ctx, "command-handler")
+			if err == nil && (len(groups["command-handler"].Members) < 3 || groups["command-handler"].State != "Stable") {
+				err = errors.New(groups["command-handler"].State)
+			}
+			return err
+		})
+		b.eventually("the other one has some, and has answered", reasonableTimeout, func() error {
+			takeOut(0)
+			if len(w.of(transferAnswers, "")) == 0 {
+				return errors.New("it has answered nothing")
+			}
+			return nil
+		})
+		go func() { published <- h.Publish(ctx) }()
+		select {
+		case err := <-published:
+			t.Errorf("it is published before we hear of what has changed (%v)", err)
+		case <-time.After(3 * time.Second): // nothing tells that it is being refused
+		}
+	})
+	if err := <-published; err != nil {
+		t.Fatal(err)
+	}
+	if report := b.answered(reasonableTimeout, false); report.Repeats != 0 {
+		t.Errorf("%d repeats", report.Repeats)
+	}
+	h.Stop()
+	b.stop(other)
+}
