@@ -162,6 +162,7 @@ func (l *lane) retire(ending []*epoch) {
 		e.retire()
 		delete(l.epochs, e.partition)
 		l.meter.forget(l.topic, e.partition)
+		l.letters.left(e.partition)
 	}
 	l.count()
 }

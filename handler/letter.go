@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"openbank/bank"
+	"openbank/health"
 )
 
 const (
@@ -38,10 +40,13 @@ type letters struct {
 	mu           sync.Mutex
 	refusedUntil time.Time // when it may be tried again
 	said         string    // the latest refusal, until a dead letter is taken
+
+	takes   *health.Condition
+	refused map[int32]int64 // where partitions of ours wait since a refusal: between two tries the topic looks as if it took dead letters
 }
 
 func newLetters(h *Handler, source topic) *letters {
-	return &letters{h: h, source: source, topic: source.name + ".dead-letter"}
+	return &letters{h: h, source: source, topic: source.name + ".dead-letter", takes: h.cfg.Health.Condition(health.Kafka), refused: map[int32]int64{}}
 }
 
 func (d *letters) ready() bool { return d.partitions.Load() > 0 }
@@ -49,13 +54,19 @@ func (d *letters) ready() bool { return d.partitions.Load() > 0 }
 // refusedWait is the time between two tries to write to a dead letter topic that refuses.
 const refusedWait = 5 * time.Second
 
-// refuse notes that the topic did not take a dead letter: nothing is sent to it until await is over.
-func (d *letters) refuse(err error) {
+// refuse notes that the topic did not take a dead letter: nothing is sent to it until await is over. The caller holds Handler.owned: a
+// partition that is given up has no reason to wait.
+func (d *letters) refuse(l *letter, err error) {
 	d.partitions.Store(0)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.refusedUntil = time.Now().Add(refusedWait)
-	if text := err.Error(); text != d.said {
+	text := err.Error()
+	if l.epoch.current.Load() {
+		d.refused[l.epoch.partition] = l.offset
+		d.takes.Fails(fmt.Sprintf("dead letters of %s are refused by %s: %s", d.source.name, d.topic, text))
+	}
+	if text != d.said {
 		d.said = text
 		d.h.log.Warn("a dead letter is refused: its partition waits", "dead_letter_topic", d.topic, "reason", text)
 	}
@@ -66,6 +77,22 @@ func (d *letters) taken() {
 	defer d.mu.Unlock()
 	d.said = ""
 }
+
+// passed notes that all records of a partition below next are published.
+func (d *letters) passed(partition int32, next int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at, waits := d.refused[partition]
+	if !waits || next <= at {
+		return
+	}
+	if delete(d.refused, partition); len(d.refused) == 0 {
+		d.takes.Holds()
+	}
+}
+
+// left notes that a partition is not ours any more.
+func (d *letters) left(partition int32) { d.passed(partition, math.MaxInt64) }
 
 // await waits until the topic is there, and for a while when it has just refused a dead letter.
 func (d *letters) await(ctx context.Context) error {
@@ -199,6 +226,8 @@ func (p *producer) sendLetters(ctx context.Context, all []*letter) (refusedLette
 		return nil, err
 	}
 	refused := refusedLetters{}
+	p.h.owned.Lock()
+	defer p.h.owned.Unlock()
 	for _, l := range all {
 		if l.err == nil {
 			l.taken()
@@ -206,7 +235,7 @@ func (p *producer) sendLetters(ctx context.Context, all []*letter) (refusedLette
 		}
 		refused.add(l.epoch, l.offset)
 		if !errors.Is(l.err, errNoLetters) {
-			l.lane.letters.refuse(l.err)
+			l.lane.letters.refuse(l, l.err)
 		}
 	}
 	return refused, nil

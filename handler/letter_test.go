@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"log/slog"
 	"slices"
 	"strconv"
 	"testing"
@@ -20,6 +22,48 @@ func header(m *kafka.Message, key string) (value string) {
 		}
 	}
 	return value
+}
+
+// Between two tries the topic looks as if it took dead letters; what has the handler unready is that a partition waits.
+func TestARefusalLastsForAsLongAsAPartitionWaits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		then  func(*letters, *epoch)
+		ready bool
+	}{
+		"the topic is there":                 {func(d *letters, _ *epoch) { d.partitions.Store(9) }, false},
+		"another one's dead letter is taken": {func(d *letters, _ *epoch) { d.taken(); d.passed(5, 100) }, false},
+		"what is before it is published":     {func(d *letters, e *epoch) { d.passed(e.partition, 7) }, false},
+		"it is published":                    {func(d *letters, e *epoch) { d.passed(e.partition, 8) }, true},
+		"the partition goes":                 {func(d *letters, e *epoch) { d.left(e.partition) }, true},
+		"one of two partitions goes": {func(d *letters, e *epoch) {
+			other := e.lane.newEpoch(5)
+			d.refuse(&letter{epoch: other, offset: 2}, errors.New("denied"))
+			other.retire()
+			d.left(e.partition)
+		}, false},
+		"the partition had gone": {func(d *letters, e *epoch) {
+			d.left(e.partition)
+			e.retire()
+			d.refuse(&letter{epoch: e, offset: 7}, errors.New("denied"))
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := Config{}.withDefaults()
+			d := newLetters(&Handler{cfg: cfg, log: slog.New(slog.DiscardHandler)}, topic{name: "t"})
+			l := &lane{ctx: t.Context()}
+			e := l.newEpoch(4)
+			defer e.end()
+			d.refuse(&letter{epoch: e, offset: 7}, errors.New("denied"))
+			if want := "kafka: dead letters of t are refused by t.dead-letter: denied (for 0s)"; !slices.Equal(cfg.Health.Missing(), []string{want}) {
+				t.Errorf("missing %q, want %q", cfg.Health.Missing(), want)
+			}
+			if c.then(d, e); cfg.Health.Ready() != c.ready {
+				t.Errorf("ready: %v, want %v", !c.ready, c.ready)
+			}
+		})
+	}
 }
 
 func TestCutDeadLetterFitsAndSaysWhatItWas(t *testing.T) {

@@ -140,6 +140,7 @@ func (p *producer) finish(b executed) []kafka.TopicPartition {
 	for e, next := range last {
 		if e.current.Load() {
 			raise(&e.finished, next)
+			b.lane.letters.passed(e.partition, next)
 			if p.h.exactlyOnce {
 				raise(&e.published, next)
 			}

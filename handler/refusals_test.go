@@ -5,6 +5,7 @@ package handler_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -320,7 +321,7 @@ func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 			return kerr.NotEnoughReplicas // what came along with the dead letter is to be sent again
 		})
 	})
-	h := b.start()
+	h := b.start(serving)
 	w := b.watch(creationAnswers, transferAnswers, transfers+deadLetterSuffix)
 	manual := b.manual()
 	var n ids
@@ -338,7 +339,11 @@ func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 	b.open(w, n.next())
 	w.wait(transferAnswers, string(before.Key), 1)
 	w.wait(transferAnswers, string(other.Key), 1)
+	unready := b.is(h, "/readyz", http.StatusServiceUnavailable, "\nkafka: dead letters of "+transfers+" are refused by "+transfers+deadLetterSuffix+": ")
 	b.eventually("it is tried again and refused again", reasonableTimeout, func() error {
+		if err := unready(); err != nil {
+			t.Error(err)
+		}
 		if refused.Load() < 3 {
 			return fmt.Errorf("refused %d times", refused.Load())
 		}
@@ -350,6 +355,7 @@ func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 	allowed.Store(true)
 	w.wait(transfers+deadLetterSuffix, "garbage", 1)
 	w.wait(transferAnswers, string(after.Key), 1)
+	b.eventually("it is ready", reasonableTimeout, b.is(h, "/readyz", http.StatusOK, "ready"))
 	if report := b.answered(reasonableTimeout, false); report.Repeats != 0 {
 		t.Errorf("%d repeats, though nobody was killed", report.Repeats)
 	}

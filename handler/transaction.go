@@ -255,7 +255,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		// It may be theirs, made anew with fewer partitions than we know of, or not to be written to: they are looked at again before they are
 		// sent. If it is another topic, it is told when the transaction goes without them.
 		for _, l := range letters {
-			l.lane.letters.refuse(cause)
+			l.lane.letters.refuse(l, cause)
 			refused.add(l.epoch, l.offset)
 		}
 		why = letterRefused
@@ -277,7 +277,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		case l.isTooLarge() && shorten(l.letter):
 			cause, why = ordinary{cause}, letterRefused
 		default:
-			l.lane.letters.refuse(l.err)
+			l.lane.letters.refuse(l, l.err)
 			refused.add(l.epoch, l.offset)
 			cause, why = ordinary{cause}, letterRefused
 		}
