@@ -15,6 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/sr"
 
+	"openbank/health"
 	"openbank/registry"
 )
 
@@ -144,6 +145,56 @@ func TestDecisionsOfTheRegistryAreReturnedAtOnce(t *testing.T) {
 			}
 			if got := requests.Load(); got != 1 {
 				t.Errorf("%d requests", got)
+			}
+		})
+	}
+}
+
+// A registry that answers, but not us, is of no more use than one that does not answer.
+func TestARegistryThatDoesNotLetUsInIsAway(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			lines, board := &log{}, health.New()
+			var phase atomic.Pointer[http.HandlerFunc]
+			turn := func(to http.HandlerFunc) { phase.Store(&to) }
+			url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*phase.Load())(w, r) }))
+			client := open(t, registry.Config{URLs: []string{url}, Username: "reader", Password: "hunter2", Logger: lines.logger(), Health: board})
+			probe := func(logged int, missing string) {
+				t.Helper()
+				err := client.Probe(soon(t), subject)
+				says := strings.Join(board.Missing(), "\n")
+				if (err == nil) != (missing == "") || board.Ready() != (missing == "") || !strings.Contains(says, missing) {
+					t.Errorf("%v; missing %q, want %q", err, says, missing)
+				}
+				if shown := lines.lines(); len(shown) != logged {
+					t.Errorf("the log: %q", shown)
+				}
+				if strings.Contains(says+strings.Join(lines.lines(), ""), "hunter2") {
+					t.Errorf("a secret shows: %s, %q", says, lines.lines())
+				}
+			}
+			refuses := answer(status, fmt.Sprintf(`{"error_code":%d,"message":"not reader:hunter2"}`, status))
+			away := answer(500, `{"error_code":50001,"message":"no store"}`)
+			is := fmt.Sprintf("registry: the registry refuses our credentials, or lacks some: status %d of %s", status, url)
+			turn(refuses)
+			probe(1, is)
+			probe(1, is)
+			turn(fake().Handler().ServeHTTP)
+			probe(2, "")
+			turn(away)
+			probe(3, "registry: no answer: ")
+			turn(refuses)
+			probe(4, is)
+			turn(away)
+			probe(4, "registry: no answer: ")
+			turn(answer(404, `{"error_code":40401,"message":"subject not found"}`))
+			probe(5, "")
+			for i, want := range []string{"does not let us in", "answers again", "does not answer", "does not let us in", "answers again"} {
+				if !strings.Contains(lines.lines()[i], want) {
+					t.Errorf("line %d of the log is %q, want %q", i, lines.lines()[i], want)
+				}
 			}
 		})
 	}

@@ -6,7 +6,8 @@
 // An id's schema never changes and is kept, as far as memory should go; nothing else is kept, and no error ever is. Whatever the
 // surroundings cause (no connection, a time-out, 408, 425, 429, 5xx, an answer that is no registry's, such as a 404
 // without one of its codes) is tried again, with exponential backoff and jitter, until the context is done; the log has
-// one line when the registry goes away and one when it is back. Whatever the registry decides is returned at once.
+// one line when the registry goes away and one when it is back. Whatever the registry decides is returned at once; that it does not let us
+// in (401, 403) counts as away, but is not tried again.
 package registry
 
 import (
@@ -90,6 +91,7 @@ type Client struct {
 
 	mutex     sync.Mutex
 	awaySince time.Time      // zero while the registry answers
+	refused   bool           // since then it has not let us in, and the log says so
 	kept      map[int]string // texts of schemas by id
 	keptBytes int
 	denied    map[int]struct{} // ids that were denied for good
@@ -379,14 +381,14 @@ func (c *Client) Subjects(ctx context.Context) ([]string, error) {
 	return subjects, nil
 }
 
-// Probe asks once for the latest schema of a subject, to see whether the registry is there. Whatever it answers is well; the error is that
-// it did not, or ctx's.
+// Probe asks once for the latest schema of a subject, to see whether the registry is there. Whatever it answers is well, unless it
+// does not let us in; the error is that, or that it did not answer, or ctx's.
 func (c *Client) Probe(ctx context.Context, subject string) error {
 	err := c.try(ctx, func(client *srclient.SchemaRegistryClient) error {
 		_, err := client.GetLatestSchema(subject)
 		return err
 	})
-	if err != nil && (ctx.Err() != nil || Transient(err)) {
+	if err != nil && (ctx.Err() != nil || Transient(err) || refusal(err) != nil) {
 		return fmt.Errorf("looking whether the schema registry is there: %w", err)
 	}
 	return nil

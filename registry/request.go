@@ -75,6 +75,15 @@ func Transient(err error) bool {
 	return e.Status < http.StatusMultipleChoices || e.Status >= http.StatusInternalServerError
 }
 
+// refusal is an answer that the registry does not let us in; nil when err is none.
+func refusal(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden) {
+		return e
+	}
+	return nil
+}
+
 // try makes one request to each URL in turn until one answers, beginning with the one that did so last. That one does not know of a schema is
 // believed when no other has it: a member of a registry hears of new ones a little later than the one that took them.
 func (c *Client) try(ctx context.Context, call func(*srclient.SchemaRegistryClient) error) error {
@@ -96,7 +105,11 @@ func (c *Client) try(ctx context.Context, call func(*srclient.SchemaRegistryClie
 			continue
 		}
 		c.current.Store(at)
-		c.noteAnswer()
+		if refused := refusal(err); refused != nil {
+			c.noteRefusal(refused)
+		} else {
+			c.noteAnswer()
+		}
 		return err
 	}
 	if unknown != nil {
@@ -221,13 +234,27 @@ func (c *Client) noteSilence(err error) {
 	}
 }
 
+// noteRefusal leaves the registry's own words out: they may quote what it was sent.
+func (c *Client) noteRefusal(e *Error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.answers.Fails(fmt.Sprintf("the registry refuses our credentials, or lacks some: status %d of %s", e.Status, e.URL))
+	if c.awaySince.IsZero() {
+		c.awaySince = time.Now()
+	}
+	if !c.refused {
+		c.refused = true
+		c.logger.Warn("schema registry does not let us in: correct its user and password or token, or their rights", "url", e.URL, "status", e.Status)
+	}
+}
+
 func (c *Client) noteAnswer() {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if !c.awaySince.IsZero() {
 		c.logger.Info("schema registry answers again", "url", c.endpoints[c.current.Load()].url,
 			"after", time.Since(c.awaySince).Round(time.Millisecond))
-		c.awaySince = time.Time{}
+		c.awaySince, c.refused = time.Time{}, false
 		c.answers.Holds()
 	}
 }
