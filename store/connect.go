@@ -155,7 +155,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // executes makes a connection a session that executes.
 func (s *Store) executes(ctx context.Context, conn connection) (driver.Conn, error) {
-	if err := promoted(ctx, conn); err != nil {
+	if err := takesWrites(ctx, conn); err != nil {
 		return nil, err
 	}
 	if err := s.serve(ctx, conn); err != nil {

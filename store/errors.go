@@ -38,6 +38,9 @@ var errOvertaken = errors.New("another session got there first")
 // errStandby says that the server takes no writes yet.
 var errStandby = errors.New("the server is a standby")
 
+// errReadOnly says that the server, the database or the user is set to take none.
+var errReadOnly = errors.New("default_transaction_read_only is on")
+
 // class is what is to be done about an error.
 type class int
 
@@ -79,7 +82,7 @@ func (s *Store) classify(err error) verdict {
 	if errors.Is(err, errOvertaken) {
 		return verdict{class: again}
 	}
-	if errors.Is(err, errStandby) {
+	if errors.Is(err, errStandby) || errors.Is(err, errReadOnly) {
 		return verdict{wait, stateReadOnly}
 	}
 	if errors.Is(err, errNoSlot) {

@@ -25,6 +25,8 @@ import (
 // It is an advisory lock on a session of its own, which ends with the session: when the process dies, and also when the
 // server restarts. Keep takes it again then. That the lease is held when one looks is no proof a moment later; what
 // keeps two handlers apart then is Kafka's fencing.
+//
+// A standby gives such locks too, and they hold nobody off: none is taken there.
 type Lease struct {
 	s     *Store
 	name  string
@@ -92,7 +94,7 @@ func (s *Store) Lease(ctx context.Context, name string, slots int) (*Lease, erro
 	}
 	l.ours.Fails("no slot of " + name + " is taken yet")
 	var err error
-	if l.db, err = s.pool(s.settings, 4, leasing, dialer{silence: leasePatience, lines: &l.lines}, nil); err != nil {
+	if l.db, err = s.pool(s.settings, 4, leasing, dialer{silence: leasePatience, lines: &l.lines}, onWriter); err != nil {
 		return nil, err
 	}
 	err = s.retry(ctx, func(ctx context.Context) error {
@@ -115,6 +117,11 @@ func (s *Store) Lease(ctx context.Context, name string, slots int) (*Lease, erro
 		return nil, err
 	}
 	return l, nil
+}
+
+// onWriter refuses a session with a server where a lock means nothing.
+func onWriter(ctx context.Context, conn connection) (driver.Conn, error) {
+	return conn, takesWrites(ctx, conn)
 }
 
 // Slot is the leased number.

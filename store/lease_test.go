@@ -11,6 +11,8 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"openbank/bank"
+	"openbank/embedded"
+	"openbank/embedded/embeddedtest"
 )
 
 func lease(t *testing.T, s *Store, slots int) *Lease {
@@ -122,6 +124,68 @@ func TestOurFormerSessionDoesNotKeepUsFromOurSlot(t *testing.T) {
 		t.Errorf("held: %v, in session %v after %v", l.Held(), l.us, before)
 	}
 	_ = former.Close()
+}
+
+// On a standby a slot could be taken by one handler, and by another one from the server that it replays.
+func TestNoSlotIsTakenWhereNothingCanBeWritten(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		says string
+		turn func(context.Context, *testing.T, *embedded.Postgres) (back func())
+	}{
+		"a standby": {"the server is a standby", standBy},
+		"a server that is set to be read": {"default_transaction_read_only is on", func(ctx context.Context, t *testing.T, p *embedded.Postgres) func() {
+			superuser := embeddedtest.Database(t, p.URL("")+"&default_transaction_read_only=off")
+			set := func(to string) {
+				must(t, superuser, `ALTER SYSTEM SET default_transaction_read_only = `+to)
+				must(t, superuser, `SELECT pg_reload_conf()`)
+			}
+			set("on")
+			fresh := embeddedtest.Database(t, p.URL(""))
+			fresh.SetMaxIdleConns(-1)
+			await(t, "the setting in new sessions", func() (on bool) {
+				if err := fresh.QueryRowContext(ctx, `SELECT current_setting('transaction_read_only') = 'on'`).Scan(&on); err != nil {
+					t.Fatal(err)
+				}
+				return on
+			})
+			must(t, superuser, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'open-bank' AND pid <> pg_backend_pid()`)
+			return func() { set("off") }
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			p, s, _ := ownServer(ctx, t)
+			l := lease(t, s, 10)
+			keep(t, l)
+			back := c.turn(ctx, t, p)
+			missing := func() string { return strings.Join(s.health.Missing(), "\n") }
+			await(t, "what is missing", func() bool {
+				return strings.Contains(missing(), "postgres: "+stateReadOnly) && strings.Contains(missing(), c.says) && strings.Contains(missing(), "slot: the session that holds slot 0")
+			})
+			if l.Held() {
+				t.Error("the slot is held")
+			}
+			second, leave := context.WithCancel(ctx)
+			taken := make(chan error, 1)
+			go func() {
+				l, err := s.Lease(second, "another group", 10)
+				if err == nil {
+					l.Release()
+				}
+				taken <- err
+			}()
+			await(t, "a second handler's condition", func() bool { return strings.Contains(missing(), "no slot of another group is taken yet") })
+			leave()
+			if err := <-taken; err == nil {
+				t.Error("another slot was taken")
+			}
+			back()
+			await(t, "the slot", l.Held)
+		})
+	}
 }
 
 func TestASlotThatAnotherTookMeanwhileIsFatal(t *testing.T) {

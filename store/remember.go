@@ -75,20 +75,23 @@ func (s *Store) remembers(ctx context.Context, conn connection) (err error) {
 	return nil
 }
 
-// promoted is errStandby for a server that still replays what another one writes: it will have all of that before it takes writes, and its
-// sessions go on then.
-func promoted(ctx context.Context, conn connection) (err error) {
-	rows, err := conn.QueryContext(ctx, `SELECT pg_is_in_recovery()`, nil)
+// takesWrites is errStandby for a server that still replays what another one writes: it will have all of that before it takes writes, and its
+// sessions go on then. A server becomes a standby only by a start, which no session outlives: so a session is asked once.
+func takesWrites(ctx context.Context, conn connection) (err error) {
+	rows, err := conn.QueryContext(ctx, `SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'`, nil)
 	if err != nil {
-		return fmt.Errorf("asking whether the server is a standby: %w", err)
+		return fmt.Errorf("asking whether the server takes writes: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	var c cells
-	if err := c.next(rows, 1); err != nil {
-		return fmt.Errorf("asking whether the server is a standby: %w", err)
+	if err := c.next(rows, 2); err != nil {
+		return fmt.Errorf("asking whether the server takes writes: %w", err)
 	}
-	if c.values[0] == true {
+	switch {
+	case c.values[0] == true:
 		return errStandby
+	case c.values[1] == true:
+		return errReadOnly
 	}
 	return nil
 }
