@@ -156,8 +156,11 @@ func (s *Stage) Moves() {
 // Rests says that the stage has nothing to do until it moves again.
 func (s *Stage) Rests() { s.rests.Store(true) }
 
+// Live says whether no stage is stuck.
+func (b *Board) Live() bool { return len(b.Stuck()) == 0 }
+
 // Stuck names the stages that stand still for longer than Patience while nothing was being waited for. It compares with what it saw when it
-// was called before: who wants to know asks from time to time.
+// was called before, whoever called: the first answer after a silence is only a beginning. Every scrape of the metrics asks.
 func (b *Board) Stuck() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

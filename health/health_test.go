@@ -93,6 +93,23 @@ func TestOnlyAStageThatNothingExplainsIsStuck(t *testing.T) {
 	}
 }
 
+// Whoever asks first only begins: a stage is not known to stand still from before.
+func TestEveryQuestionIsALook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := New()
+		b.Stage("publishing").Moves()
+		time.Sleep(2 * Patience)
+		if !b.Live() {
+			t.Error("it is stuck at the first look")
+		}
+		time.Sleep(Patience + time.Second)
+		if b.Live() || len(b.Stuck()) != 1 {
+			t.Error("it is live although it stands still since the first look")
+		}
+	})
+}
+
 func comesBack(b *Board) {
 	c := b.Condition(Postgres)
 	c.Fails("away")

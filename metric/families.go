@@ -25,6 +25,7 @@ var (
 var Families = []Family{
 	{"openbank_build_info", gauge, []string{"version", "go_version"}, "Always 1; the labels tell what runs.", nil},
 	{"openbank_ready", gauge, nil, "1 when /readyz answers 200, 0 when something keeps the handler from its work.", nil},
+	{"openbank_live", gauge, nil, "1 when /livez answers 200, 0 when only a restart would help. A scrape asks as /livez does: what stands still is found 5 minutes after a first one.", nil},
 	{"openbank_unmet_conditions", gauge, []string{"dependency"}, "How many conditions keep the handler from its work; /readyz says which and why.", nil},
 	{"openbank_exactly_once", gauge, nil, "1 when answers and offsets are published in Kafka transactions, 0 when delivery is at least once, or not settled yet.", nil},
 

@@ -95,12 +95,14 @@ func (s *server) close() {
 // observe makes the metrics that tell of the process and its health.
 func observe(board *health.Board, metrics *metric.Set) {
 	metrics.Gauge("openbank_build_info", version, runtime.Version()).Set(1)
-	metrics.GaugeFunc("openbank_ready", func() float64 {
-		if board.Ready() {
-			return 1
-		}
-		return 0
-	})
+	for family, holds := range map[string]func() bool{"openbank_ready": board.Ready, "openbank_live": board.Live} {
+		metrics.GaugeFunc(family, func() float64 {
+			if holds() {
+				return 1
+			}
+			return 0
+		})
+	}
 	for _, d := range health.Dependencies {
 		metrics.GaugeFunc("openbank_unmet_conditions", func() float64 { return float64(board.Unmet(d)) }, string(d))
 	}

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"openbank/health"
 	"openbank/metric"
@@ -119,6 +121,32 @@ func TestHealthcheckAsksTheHandler(t *testing.T) {
 	if _, err := check(); err == nil || !strings.Contains(err.Error(), "no handler answers") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// A scrape looks at the stages as a question for /livez does, of which there may be none.
+func TestAStageThatStandsStillShowsInTheMetrics(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		board, metrics := health.New(), metric.New()
+		observe(board, metrics)
+		stage := board.Stage("publishing")
+		scrape := func(want string) {
+			t.Helper()
+			var out bytes.Buffer
+			if err := metrics.Write(&out); err != nil || !strings.Contains(out.String(), "\n"+want+"\n") {
+				t.Errorf("%v; %s is not in\n%s", err, want, out.String())
+			}
+		}
+		stage.Moves()
+		scrape("openbank_live 1")
+		time.Sleep(health.Patience + time.Second)
+		scrape("openbank_live 0")
+		scrape("openbank_ready 1")
+		stage.Moves()
+		scrape("openbank_live 1")
+		board.Condition(health.Kafka).Fails("away")
+		scrape("openbank_ready 0")
+	})
 }
 
 func TestOnlyTheThreePagesAreServed(t *testing.T) {
