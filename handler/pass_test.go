@@ -19,7 +19,7 @@ func TestWhatRetentionEmptiesUpToTheEndOfATransactionIsNotMissed(t *testing.T) {
 			b := setup(t)
 			b.synchronize()
 			var n ids
-			h := b.start("DELIVERY=" + delivery)
+			h := b.start(serving, "DELIVERY="+delivery)
 			w := b.watch(creationAnswers)
 			sender, err := b.kafka.Client("sender", kgo.TransactionalID("sender"))
 			if err != nil {
@@ -52,6 +52,7 @@ func TestWhatRetentionEmptiesUpToTheEndOfATransactionIsNotMissed(t *testing.T) {
 				}
 				return nil
 			})
+			b.eventually("nothing is left to handle", reasonableTimeout, b.caughtUp(h))
 			b.stop(h)
 			var executed, published int64
 			const reached = `SELECT executed_to, published_to FROM progress WHERE topic = $1 AND partition = 0`
