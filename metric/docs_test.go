@@ -116,3 +116,18 @@ func TestTheDashboardIsWhole(t *testing.T) {
 		}
 	}
 }
+
+// What no handler has is asked of all of them together, and whether there is one by the job: another one's may be scraped too.
+func TestNoQueryTakesOneHandlerForAll(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"grafana/openbank.json", "prometheus/alerts.yml"} {
+		for line := range strings.Lines(read(t, name)) {
+			if strings.Contains(line, "openbank_topic_partitions") && (strings.Contains(line, "$instance") || strings.Contains(line, "max by (topic)")) {
+				t.Errorf("%s: of one instance, or of several jobs in one: %s", name, line)
+			}
+			if strings.Contains(line, "absent(") && !strings.Contains(line, `job="command-handler"`) {
+				t.Errorf("%s: of any job: %s", name, line)
+			}
+		}
+	}
+}
