@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -129,5 +130,28 @@ func TestNoQueryTakesOneHandlerForAll(t *testing.T) {
 				t.Errorf("%s: of any job: %s", name, line)
 			}
 		}
+	}
+}
+
+// The stack's second handler is the first one but for its name, and found where Prometheus looks.
+func TestTheSecondHandlerOfTheStackIsLikeTheFirst(t *testing.T) {
+	t.Parallel()
+	var stack struct{ Services map[string]map[string]any }
+	if err := yaml.Load([]byte(read(t, "../docker-compose.yml")), &stack); err != nil {
+		t.Fatal(err)
+	}
+	first, second := stack.Services["command-handler"], stack.Services["command-handler-2"]
+	if got := fmt.Sprint(second["container_name"], second["profiles"], second["networks"]); got != "command-handler-2[second] map[default:map[aliases:[command-handler]]]" {
+		t.Errorf("its name, profiles and networks are %s", got)
+	}
+	for _, own := range []string{"container_name", "profiles", "networks"} {
+		delete(first, own)
+		delete(second, own)
+	}
+	if len(first) < 5 || !reflect.DeepEqual(first, second) {
+		t.Errorf("the first is %v, the second %v", first, second)
+	}
+	if !strings.Contains(read(t, "prometheus/prometheus.yml"), "names: [command-handler]") {
+		t.Error("Prometheus looks elsewhere")
 	}
 }
