@@ -60,6 +60,7 @@ func TestWhatAnotherHandlerHasBeforeWeHearOfItIsNotPublishedTwice(t *testing.T) 
 		select {
 		case err := <-published:
 			t.Errorf("it is published before we hear of what has changed (%v)", err)
+			published <- err
 		case <-time.After(3 * time.Second): // nothing tells that it is being refused
 		}
 	})
