@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -19,10 +20,10 @@ import (
 type showLetterCommand struct {
 	lettersReach
 	Letter     position `arg:"" help:"The dead letter as list names it, TOPIC/PARTITION/OFFSET, or so the record that it was."`
-	ShowTokens bool     `help:"Show the token of an account, which whoever has it can move money with. Bytes that can't be read are shown as they are."`
+	ShowTokens bool     `help:"Show the token of an account, which whoever has it can move money with. Bytes that can't be read may hold one, and are shown with it alone."`
 }
 
-// Run prints the letter with its headers and its value: the fields if it can be read now, the bytes otherwise.
+// Run prints the letter with its headers and its value: the fields if it can be read now, else its length and hash, or its bytes.
 func (c *showLetterCommand) Run(s *session) error {
 	ctx, r, done, err := c.open(s)
 	if err != nil {
@@ -72,10 +73,18 @@ func (c *showLetterCommand) Run(s *session) error {
 		line("value", "null")
 	default:
 		line("unreadable", oneLine(unreadable))
-		line("value", progress.Counted(len(record.Value), "byte")+"\n"+hex.Dump(record.Value))
+		line("value", progress.Counted(len(record.Value), "byte")+bytesOf(record.Value, c.ShowTokens))
 	}
 	_, err = fmt.Fprint(s.stdout, text.String())
 	return err
+}
+
+// bytesOf dumps a value that can't be read; without leave to show tokens, which may be among its bytes, it names them by their hash.
+func bytesOf(value []byte, showTokens bool) string {
+	if showTokens {
+		return "\n" + hex.Dump(value)
+	}
+	return fmt.Sprintf(" with SHA-256 %x; --show-tokens shows them, and the token that may be among them", sha256.Sum256(value))
 }
 
 // letterOf is the latest dead letter that a record has become.

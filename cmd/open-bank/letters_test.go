@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -121,7 +124,7 @@ func TestADeadLetterIsListedShownAndReplayedAfterItsCauseIsMended(t *testing.T) 
 		}
 	}
 	got = j.do("dead-letters", "show", letter.Letter)
-	for _, want := range []string{"reason      " + reason, "was         " + letter.Was, "header      correlation-id = c1", "header      dead-letter-offset = ", "the registry has no schema with id", "00000000  00 00 00 00"} {
+	for _, want := range []string{"reason      " + reason, "was         " + letter.Was, "header      correlation-id = c1", "header      dead-letter-offset = ", "the registry has no schema with id", fmt.Sprintf(" bytes with SHA-256 %x; --show-tokens shows them", sha256.Sum256(sent.Value))} {
 		if got.code != 0 || !strings.Contains(got.stdout, want) {
 			t.Errorf("%q is not in %+v", want, got)
 		}
@@ -293,6 +296,29 @@ func TestTokensAreHiddenUnlessAskedFor(t *testing.T) {
 		}
 		if got := j.do(append(args, "--show-tokens")...); got.code != 0 || !strings.Contains(got.stdout, account["token"]) || strings.Contains(got.stdout, hidden) {
 			t.Errorf("%s --show-tokens: %+v", name, got)
+		}
+	}
+
+	// Bytes that can't be read may hold one.
+	value, err := j.codec.Encode(t.Context(), transfers, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value = value[:len(value)-1]
+	unreadable := j.buried(j.produce(&kgo.Record{Topic: transfers, Partition: 5, Value: value}))
+	for name, c := range map[string]struct {
+		args  []string
+		bytes string
+	}{
+		"dead-letters show": {[]string{"dead-letters", "show", unreadable.Letter}, hex.Dump(value)},
+		"tail":              {[]string{"tail", transfers, "--from-beginning", "--until-end"}, base64.StdEncoding.EncodeToString(value)},
+	} {
+		hash := fmt.Sprintf("%x", sha256.Sum256(value))
+		if got := j.do(c.args...); got.code != 0 || strings.Contains(got.stdout, c.bytes) || !strings.Contains(got.stdout, hash) {
+			t.Errorf("%s of bytes: %+v", name, got)
+		}
+		if got := j.do(append(c.args, "--show-tokens")...); got.code != 0 || !strings.Contains(got.stdout, c.bytes) {
+			t.Errorf("%s --show-tokens of bytes: %+v", name, got)
 		}
 	}
 }

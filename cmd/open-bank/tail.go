@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ type tailCommand struct {
 	FromBeginning bool             `help:"Show what is there already as well."`
 	UntilEnd      bool             `help:"Stop at what is the end of the topic now, instead of waiting for more."`
 	Count         *int             `short:"n" placeholder:"N" help:"Stop after this many records."`
-	ShowTokens    bool             `help:"Show the tokens of accounts, which whoever has them can move money with."`
+	ShowTokens    bool             `help:"Show the tokens of accounts, which whoever has them can move money with, and bytes that can't be read, which may hold one."`
 }
 
 // tailed is a line of output.
@@ -39,7 +40,9 @@ type tailed struct {
 	Record     string            `json:"record,omitempty"`
 	Value      map[string]any    `json:"value,omitempty"`
 	Unreadable string            `json:"unreadable,omitempty"`
-	Bytes      []byte            `json:"bytes,omitempty"` // base64; only of what is unreadable
+	Length     int               `json:"length,omitempty"` // this and the next two only of what is unreadable
+	SHA256     string            `json:"sha256,omitempty"`
+	Bytes      []byte            `json:"bytes,omitempty"` // base64; a token may be among them
 }
 
 // Run prints until it has printed enough or is interrupted, which is an orderly end.
@@ -162,7 +165,10 @@ func (c *tailCommand) line(s *session, r *reach, record *kgo.Record) (tailed, er
 	case err != nil:
 		return line, err
 	case unreadable != "":
-		line.Unreadable, line.Bytes = unreadable, record.Value
+		line.Unreadable, line.Length, line.SHA256 = unreadable, len(record.Value), fmt.Sprintf("%x", sha256.Sum256(record.Value))
+		if c.ShowTokens {
+			line.Bytes = record.Value
+		}
 	default:
 		line.Record, line.Value = schemas.Name(message), avroFields(message, c.ShowTokens)
 	}
