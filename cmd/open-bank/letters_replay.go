@@ -93,7 +93,7 @@ func (c *replayLettersCommand) replay(ctx context.Context, s *session, r *reach)
 		err = p.await(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("%w (%s sent and marked as replayed)", c.why(ctx, s, err), progress.Counted(p.sent, "dead letter"))
+		return fmt.Errorf("%w (%s sent and marked as replayed)", c.why(ctx, s, err), progress.Counted(len(p.sent), "dead letter"))
 	}
 	return p.report()
 }
@@ -124,12 +124,13 @@ type replay struct {
 	byPosition map[position]*replayed
 	refusals   []string
 	before     int // left out: replayed before
-	sent       int
+	sent       []*replayed
 }
 
 // replayed is a letter that was chosen, and what came of it.
 type replayed struct {
 	entry
+	sent    bool
 	outcome string // "" so far
 	handled bool   // the outcome is an answer
 }
@@ -234,24 +235,29 @@ func (p *replay) ask(ctx context.Context) error {
 // send reads the chosen letters once more, with their values, and sends them, some in each transaction.
 func (p *replay) send(ctx context.Context) error {
 	var batch []*kgo.Record
+	var letters []*replayed // the batch's
 	size := 0
 	flush := func() error {
 		err := p.commit(ctx, batch)
 		if err == nil {
-			p.sent += len(batch) / 2
+			p.sent = append(p.sent, letters...)
+			for _, one := range letters {
+				one.sent = true
+			}
 		}
-		batch, size = nil, 0
+		batch, letters, size = nil, nil, 0
 		return err
 	}
 	err := p.reach.scan(ctx, p.Kafka, p.topics, func(record *kgo.Record) error {
-		if p.byPosition[position{record.Topic, record.Partition, record.Offset}] == nil {
+		letter := p.byPosition[position{record.Topic, record.Partition, record.Offset}]
+		if letter == nil {
 			return nil
 		}
 		again, err := deadletter.Again(record)
 		if err != nil {
 			return fmt.Errorf("replaying %s/%d/%d: %w", record.Topic, record.Partition, record.Offset, err) // it was not so a moment ago
 		}
-		batch = append(batch, again, deadletter.Mark(record))
+		batch, letters = append(batch, again, deadletter.Mark(record)), append(letters, letter)
 		if size += len(record.Value) + len(record.Key); len(batch) < 2*most && size < mostBytes {
 			return nil
 		}
@@ -287,7 +293,7 @@ func (p *replay) commit(ctx context.Context, records []*kgo.Record) error {
 
 // await follows the answers and the dead letters until all that was sent is among them, or nothing of it has come for a while.
 func (p *replay) await(ctx context.Context) error {
-	came := newOutcomes(p.meant)
+	came := newOutcomes(p.sent)
 	for last := time.Now(); came.left > 0 && time.Since(last) < p.Wait; {
 		waiting, cancel := context.WithDeadline(ctx, last.Add(p.Wait))
 		records, err := p.reach.next(waiting)
@@ -343,13 +349,15 @@ func (p *replay) report() error {
 			answered++
 		case outcome != "":
 			back++
+		case !one.sent:
+			outcome = "it is gone from the topic and was not sent"
 		default:
 			outcome = fmt.Sprintf("nothing came of it within %s: is a command handler running?", p.Wait)
 		}
 		fmt.Fprintf(&text, "%s  %s  %s\n", one.position, orDash(one.command), oneLine(outcome))
 	}
 	fmt.Fprintf(&text, "%s sent: %s answered, %s came back, %s without an answer\n",
-		progress.Counted(p.sent, "dead letter"), n(answered), n(back), n(len(p.meant)-answered-back))
+		progress.Counted(len(p.sent), "dead letter"), n(answered), n(back), n(len(p.sent)-answered-back))
 	if _, err := fmt.Fprint(p.session.stdout, text.String()); err != nil {
 		return err
 	}
