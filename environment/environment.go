@@ -171,14 +171,32 @@ func (d Database) URL() (string, []error) {
 		d.Password = DefaultPassword
 	}
 	var faults []error
-	if strings.ContainsAny(d.Hostname, "/@?#, ") || strings.Contains(d.Hostname, ":") && net.ParseIP(d.Hostname) == nil {
+	if looks := misplaced(d.Hostname); looks != "" {
+		faults = append(faults, fmt.Errorf("DB_HOSTNAME (--db-hostname) %s; that belongs in DATABASE_URL, and a host name here", looks))
+	} else if strings.ContainsAny(d.Hostname, "/?#, ") || strings.Contains(d.Hostname, ":") && net.ParseIP(d.Hostname) == nil {
 		faults = append(faults, fmt.Errorf("DB_HOSTNAME (--db-hostname): %q is not a host name; a port goes into DB_PORT", d.Hostname))
 	}
-	if port, err := strconv.ParseUint(d.Port, 10, 16); err != nil || port == 0 {
+	if looks := misplaced(d.Port); looks != "" {
+		faults = append(faults, fmt.Errorf("DB_PORT (--db-port) %s; that belongs in DATABASE_URL, and a number from 1 to 65535 here", looks))
+	} else if port, err := strconv.ParseUint(d.Port, 10, 16); err != nil || port == 0 {
 		faults = append(faults, fmt.Errorf("DB_PORT (--db-port): %q is not a number from 1 to 65535", d.Port))
 	}
 	address := url.URL{Scheme: "postgres", User: url.UserPassword(user, d.Password), Host: net.JoinHostPort(d.Hostname, d.Port), Path: "/" + database}
 	return address.String(), faults
+}
+
+// misplaced says what a host or port looks like that was meant for another setting and may hold a password, so that no error may repeat it; ""
+// of any other.
+func misplaced(value string) string {
+	switch {
+	case strings.Contains(value, "://"):
+		return "is a URL"
+	case strings.Contains(value, "@"):
+		return "has an @ in it, as a URL with a password has"
+	case strings.Contains(value, "="), strings.Contains(strings.ToLower(value), "password"):
+		return "looks like name=value pairs"
+	}
+	return ""
 }
 
 // Stores are the Clojure handler's TLS settings.

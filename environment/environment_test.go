@@ -58,12 +58,16 @@ func TestADatabaseIsMadeOfItsParts(t *testing.T) {
 		"an awkward password":    {environment.Database{Password: "a/b@c:d?e#f %"}, "localhost:5432", "a/b@c:d?e#f %", ""},
 		"an address":             {environment.Database{Hostname: "::1"}, "[::1]:5432", "open-bank", ""},
 		"a host with a port":     {environment.Database{Hostname: "db:1"}, "", "", "DB_HOSTNAME"},
-		"a URL":                  {environment.Database{Hostname: "postgres://db"}, "", "", "DB_HOSTNAME"},
-		"a port beyond the last": {environment.Database{Port: "65536"}, "", "", "DB_PORT"},
+		"a URL":                  {environment.Database{Hostname: "postgres://u:hush@db/d"}, "", "", "DB_HOSTNAME (--db-hostname) is a URL; that belongs in DATABASE_URL"},
+		"a user and a host":      {environment.Database{Hostname: "u:hush@db"}, "", "", "DB_HOSTNAME (--db-hostname) has an @ in it"},
+		"a pair for a host":      {environment.Database{Hostname: "password=hush"}, "", "", "DB_HOSTNAME (--db-hostname) looks like name=value pairs"},
+		"a port beyond the last": {environment.Database{Port: "65536"}, "", "", `DB_PORT (--db-port): "65536" is not a number`},
+		"a port and a password":  {environment.Database{Port: "1 password=hush"}, "", "", "DB_PORT (--db-port) looks like name=value pairs; that belongs in DATABASE_URL, and a number from 1 to 65535 here"},
+		"a URL for a port":       {environment.Database{Port: "postgres://u:hush@db/d"}, "", "", "DB_PORT (--db-port) is a URL"},
 	} {
 		text, faults := c.database.URL()
 		if c.complain != "" {
-			if len(faults) != 1 || !strings.Contains(faults[0].Error(), c.complain) {
+			if len(faults) != 1 || !strings.Contains(faults[0].Error(), c.complain) || strings.Contains(faults[0].Error(), "hush") {
 				t.Errorf("%s: %v", name, faults)
 			}
 			continue

@@ -20,6 +20,10 @@ func List(text string) []string {
 
 // CheckBrokers reports every one that is no HOST:PORT.
 func CheckBrokers(brokers []string) error {
+	// Of all of them together, since a password may have commas in it, and what is between them looks like nothing.
+	if looks := misplaced(strings.Join(brokers, ",")); looks != "" {
+		return fmt.Errorf("KAFKA_BROKERS (--kafka-brokers) %s; it must be HOST:PORT, several with commas, without a scheme, user or password", looks)
+	}
 	var faults []error
 	for _, b := range brokers {
 		host, port, err := net.SplitHostPort(b)
