@@ -175,12 +175,8 @@ func (r Registry) Check() error {
 	if len(r.URLs) == 0 {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_URL (--schema-registry-url) names no registry: set it to http://HOST:PORT, several with commas"))
 	}
-	for _, text := range trimmed(r.URLs) {
-		parsed, err := url.Parse(text)
-		if err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
-			// Not %w and not the text: a URL may carry a password.
-			faults = append(faults, errors.New("SCHEMA_REGISTRY_URL (--schema-registry-url) must be http://HOST:PORT or https://HOST:PORT, several with commas"))
-		}
+	for _, err := range registry.CheckURLs(trimmed(r.URLs)) {
+		faults = append(faults, fmt.Errorf("SCHEMA_REGISTRY_URL (--schema-registry-url): %w", err))
 	}
 	if (r.Username == "") != (r.Password == "") {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD belong together: set both or none"))

@@ -161,22 +161,43 @@ func (config Config) endpoints() ([]endpoint, error) {
 	}
 	var endpoints []endpoint
 	for i, raw := range config.URLs {
-		// The parser's own error would show the URL, and a password with it.
-		parsed, err := url.Parse(strings.TrimSpace(raw))
-		switch {
-		case err != nil:
-			fault("URL %d of the schema registry can't be parsed", i+1)
-			continue
-		case parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
-			fault("URL %d of the schema registry has to start with http:// or https:// and a host", i+1)
-			continue
-		case parsed.RawQuery != "" || parsed.Fragment != "":
-			fault("URL %d of the schema registry has a query or fragment", i+1)
+		parsed, err := parse(raw)
+		if err != nil {
+			fault("URL %d of the schema registry %w", i+1, err)
 			continue
 		}
 		endpoints = append(endpoints, config.endpoint(parsed))
 	}
 	return endpoints, errors.Join(faults...)
+}
+
+// CheckURLs says of each URL what is wrong with it, without repeating it: it may carry a password.
+func CheckURLs(urls []string) []error {
+	var faults []error
+	for i, raw := range urls {
+		if _, err := parse(raw); err != nil {
+			faults = append(faults, fmt.Errorf("URL %d %w", i+1, err))
+		}
+	}
+	return faults
+}
+
+const escaped = "what is not a letter or digit in user and password has to be written as %23, %2F, %3F, %40 and so on"
+
+// parse reads a URL. The parser's own error would show it, and a password with it.
+func parse(raw string) (*url.URL, error) {
+	parsed, err := url.Parse(strings.TrimSpace(raw))
+	switch {
+	case err != nil:
+		return nil, errors.New("can't be parsed; " + escaped)
+	case parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
+		return nil, errors.New("has to start with http:// or https:// and a host, such as http://localhost:8081")
+	case parsed.RawQuery != "" || parsed.Fragment != "":
+		return nil, errors.New("has a query or fragment, which no registry has; " + escaped)
+	case strings.Contains(parsed.Path, "@"):
+		return nil, errors.New("has an @ behind its host; " + escaped) // a password with a slash in it
+	}
+	return parsed, nil
 }
 
 func (config Config) endpoint(parsed *url.URL) endpoint {

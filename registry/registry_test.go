@@ -228,6 +228,8 @@ func TestFaultyConfigs(t *testing.T) {
 	}{
 		"nothing":          {registry.Config{}, []string{"has no URL"}},
 		"no scheme":        {registry.Config{URLs: []string{"http://a", "localhost:8081"}}, []string{"URL 2 of the schema registry"}},
+		"a query":          {registry.Config{URLs: []string{"http://h/?api_key=hush"}}, []string{"URL 1 of the schema registry has a query or fragment"}},
+		"a slash":          {registry.Config{URLs: []string{"http://u:4711/hush@h"}}, []string{"URL 1 of the schema registry has an @ behind its host", "%2F"}},
 		"everything wrong": {registry.Config{URLs: []string{"://", "http://a#b"}, BearerToken: "x", Password: "y", Timeout: -time.Second}, []string{"URL 1", "URL 2", "bearer", "negative", "without a user name"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -237,6 +239,9 @@ func TestFaultyConfigs(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want %s", err, want)
 				}
+			}
+			if err != nil && strings.Contains(err.Error(), "hush") {
+				t.Errorf("a secret is in %v", err)
 			}
 		})
 	}

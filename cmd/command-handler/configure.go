@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -104,11 +103,9 @@ func (v *values) configure() (config, error) {
 		Username: v.value["schema-registry-username"], Password: v.value["schema-registry-password"], BearerToken: v.value["schema-registry-bearer-token"],
 		UnknownAfter: duration("unknown-schema-after"),
 	}
-	for _, u := range environment.List(v.value["schema-registry-url"]) {
-		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
-			fault("schema-registry-url", "%q is not a URL such as http://localhost:8081", redactURL(u))
-		}
-		c.registry.URLs = append(c.registry.URLs, u)
+	c.registry.URLs = environment.List(v.value["schema-registry-url"])
+	for _, err := range registry.CheckURLs(c.registry.URLs) {
+		fault("schema-registry-url", "%w", err)
 	}
 	if (v.value["schema-registry-username"] == "") != (v.value["schema-registry-password"] == "") {
 		fault("schema-registry-username", "user and password belong together: set both or none")
