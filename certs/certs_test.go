@@ -203,6 +203,29 @@ func reach(t *testing.T, config *tls.Config, address, host string) error {
 	return errors.Join(err, conn.Close())
 }
 
+// What stands where a path belongs may be the key.
+func TestAKeyInPlaceOfItsPathIsNotTold(t *testing.T) {
+	t.Parallel()
+	const text = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----"
+	for name, c := range map[string]struct{ value, says string }{
+		"a path":               {"/etc/keys/my begin.key", ""},
+		"a key":                {text, "KEY holds a key or certificate itself; it must be the path of a file"},
+		"a key in one line":    {strings.ReplaceAll(text, "\n", ""), "KEY holds a key"},
+		"a key without a head": {"hush\nhush", "KEY has a line break in it"},
+	} {
+		if err := certs.CheckPath("KEY", c.value); (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hush")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, files := range map[string]certs.Files{
+		"a CA": {CA: text}, "a certificate": {Cert: text, Key: "x"}, "a key store": {KeyStore: text}, "a trust store": {TrustStore: text},
+	} {
+		if _, err := certs.ClientTLS(files); err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "must be the path of a file") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTheStoresOfASetAreItsIdentities(t *testing.T) {
 	t.Parallel()
 	o := generated(t, certs.Options{Servers: []string{"kafka-1"}, Clients: []string{"heartbeat"}, Password: "chosen", CNOnly: true, Readable: true})

@@ -8,12 +8,39 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/youmark/pkcs8"
 )
 
+// CheckPath refuses a setting's value that is no path but what a file holds, as $(cat x.key) makes it: whatever names the path afterwards would
+// tell the key. The error doesn't repeat the value.
+func CheckPath(setting, value string) error {
+	switch {
+	case strings.Contains(value, "-----BEGIN"):
+		return fmt.Errorf("%s holds a key or certificate itself; it must be the path of a file", setting)
+	case strings.ContainsAny(value, "\r\n"):
+		return fmt.Errorf("%s has a line break in it, as keys and certificates have; it must be the path of a file", setting)
+	}
+	return nil
+}
+
+// CheckFile is CheckPath, and refuses a path at which there is nothing.
+func CheckFile(setting, path string) error {
+	if err := CheckPath(setting, path); err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	return nil
+}
+
 // readBlocks reads the PEM blocks of a file; there is at least one.
 func readBlocks(what, path string) ([]*pem.Block, error) {
+	if err := CheckPath("what should name the "+what, path); err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the %s: %w", what, err)

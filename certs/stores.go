@@ -18,6 +18,9 @@ var ErrPassword = errors.New("the password is wrong")
 // readStore reads a file that must be PKCS#12, by whatever Java or OpenSSL it was made. The stack calls its stores .jks;
 // old JDKs made real JKS, which nothing but Java reads.
 func readStore(what, path string) ([]byte, error) {
+	if err := CheckPath("what should name the "+what, path); err != nil {
+		return nil, err
+	}
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the %s: %w", what, err)

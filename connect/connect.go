@@ -118,8 +118,8 @@ func (k Kafka) files() (certs.Files, []error) {
 	}
 	var faults []error
 	for _, s := range settings[:3] {
-		if _, err := os.Stat(s.value); err != nil {
-			faults = append(faults, fmt.Errorf("%s (%s): %w", s.name, s.flag, err))
+		if err := certs.CheckFile(s.name+" ("+s.flag+")", s.value); err != nil {
+			faults = append(faults, err)
 		}
 	}
 	return certs.Files{CA: k.SSLCA, Cert: k.SSLCert, Key: k.SSLKey, Password: k.SSLKeyPassword, SkipHostname: !k.SSLVerifyHostname}, faults
@@ -187,6 +187,13 @@ func (r Registry) Check() error {
 	faults = append(faults, environment.CheckToken(r.BearerToken))
 	if (r.Cert == "") != (r.Key == "") {
 		faults = append(faults, errors.New("SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION belong together: set both or none"))
+	}
+	for _, s := range []struct{ setting, value string }{
+		{"SCHEMA_REGISTRY_CA_LOCATION (--schema-registry-ca-location)", r.CA},
+		{"SCHEMA_REGISTRY_CERT_LOCATION (--schema-registry-cert-location)", r.Cert},
+		{"SCHEMA_REGISTRY_KEY_LOCATION (--schema-registry-key-location)", r.Key},
+	} {
+		faults = append(faults, certs.CheckPath(s.setting, s.value))
 	}
 	return errors.Join(faults...)
 }

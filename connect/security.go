@@ -3,7 +3,6 @@ package connect
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -101,8 +100,8 @@ func (k Kafka) chosenFiles() (certs.Files, []error) {
 		if s.value == "" {
 			continue
 		}
-		if _, err := os.Stat(s.value); err != nil {
-			faults = append(faults, fmt.Errorf("%s (%s): %w", s.name, s.flag, err))
+		if err := certs.CheckFile(s.name+" ("+s.flag+")", s.value); err != nil {
+			faults = append(faults, err)
 		}
 	}
 	return certs.Files{CA: k.SSLCA, Cert: k.SSLCert, Key: k.SSLKey, Password: k.SSLKeyPassword, SkipHostname: !k.SSLVerifyHostname}, faults

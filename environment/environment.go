@@ -227,8 +227,19 @@ func (s Stores) Files() (certs.Files, []error) {
 	default:
 		return certs.Files{}, []error{fmt.Errorf("%s missing: set SSL_KEYSTORE_LOCATION, SSL_TRUSTSTORE_LOCATION and SSL_PASSWORD for TLS, or none of them for plaintext", strings.Join(missing, " and "))}
 	}
-	files := certs.Files{KeyStore: s.path(s.KeyStore), TrustStore: s.path(s.TrustStore), Password: s.Password}
 	var faults []error
+	for _, setting := range []struct{ name, value string }{
+		{"SSL_KEYSTORE_LOCATION (--ssl-keystore-location)", s.KeyStore}, {"SSL_TRUSTSTORE_LOCATION (--ssl-truststore-location)", s.TrustStore},
+		{"SSL_STORE_DIRECTORY (--ssl-store-directory)", s.Directory},
+	} {
+		if err := certs.CheckPath(setting.name, setting.value); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if len(faults) > 0 {
+		return certs.Files{}, faults
+	}
+	files := certs.Files{KeyStore: s.path(s.KeyStore), TrustStore: s.path(s.TrustStore), Password: s.Password}
 	for _, store := range []struct {
 		setting, name string
 		files         certs.Files

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -115,9 +114,16 @@ func (v *values) configure() (config, error) {
 		fault("schema-registry-bearer-token", "it stands in for user and password: set it or those")
 	}
 	ca, cert, key := v.value["schema-registry-ca-location"], v.value["schema-registry-cert-location"], v.value["schema-registry-key-location"]
+	var noPaths []error
+	for _, n := range []string{"schema-registry-ca-location", "schema-registry-cert-location", "schema-registry-key-location"} {
+		if err := certs.CheckPath(named(n), v.value[n]); err != nil {
+			noPaths = append(noPaths, err)
+		}
+	}
+	faults = append(faults, noPaths...)
 	if (cert == "") != (key == "") {
 		fault("schema-registry-cert-location", "certificate and key belong together: set both or none")
-	} else if ca != "" || cert != "" {
+	} else if (ca != "" || cert != "") && len(noPaths) == 0 {
 		tls, err := certs.ClientTLS(certs.Files{
 			CA: ca, Cert: cert, Key: key, Password: v.value["schema-registry-key-password"],
 		})
@@ -256,8 +262,8 @@ func (v *values) kafkaFiles() (certs.Files, []error) {
 	}
 	var faults []error
 	for _, n := range names[:3] {
-		if _, err := os.Stat(v.value[n]); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", named(n), err))
+		if err := certs.CheckFile(named(n), v.value[n]); err != nil {
+			faults = append(faults, err)
 		}
 	}
 	return files, faults
