@@ -228,11 +228,8 @@ func (d Database) Check() error {
 	if d.Location == "" {
 		return errors.New("DATABASE_URL (--database-url) is not set: set it to postgres://USER:PASSWORD@HOST:PORT/balancedb")
 	}
-	parsed, err := url.Parse(d.Location)
-	if err != nil || (parsed.Scheme != "postgres" && parsed.Scheme != "postgresql") || parsed.Host == "" {
-		return errors.New("DATABASE_URL (--database-url) must be postgres://USER:PASSWORD@HOST:PORT/DATABASE")
-	}
-	return nil
+	_, err := environment.DatabaseConfig(d.Location, "DATABASE_URL (--database-url)")
+	return err
 }
 
 func (d Database) parts() environment.Database {
@@ -254,8 +251,17 @@ func (d Database) URL() string {
 	if text == "" {
 		text, _ = d.parts().URL() // Check tells of its faults
 	}
+	if os.Getenv("PGSSLMODE") != "" {
+		return text
+	}
+	if !strings.HasPrefix(text, "postgres") { // key=value pairs
+		if strings.Contains(text, "sslmode") {
+			return text
+		}
+		return text + " sslmode=prefer"
+	}
 	parsed, err := url.Parse(text)
-	if err != nil || parsed.Query().Has("sslmode") || os.Getenv("PGSSLMODE") != "" {
+	if err != nil || parsed.Query().Has("sslmode") {
 		return text
 	}
 	if parsed.RawQuery != "" {

@@ -16,6 +16,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// hushPEM is what $(cat x.key) makes of a variable.
+const hushPEM = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----"
+
 type settings struct {
 	Kafka    connect.Kafka    `embed:""`
 	Registry connect.Registry `embed:""`
@@ -61,6 +64,9 @@ func TestTheDatabaseIsNamedEitherWayAndAFlagOverrulesTheOther(t *testing.T) {
 		want        string
 	}{
 		"a URL":                    {url, nil, "postgres://u:p@h/d?sslmode=prefer"},
+		"pairs":                    {map[string]string{"DATABASE_URL": "host=h password=a://b"}, nil, "host=h password=a://b sslmode=prefer"},
+		"pairs with an sslmode":    {map[string]string{"DATABASE_URL": "host=h sslmode=require"}, nil, "host=h sslmode=require"},
+		"a directory":              {map[string]string{"DATABASE_URL": "postgres:///d?host=/run"}, nil, "postgres:///d?host=/run&sslmode=prefer"},
 		"parts":                    {parts, nil, "postgres://clojure_ch:open-bank@db:25432/balancedb?sslmode=prefer"},
 		"parts, and a URL by flag": {parts, []string{"--database-url=postgres://x:y@z/w?sslmode=require"}, "postgres://x:y@z/w?sslmode=require"},
 		"a URL, and parts by flag": {url, []string{"--db-hostname=elsewhere"}, "postgres://clojure_ch:open-bank@elsewhere:5432/balancedb?sslmode=prefer"},
@@ -98,7 +104,17 @@ func TestFaultsAreReportedTogetherAndNameTheSetting(t *testing.T) {
 		"half of basic auth":     {map[string]string{"SCHEMA_REGISTRY_USERNAME": "u"}, []string{"SCHEMA_REGISTRY_PASSWORD"}},
 		"some of three are set":  {map[string]string{"SSL_PASSWORD": "hush"}, []string{"SSL_KEYSTORE_LOCATION and SSL_TRUSTSTORE_LOCATION missing"}},
 		"both ways of each":      {map[string]string{"SSL_PASSWORD": "hush", "KAFKA_SSL_CA_LOCATION": file, "DB_PORT": "1", "DATABASE_URL": "postgres://h/d"}, []string{"SSL_PASSWORD and KAFKA_SSL_CA_LOCATION both say", "DB_PORT and DATABASE_URL both say"}},
-		"a port that is none":    {map[string]string{"DB_PORT": "x"}, []string{"DB_PORT (--db-port)"}},
+		"a key for its path": {map[string]string{"KAFKA_SSL_CA_LOCATION": file, "KAFKA_SSL_CERT_LOCATION": file, "KAFKA_SSL_KEY_LOCATION": hushPEM, "KAFKA_SSL_KEY_PASSWORD": "hush"},
+			[]string{"KAFKA_SSL_KEY_LOCATION (--kafka-ssl-key-location) holds a key or certificate itself; it must be the path of a file"}},
+		"a key for its path, with SSL":        {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERT_LOCATION": file, "KAFKA_SSL_KEY_LOCATION": hushPEM}, []string{"KAFKA_SSL_KEY_LOCATION (--kafka-ssl-key-location) holds a key"}},
+		"a key for its path, to the registry": {map[string]string{"SCHEMA_REGISTRY_CERT_LOCATION": file, "SCHEMA_REGISTRY_KEY_LOCATION": hushPEM}, []string{"SCHEMA_REGISTRY_KEY_LOCATION (--schema-registry-key-location) holds a key"}},
+		"a key for its path, to Postgres":     {map[string]string{"DATABASE_URL": "host=h sslkey='" + hushPEM + "'"}, []string{"the sslkey of DATABASE_URL (--database-url) holds a key"}},
+		"a registry's URL with a query":       {map[string]string{"SCHEMA_REGISTRY_URL": "http://h/?api_key=hush"}, []string{"SCHEMA_REGISTRY_URL (--schema-registry-url): URL 1 has a query or fragment"}},
+		"a # in a password":                   {map[string]string{"DATABASE_URL": "postgres://u:4711#hush@h/d"}, []string{"DATABASE_URL (--database-url) is not a Postgres URL"}},
+		"brokers with a password":             {map[string]string{"KAFKA_BROKERS": "SASL://u:hush@h:1"}, []string{"KAFKA_BROKERS (--kafka-brokers) is a URL"}},
+		"pairs are fine":                      {map[string]string{"DATABASE_URL": "host=h password=hush"}, nil},
+		"a directory with a socket is fine":   {map[string]string{"DATABASE_URL": "postgres:///d?host=/var/run/postgresql"}, nil},
+		"a port that is none":                 {map[string]string{"DB_PORT": "x"}, []string{"DB_PORT (--db-port)"}},
 		"stores and their parts are fine": {map[string]string{
 			"SSL_KEYSTORE_LOCATION": "jdk8.keystore.jks", "SSL_TRUSTSTORE_LOCATION": "jdk17.truststore.jks", "SSL_PASSWORD": "openbanksafe", "SSL_STORE_DIRECTORY": "../certs/testdata", "DB_HOSTNAME": "db",
 		}, nil},
@@ -131,6 +147,9 @@ func TestFaultsAreReportedTogetherAndNameTheSetting(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want %q in it", err, want)
 				}
+			}
+			if err != nil && strings.Contains(err.Error(), "hush") {
+				t.Errorf("a secret is in %v", err)
 			}
 		})
 	}

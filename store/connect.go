@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
+
+	"openbank/environment"
 )
 
 // What the sessions of either pool are set to. All of it exists in PostgreSQL 11; what the URL sets itself wins.
@@ -67,20 +67,11 @@ SELECT set_config('open_bank.handler', 'on', false)`
 // given up, and its batch run again.
 const silence = 75 * time.Second
 
-// settings reads the setting's URL (or key=value pairs) as lib/pq does, with two differences: TLS is used when the server offers it
-// and nothing is said about it, as the reference's URL says nothing and its server has none; and arrays go out binary.
+// settings are environment.DatabaseConfig's, and besides: a time-out, a name, and arrays that go out binary. The error is a *FatalError.
 func settings(url, setting string) (pq.Config, error) {
-	cfg, err := pq.NewConfig(url)
-	if err != nil && strings.HasPrefix(err.Error(), `pq: wrong value for "sslmode"`) {
-		return pq.Config{}, &FatalError{Sentence: setting + " has an sslmode that there is not; it can be disable, allow, prefer, require, verify-ca or verify-full"}
-	}
-	// An @ behind the host is the end of a password with a slash in it.
-	if err != nil || !strings.Contains(url, "=") && !strings.Contains(url, "://") || strings.Contains(cfg.Database, "@") {
-		// A URL that cannot be parsed is quoted in the error, password and all.
-		return pq.Config{}, &FatalError{Sentence: setting + " is not a Postgres URL; it should look like postgres://user:password@host:5432/database, with %2F, %40 and so on for what is not a letter or digit in user and password"}
-	}
-	if cfg.SSLMode == "" || (!strings.Contains(url, "sslmode") && os.Getenv("PGSSLMODE") == "") {
-		cfg.SSLMode = pq.SSLModePrefer
+	cfg, err := environment.DatabaseConfig(url, setting)
+	if err != nil {
+		return pq.Config{}, &FatalError{Sentence: err.Error()}
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second

@@ -74,6 +74,10 @@ func prepare(ctx context.Context, config Config, ourselves bool) (_ *TPCB, err e
 			err = fmt.Errorf("preparing TPC-B: %w", err)
 		}
 	}()
+	// pgbench is told host and database apart, and sessions get their schema by the query.
+	if u, err := url.Parse(config.URL); err != nil || u.Host == "" {
+		return nil, errors.New("the database has to be named by a URL, postgres://USER:PASSWORD@HOST:PORT/DATABASE") // not %w: it holds a password
+	}
 	t := &TPCB{config: config, program: filepath.Join(config.Binaries, "pgbench")}
 	if info, err := os.Stat(t.program); err != nil || info.IsDir() {
 		if t.program, err = exec.LookPath("pgbench"); err != nil {

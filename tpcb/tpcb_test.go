@@ -1,6 +1,7 @@
 package tpcb
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -37,5 +38,15 @@ func TestBothWaysLeaveTheSameBooksAndNothingBehind(t *testing.T) {
 	var left int
 	if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_namespace WHERE nspname = $1`, schema).Scan(&left); err != nil || left != 0 {
 		t.Errorf("%d schemas are left, %v", left, err)
+	}
+}
+
+// What is no URL would be made one with the password in its host's name, which errors tell.
+func TestADatabaseThatNoURLNamesIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, database := range map[string]string{"pairs": "host=127.0.0.1 password=hush", "a directory with a socket": "postgres:///d?host=/run&password=hush"} {
+		if _, err := Prepare(t.Context(), Config{URL: database}); err == nil || !strings.Contains(err.Error(), "postgres://USER:PASSWORD@HOST") || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

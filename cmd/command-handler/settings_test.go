@@ -24,6 +24,9 @@ func variables(pairs ...string) func(string) (string, bool) {
 	}
 }
 
+// hushPEM is what $(cat x.key) makes of a variable.
+const hushPEM = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----"
+
 func TestAFlagWinsOverTheEnvironmentAndThatOverTheDefault(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -74,6 +77,13 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 		"only some of the TLS settings":       {env: tls("ca.crt", "", "", "secret"), want: []string{"KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION missing", "all four"}},
 		"TLS files that are not there":        {env: tls("/nowhere/ca", "/nowhere/cert", "/nowhere/key", "x"), want: []string{"KAFKA_SSL_CA_LOCATION", "/nowhere/ca", "KAFKA_SSL_CERT_LOCATION", "/nowhere/key"}},
 		"TLS files that are no PEM":           {env: tls(garbage, garbage, garbage, "x"), want: []string{"KAFKA_SSL_", garbage}},
+		"a key in place of its path":          {env: tls(garbage, garbage, hushPEM, "x"), want: []string{"KAFKA_SSL_KEY_LOCATION (--kafka-ssl-key-location) holds a key or certificate itself; it must be the path of a file"}},
+		"a key without its first line":        {env: tls(garbage, garbage, "hush\nhush", "x"), want: []string{"KAFKA_SSL_KEY_LOCATION (--kafka-ssl-key-location) has a line break in it", "the path of a file"}},
+		"all three in place of their paths":   {env: tls(hushPEM, hushPEM, hushPEM, "x"), want: []string{"KAFKA_SSL_CA_LOCATION", "KAFKA_SSL_CERT_LOCATION", "KAFKA_SSL_KEY_LOCATION"}},
+		"a registry's key":                    {env: []string{"SCHEMA_REGISTRY_CERT_LOCATION=" + garbage, "SCHEMA_REGISTRY_KEY_LOCATION=" + hushPEM}, want: []string{"SCHEMA_REGISTRY_KEY_LOCATION (--schema-registry-key-location) holds a key"}},
+		"a database's key":                    {env: []string{"DATABASE_URL=host=h password=hush sslkey='" + hushPEM + "'"}, want: []string{"the sslkey of DATABASE_URL (--database-url) holds a key"}},
+		"an owner's key":                      {env: []string{"DATABASE_URL=host=h", "MIGRATE_DATABASE_URL=host=h sslkey='" + hushPEM + "'"}, want: []string{"the sslkey of MIGRATE_DATABASE_URL (--migrate-database-url) holds a key"}},
+		"stores in place of their paths":      {env: stores(hushPEM, hushPEM, "hush"), want: []string{"SSL_KEYSTORE_LOCATION (--ssl-keystore-location) holds a key", "SSL_TRUSTSTORE_LOCATION (--ssl-truststore-location) holds a key"}},
 		"several faults":                      {args: []string{"--max-batch=0", "--stop-timeout=soon", "--log-format=xml", "--log-level=loud"}, want: []string{"MAX_BATCH", `"0"`, "STOP_TIMEOUT", `"soon"`, "LOG_FORMAT", "LOG_LEVEL", "max-batch"}},
 		"a broker without a port":             {env: []string{"KAFKA_BROKERS=kafka-1:19093,kafka-2"}, want: []string{"KAFKA_BROKERS", `"kafka-2" is not HOST:PORT`}},
 		"a broker with a scheme":              {env: []string{"KAFKA_BROKERS=http://kafka-1:9092"}, want: []string{"KAFKA_BROKERS (--kafka-brokers) is a URL; it must be HOST:PORT"}},
@@ -94,6 +104,9 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 		"a poll interval below the least":     {env: []string{"KAFKA_MAX_POLL_INTERVAL=25s"}, want: []string{"KAFKA_MAX_POLL_INTERVAL", "25s", "from 26s"}},
 		"a database that is no URL":           {env: []string{"DATABASE_URL=nonsense"}, want: []string{"DATABASE_URL", "postgres://"}},
 		"a password with a slash in it":       {env: []string{"DATABASE_URL=postgres://u:12/34@h/db"}, want: []string{"DATABASE_URL (--database-url)", "postgres://", "%2F"}},
+		"a password with a # in it":           {env: []string{"DATABASE_URL=postgres://u:4711#hush@h/db"}, want: []string{"DATABASE_URL (--database-url)", "postgres://", "%2F"}},
+		"a password with a ? in it":           {env: []string{"DATABASE_URL=postgres://u:4711?hush@h/db"}, want: []string{"DATABASE_URL (--database-url)", "postgres://", "%2F"}},
+		"an owner's password with a # in it":  {env: []string{"DATABASE_URL=postgres://u:p@h/db", "MIGRATE_DATABASE_URL=postgres://u:4711#hush@h/db"}, want: []string{"MIGRATE_DATABASE_URL (--migrate-database-url)", "%2F"}},
 		"a host name check neither on or off": {env: []string{"KAFKA_SSL_VERIFY_HOSTNAME=maybe"}, want: []string{"KAFKA_SSL_VERIFY_HOSTNAME", `"maybe"`}},
 		"the database of both handlers":       {env: []string{"DATABASE_URL=postgres://u:hush@h/d", "DB_HOSTNAME=db"}, want: []string{"DB_HOSTNAME is the Clojure handler's variable and DATABASE_URL the Rust handler's"}},
 		"the certificates of both":            {env: []string{"KAFKA_SSL_CA_LOCATION=/ca", "SSL_PASSWORD=hush"}, want: []string{"SSL_PASSWORD is the Clojure handler's variable and KAFKA_SSL_CA_LOCATION the Rust handler's"}},

@@ -3,6 +3,7 @@ package main
 import (
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
@@ -156,6 +157,15 @@ func TestCheckTellsWhatSomebodyChangedInARealBank(t *testing.T) {
 	address.RawQuery = "" // nothing about TLS, which the server has not
 	if got := j.checkDatabase(address); got.code != 0 {
 		t.Errorf("without sslmode: %+v", got)
+	}
+	password, _ := address.User.Password()
+	for form, text := range map[string]string{
+		"pairs":               fmt.Sprintf("host=%s port=%s user=%s password=%s dbname=balancedb", address.Hostname(), address.Port(), address.User.Username(), password),
+		"a host in the query": fmt.Sprintf("postgres:///balancedb?host=%s&port=%s&user=%s&password=%s", address.Hostname(), address.Port(), address.User.Username(), password),
+	} {
+		if got := j.do("verify", "--database-url="+text); got.code != 0 || !strings.HasSuffix(got.stdout, "the books add up\n") {
+			t.Errorf("%s: %+v", form, got)
+		}
 	}
 	address.User = url.UserPassword(address.User.Username(), "wrong")
 	if got := j.checkDatabase(address); got.code != 1 || !strings.Contains(got.stderr, "DATABASE_URL") ||
