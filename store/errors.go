@@ -167,6 +167,9 @@ func (s *Store) explain(err error) *FatalError {
 	if !errors.As(err, &pe) {
 		return &FatalError{at + ": TLS with Postgres cannot be set up; correct sslmode, sslrootcert, sslcert and sslkey, or the files that they name", err}
 	}
+	if hasPassword(s.settings.User) || hasPassword(s.grantee) {
+		err = nil // Postgres names them
+	}
 	switch {
 	case pe.Code.Class() == "28":
 		return &FatalError{at + ": Postgres does not let this user in; correct the user or the password, or pg_hba.conf on the server", err}
@@ -184,15 +187,26 @@ func (s *Store) explain(err error) *FatalError {
 	return &FatalError{at + ": Postgres refuses a statement; is this another program's database?", err}
 }
 
+// hasPassword says whether a user's name looks like user:password, as that of a URL whose colon was escaped too.
+func hasPassword(user string) bool { return strings.Contains(user, ":") }
+
+// named is a user's name for sentences.
+func named(user string) string {
+	if hasPassword(user) {
+		return "***"
+	}
+	return user
+}
+
 // mask is a URL's target without its password.
 func mask(cfg pq.Config) string {
 	host := cfg.Host
 	if cfg.Hostaddr.IsValid() && host == "" {
 		host = cfg.Hostaddr.String()
 	}
-	name := cfg.Database
+	user, name := named(cfg.User), cfg.Database
 	if name == "" {
-		name = cfg.User // what Postgres takes then
+		name = user // what Postgres takes then
 	}
-	return fmt.Sprintf("postgres://%s:***@%s:%d/%s", cfg.User, host, cfg.Port, strings.TrimPrefix(name, "/"))
+	return fmt.Sprintf("postgres://%s:***@%s:%d/%s", user, host, cfg.Port, strings.TrimPrefix(name, "/"))
 }

@@ -34,7 +34,7 @@ func (m *migration) lookAtPrivileges(ctx context.Context) error {
 		return err
 	}
 	if !known {
-		return &FatalError{Sentence: fmt.Sprintf("%s: there is no user %s on the server, who is to execute; create it, or correct DATABASE_URL", m.at, role)}
+		return &FatalError{Sentence: fmt.Sprintf("%s: there is no user %s on the server, who is to execute; create it, or correct DATABASE_URL", m.at, named(role))}
 	}
 	return query(ctx, m.conn, func(scan func(...any) error) error {
 		var g grant

@@ -159,13 +159,15 @@ func TestTheOwnerOrASuperuserMigratesForAHandlerThatMayOnlyExecute(t *testing.T)
 func TestAnUnknownUserToGrantToIsASentence(t *testing.T) {
 	t.Parallel()
 	o := predecessorsBank(t, predecessor.Clojure)[0]
-	s, err := Open(t.Context(), Config{URL: o.url, Logger: new(journal).logger(), Grantee: "nobody_here"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	var stop *FatalError
-	if err := s.Migrate(t.Context()); !errors.As(err, &stop) || !strings.Contains(err.Error(), "no user nobody_here") {
-		t.Error(err)
+	for grantee, told := range map[string]string{"nobody_here": "no user nobody_here", "nobody:hunter2": "no user ***"} {
+		s, err := Open(t.Context(), Config{URL: o.url, Logger: new(journal).logger(), Grantee: grantee})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		var stop *FatalError
+		if err := s.Migrate(t.Context()); !errors.As(err, &stop) || !strings.Contains(err.Error(), told) || strings.Contains(err.Error(), "hunter2") {
+			t.Error(err)
+		}
 	}
 }

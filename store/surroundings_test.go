@@ -210,6 +210,10 @@ func TestAWrongURLIsFatalAndNamesTheSetting(t *testing.T) {
 	for name, c := range map[string]struct{ url, says string }{
 		"a wrong password":                {with(func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "hunter2") }), "correct the user or the password"},
 		"an unknown user":                 {with(func(u *url.URL) { u.User = url.UserPassword("nobody", "hunter2") }), "correct the user or the password"},
+		"an unknown user with a colon":    {with(func(u *url.URL) { u.User = url.User("nobody:hunter2") }), "DATABASE_URL (postgres://***:***@"},
+		"a # in the password":             {"postgres://u:4711#hunter2@127.0.0.1:1/db", "should look like"},
+		"a ? in the password":             {"postgres://u:4711?hunter2@127.0.0.1:1/db", "should look like"},
+		"a key in place of its path":      {with(func(u *url.URL) { u.RawQuery = "sslkey=-----BEGIN+KEY-----%0Ahunter2" }), "the sslkey of DATABASE_URL holds a key or certificate itself"},
 		"an unknown database":             {with(func(u *url.URL) { u.Path = "nowhere" }), "there is no such database"},
 		"not a URL":                       {"postgres://u:hunter2@host:port:port/x", "should look like"},
 		"a server without TLS":            {with(func(u *url.URL) { u.RawQuery = "sslmode=require" }), "TLS"},
