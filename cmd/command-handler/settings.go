@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"openbank/certs"
 	"openbank/environment"
 )
 
@@ -133,10 +134,12 @@ func (v *values) print(w io.Writer, c config) error {
 		switch {
 		case value == "":
 			value = "-"
-		case s.flag == "database-url" || s.flag == "migrate-database-url" || s.flag == "schema-registry-url":
+		case s.flag == "database-url" || s.flag == "migrate-database-url":
 			value = redactURL(value)
-		case s.secret:
-			value = "xxxxx"
+		case s.flag == "schema-registry-url":
+			value = redactURLs(value)
+		case s.secret || certs.CheckPath(s.env, value) != nil:
+			value = masked
 		}
 		fmt.Fprintf(t, "%s\t%s\t(%s)\n", s.env, value, v.source[s.flag])
 	}
@@ -150,26 +153,37 @@ func (v *values) print(w io.Writer, c config) error {
 	return t.Flush()
 }
 
-// redactURL masks the passwords of URLs separated by commas. What is no URL, or has an @ where none belongs, might be one with a
-// typing error: it is masked whole.
+const masked = "xxxxx"
+
+// redactURL leaves of a URL what is no secret by its place: scheme, host, path, sslmode, and the user if there is a password, without which a
+// token stands there. What is no URL, or has an @ where none belongs, might be one with a typing error: it is masked whole.
 func redactURL(text string) string {
-	parts := strings.Split(text, ",")
-	for i, p := range parts {
-		u, err := url.Parse(strings.TrimSpace(p))
-		if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Path, "@") {
-			parts[i] = "xxxxx"
-			continue
-		}
-		query := u.Query()
-		for key := range query {
-			if strings.Contains(key, "password") {
-				query.Set(key, "xxxxx")
-				u.RawQuery = query.Encode()
-			}
-		}
-		parts[i] = u.Redacted()
+	u, err := url.Parse(strings.TrimSpace(text))
+	if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+		return masked
 	}
-	return strings.Join(parts, ",")
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	if u.User != nil {
+		shown.User = url.User(masked)
+		if _, ok := u.User.Password(); ok && !strings.Contains(u.User.Username(), ":") {
+			shown.User = url.UserPassword(u.User.Username(), masked)
+		}
+	}
+	if mode := u.Query().Get("sslmode"); mode != "" {
+		shown.RawQuery = url.Values{"sslmode": {mode}}.Encode()
+	}
+	return shown.String()
+}
+
+// redactURLs is redactURL for URLs with commas between. Where one is none, a password may have had a comma in it: all are masked.
+func redactURLs(text string) string {
+	urls := environment.List(text)
+	for i := range urls {
+		if urls[i] = redactURL(urls[i]); urls[i] == masked {
+			return masked
+		}
+	}
+	return strings.Join(urls, ",")
 }
 
 // ofDatabase are the settings that migrate and hand-back go by; the others they check like the handler, and leave alone.

@@ -174,8 +174,45 @@ func TestCheckConfigMasksSecrets(t *testing.T) {
 			t.Errorf("%s is missing:\n%s", want, text)
 		}
 	}
-	if got := redactURL("postgres//typo:hush@db"); strings.Contains(got, "hush") {
-		t.Errorf("a URL with a typing error is printed: %s", got)
+}
+
+func TestOfAURLOnlyWhatIsNoSecretIsPrinted(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ url, want string }{
+		"a user and a password":        {"postgres://bank:hush@db:25432/balancedb", "postgres://bank:xxxxx@db:25432/balancedb"},
+		"parameters":                   {"postgres://bank:hush@db/d?sslmode=verify-full&pasword=hush&sslinline=true&sslkey=-----BEGIN+hush", "postgres://bank:xxxxx@db/d?sslmode=verify-full"},
+		"a parameter without a name":   {"http://h/?hush", "http://h/"},
+		"a fragment":                   {"http://h/#hush", "http://h/"},
+		"a token for a user":           {"http://hush@h", "http://xxxxx@h"},
+		"an escaped colon":             {"postgres://u%3Ahush@h/db", "postgres://xxxxx@h/db"},
+		"an escaped colon and another": {"postgres://u%3Ahush:hush@h/db", "postgres://xxxxx@h/db"},
+		"a # in the password":          {"postgres://u:4711#hush@h/db", "xxxxx"},
+		"a ? in the password":          {"postgres://u:4711?hush@h/db", "xxxxx"},
+		"a / in the password":          {"postgres://u:4711/hush@h/db", "xxxxx"},
+		"a typing error":               {"postgres//typo:hush@db", "xxxxx"},
+		"pairs":                        {"host=h password=hush", "xxxxx"},
+		"two registries":               {"http://u:hush@a:8081, http://b/apis/v7", "http://u:xxxxx@a:8081,http://b/apis/v7"},
+		"a comma in the password":      {"http://u:4711,hush@h", "xxxxx"},
+	} {
+		redact := redactURLs
+		if strings.HasPrefix(c.url, "postgres") {
+			redact = redactURL
+		}
+		if got := redact(c.url); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// A directory that nothing is looked for in is printed all the same.
+func TestCheckConfigPrintsNoKeyInPlaceOfAPath(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"--check-config"}, variables("SSL_STORE_DIRECTORY="+hushPEM), &out, &out); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "hush") {
+		t.Errorf("a key is printed:\n%s", &out)
 	}
 }
 
