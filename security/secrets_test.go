@@ -138,6 +138,13 @@ func TestNoSecretIsTold(t *testing.T) {
 	if err := os.WriteFile(store, []byte("no store"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	identity := around.Certificate("command-handler")
+	key, err := os.ReadFile(identity.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyText := strings.TrimSpace(string(key)) // as $(cat x.key) has it
+	s.secrets = append(s.secrets, strings.Split(keyText, "\n")[1])
 	closed, err := embedded.FreePort()
 	if err != nil {
 		t.Fatal(err)
@@ -155,6 +162,18 @@ func TestNoSecretIsTold(t *testing.T) {
 		{"a database that is not there", "no such database", with(env, "DATABASE_URL="+strings.Replace(w.role("worker", secretDatabase), "/balancedb", "/elsewhere", 1)), nil},
 		{"a port that is none", "DATABASE_URL", with(env, "DATABASE_URL=postgres://worker:"+secretDatabase+"@localhost:port/balancedb"), nil},
 		{"a slash in the password", "DATABASE_URL", with(env, "DATABASE_URL=postgres://worker:a/"+secretDatabase+"@localhost:5432/balancedb"), nil},
+		{"a # in the password", "DATABASE_URL", with(env, "DATABASE_URL=postgres://worker:4711#"+secretDatabase+"@localhost:5432/balancedb"), nil},
+		{"a ? in the password", "DATABASE_URL", with(env, "DATABASE_URL=postgres://worker:4711?"+secretDatabase+"@localhost:5432/balancedb"), nil},
+		{"a colon that is escaped", "does not let this user in", with(env, "DATABASE_URL="+strings.Replace(w.role("worker", secretDatabase), "worker:", "worker%3A", 1)), nil},
+		{"a parameter with a typing error", "unrecognized", with(env, "DATABASE_URL="+w.role("worker", secretDatabase)+"&pasword="+secretDatabase), nil},
+		{"another library's URL", "DATABASE_URL", with(env, "DATABASE_URL=postgresql+psycopg://worker:"+secretDatabase+"@localhost:5432/balancedb?sslmode=require"), nil},
+		{"a URL for a host", "is a URL", with(clojure, "MIGRATE_DATABASE_URL=", "DB_HOSTNAME=postgres://worker:"+secretDatabase+"@localhost:5432/balancedb"), nil},
+		{"a password beside the port", "name=value pairs", with(clojure, "MIGRATE_DATABASE_URL=", "DB_PORT=1 password="+secretDatabase), nil},
+		{"brokers with a password", "is a URL", with(env, "KAFKA_BROKERS=SASL://worker:"+secretWrong+"@"+nowhere), nil},
+		{"a key for its path", "the path of a file", with(env, "KAFKA_SSL_KEY_LOCATION="+keyText), nil},
+		{"a key for the registry's path", "the path of a file", with(env, "SCHEMA_REGISTRY_CERT_LOCATION="+identity.Cert, "SCHEMA_REGISTRY_KEY_LOCATION="+keyText), nil},
+		{"a key for Postgres' path", "the path of a file", with(env, "DATABASE_URL="+w.role("worker", secretDatabase)+"&sslkey="+url.QueryEscape(keyText)), nil},
+		{"a key for a store's path", "the path of a file", with(clojure, "SSL_KEYSTORE_LOCATION="+keyText, "SSL_TRUSTSTORE_LOCATION="+store, "SSL_PASSWORD="+secretStore), nil},
 		{"a percent in the password", "DATABASE_URL", with(env, "DATABASE_URL=postgres://worker:%zz"+secretDatabase+"@localhost:5432/balancedb"), nil},
 		{"no scheme", "DATABASE_URL", with(env, "DATABASE_URL=worker:"+secretDatabase+"@localhost:5432/balancedb"), nil},
 		{"a parameter that there is not", "DATABASE_URL", with(env, "DATABASE_URL=host=localhost password="+secretDatabase+" sslmode=verify-all"), nil},
@@ -163,6 +182,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		{"a registry that refuses a token", "401", with(env, "SCHEMA_REGISTRY_USERNAME=", "SCHEMA_REGISTRY_PASSWORD=", "SCHEMA_REGISTRY_BEARER_TOKEN="+secretBearer), nil},
 		{"a registry that is away", "does not answer", with(env, "SCHEMA_REGISTRY_URL=http://reader:"+secretRegistry+"@"+nowhere, "SCHEMA_REGISTRY_USERNAME=", "SCHEMA_REGISTRY_PASSWORD="), nil},
 		{"a registry's URL that is none", "SCHEMA_REGISTRY_URL", with(env, "SCHEMA_REGISTRY_URL=http://reader:"+secretRegistry+"@host:port"), nil},
+		{"a registry's password with a slash", "SCHEMA_REGISTRY_URL", with(env, "SCHEMA_REGISTRY_URL=http://reader:4711/"+secretRegistry+"@"+nowhere, "SCHEMA_REGISTRY_USERNAME=", "SCHEMA_REGISTRY_PASSWORD="), nil},
 		{"a registry's URL with a query", "query", with(env, "SCHEMA_REGISTRY_URL="+around.Registry.URL()+"?password="+secretRegistry), nil},
 		{"a registry's password without a user", "belong together", with(env, "SCHEMA_REGISTRY_USERNAME="), nil},
 		{"a registry's key that is none", "SCHEMA_REGISTRY", with(env, "SCHEMA_REGISTRY_CERT_LOCATION="+store, "SCHEMA_REGISTRY_KEY_LOCATION="+store, "SCHEMA_REGISTRY_KEY_PASSWORD="+secretRegistry2), nil},
@@ -184,8 +204,8 @@ func TestNoSecretIsTold(t *testing.T) {
 			}
 			said, _ := s.run("command-handler", fault.env, "--check-config")
 			s.check("--check-config", said)
-			for _, command := range [][]string{{"open-bank", "verify"}, {"open-bank", "check"}, {"synchronizer", "apply"}} {
-				said, _ := s.run(command[0], fault.env, command[1], "--timeout=1s")
+			for _, command := range [][]string{{"open-bank", "verify"}, {"open-bank", "check"}, {"open-bank", "dead-letters", "list"}, {"synchronizer", "plan"}, {"synchronizer", "apply"}} {
+				said, _ := s.run(command[0], fault.env, append(command[1:], "--timeout=1s")...)
 				s.check(strings.Join(command, " "), said)
 			}
 		})
