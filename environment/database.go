@@ -31,7 +31,9 @@ func DatabaseConfig(text, setting string) (pq.Config, error) {
 			}
 		}
 	}
-	if config.SSLMode == "" || (!strings.Contains(text, "sslmode") && os.Getenv("PGSSLMODE") == "") {
+	// Whoever names the system's authorities wants the server checked by them, as libpq takes it.
+	told := strings.Contains(text, "sslmode") || os.Getenv("PGSSLMODE") != "" || config.SSLRootCert == "system"
+	if config.SSLMode == "" || !told {
 		config.SSLMode = pq.SSLModePrefer
 	}
 	return config, nil

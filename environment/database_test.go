@@ -50,7 +50,7 @@ func TestADatabasesURLIsReadOrRefused(t *testing.T) {
 func TestTLSIsUsedWhereNothingIsSaidAboutIt(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]pq.SSLMode{
-		"postgres://u:p@h/d": pq.SSLModePrefer, "host=h": pq.SSLModePrefer, "postgres://u:p@h/d?sslmode=disable": pq.SSLModeDisable, "host=h sslmode=verify-full": pq.SSLModeVerifyFull,
+		"postgres://u:p@h/d?sslrootcert=system": pq.SSLModeVerifyFull, "postgres://u:p@h/d": pq.SSLModePrefer, "host=h": pq.SSLModePrefer, "postgres://u:p@h/d?sslmode=disable": pq.SSLModeDisable, "host=h sslmode=verify-full": pq.SSLModeVerifyFull,
 	} {
 		if config, err := environment.DatabaseConfig(text, "DATABASE_URL"); err != nil || config.SSLMode != want {
 			t.Errorf("%s: %s, %v", text, config.SSLMode, err)

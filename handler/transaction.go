@@ -251,9 +251,8 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	if err := f.wait(ctx); err != nil {
 		return err
 	}
-	if isKafka(cause, kafka.ErrUnknownTopicOrPart, kafka.ErrTopicAuthorizationFailed) && len(letters) > 0 {
-		// It may be theirs, made anew with fewer partitions than we know of, or not to be written to: they are looked at again before they are
-		// sent. If it is another topic, it is told when the transaction goes without them.
+	if isKafka(cause, kafka.ErrUnknownTopicOrPart) && len(letters) > 0 {
+		// It may be theirs, made anew with fewer partitions than we know of: they are looked at again before they are sent.
 		for _, l := range letters {
 			l.lane.letters.refuse(l, cause)
 			refused.add(l.epoch, l.offset)
@@ -271,16 +270,30 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		p.told = true
 		return &brokenProducer{fmt.Errorf("a dead letter may be at fault, and this client reports on none: %w", cause)}
 	}
+	named := false
 	for _, l := range letters {
 		switch {
 		case l.err == nil || isKafka(l.err, kafka.ErrPurgeQueue, kafka.ErrPurgeInflight, kafka.ErrMsgTimedOut, kafka.ErrState):
 		case l.isTooLarge() && shorten(l.letter):
-			cause, why = ordinary{cause}, letterRefused
+			named = true
 		default:
 			l.lane.letters.refuse(l, l.err)
 			refused.add(l.epoch, l.offset)
-			cause, why = ordinary{cause}, letterRefused
+			named = true
 		}
+	}
+	if !named && len(letters) > 0 && isKafka(cause, kafka.ErrTopicAuthorizationFailed) {
+		// Brokers refuse a topic when it is added to the transaction, before a letter is sent, and do not say which. If it is not the letters',
+		// the transaction without them tells.
+		for _, l := range letters {
+			l.lane.letters.refuse(l, brokerError(int16(kafka.ErrTopicAuthorizationFailed)))
+			refused.add(l.epoch, l.offset)
+		}
+		named = true
+	}
+	if named {
+		why = letterRefused
+		return ordinary{cause}
 	}
 	return cause
 }
