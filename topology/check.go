@@ -266,7 +266,7 @@ func (c *checker) references(t *Topology) {
 	}
 }
 
-var principalType = regexp.MustCompile(`^[A-Za-z]+$`)
+var principalType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
 
 // principalFault is what is wrong with a principal, and what would be right; nothing when it is one.
 func principalFault(principal string) (wrong, mend string) {

@@ -75,6 +75,7 @@ func TestYAMLIsReadHoweverItIsWritten(t *testing.T) {
 		"an empty document before and behind": "---\n---\n" + plain + "---\n",
 		"Windows' lines":                      "topics:\r\n  - name: orders\r\n    partitions: 1\r\n    replicas: 1\r\n",
 		"JSON":                                `{"topics": [{"name": "orders", "partitions": 1, "replicas": 1}]}`,
+		"a type of principal of one's own":    plain + "acls: [{principal: 'Service-Account_2:robot', groups: [app]}]\n",
 		"colons in lists":                     plain + "protected: {principals: [User:shop, User:CN=admin*]}\nacls: [{principal: User:shop, groups: [app:v1, 'b:c', \"d:e\"], transactional_ids: [a:b:c]}]\n",
 		"an anchor that is given anew":        "internal: [&a x, *a]\ntopics: [{name: &a orders, partitions: &n 1, replicas: *n, purpose: *a}]\n",
 	} {
