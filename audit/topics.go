@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -17,15 +16,6 @@ import (
 	"openbank/connect"
 	"openbank/deadletter"
 	"openbank/schemas"
-)
-
-const (
-	// quiet is how long a partition may give nothing before it is given up; brokers that restart take less.
-	quiet = 60 * time.Second
-	// lookAgain is how long nothing comes before it is asked whether there is anything left.
-	lookAgain = 2 * time.Second
-	// pollTime is how long records are waited for before it is looked at again what is missing.
-	pollTime = 100 * time.Millisecond
 )
 
 // ReadTopics reads all of the topics, to the end that they have at the moment of the call, into a new Evidence of a bank that is idle.
@@ -156,109 +146,6 @@ func offsets(ctx context.Context, list func(context.Context, ...string) (kadm.Li
 	found := map[Partition]int64{}
 	listed.Each(func(o kadm.ListedOffset) { found[Partition{o.Topic, o.Partition}] = o.Offset })
 	return found, nil
-}
-
-// reach reads until every partition is read to its end.
-func (r *reader) reach(ctx context.Context, ends map[Partition]int64) error {
-	open, all := map[Partition]int64{}, r.read
-	for p, end := range ends {
-		if r.next[p] < end {
-			open[p] = end
-			all += end - r.next[p]
-		}
-	}
-	moved := time.Now()
-	looked := moved
-	for len(open) > 0 {
-		before := r.position(open)
-		if err := r.poll(ctx); err != nil {
-			return err
-		}
-		if time.Since(looked) > lookAgain {
-			if err := r.skipDeleted(ctx, open); err != nil {
-				return err
-			}
-			looked = time.Now()
-		}
-		switch {
-		case r.position(open) > before:
-			moved = time.Now()
-			looked = moved
-		case time.Since(moved) > quiet:
-			for p, end := range open {
-				return fmt.Errorf("reading the topics: nothing came of %s, partition %d, for %s: it is read to offset %d and ends at %d", p.Topic, p.Number, quiet, r.next[p], end)
-			}
-		}
-		maps.DeleteFunc(open, func(p Partition, end int64) bool { return r.next[p] >= end })
-		if r.progress != nil {
-			r.progress(r.read, max(all, r.read))
-		}
-	}
-	return nil
-}
-
-// position is how far partitions are read, all together.
-func (r *reader) position(of map[Partition]int64) (sum int64) {
-	for p := range of {
-		sum += r.next[p]
-	}
-	return sum
-}
-
-// skipDeleted goes on behind what was deleted before it was read, perhaps up to the end: of that nothing comes.
-func (r *reader) skipDeleted(ctx context.Context, open map[Partition]int64) error {
-	starts, err := offsets(ctx, kadm.NewClient(r.client).ListStartOffsets, r.topics.all())
-	if err != nil {
-		return fmt.Errorf("reading where the topics start: %w", err)
-	}
-	for p := range open {
-		r.next[p] = max(r.next[p], starts[p])
-	}
-	return nil
-}
-
-// poll takes what comes within pollTime.
-func (r *reader) poll(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, pollTime)
-	defer cancel()
-	fetches := r.client.PollFetches(limited)
-	if ctx.Err() != nil {
-		return fmt.Errorf("reading the topics: %w", ctx.Err())
-	}
-	if limited.Err() != nil && fetches.Empty() {
-		return nil
-	}
-	var failed error
-	fetches.EachError(func(topic string, partition int32, err error) {
-		if !errors.Is(err, context.DeadlineExceeded) { // that is limited's
-			failed = errors.Join(failed, fmt.Errorf("reading %s, partition %d: %w", topic, partition, err))
-		}
-	})
-	fetches.EachRecord(func(record *kgo.Record) {
-		if failed == nil {
-			failed = r.take(ctx, record)
-		}
-	})
-	return failed
-}
-
-func (r *reader) take(ctx context.Context, record *kgo.Record) error {
-	p := Partition{record.Topic, record.Partition}
-	if limit, limited := r.limit[p]; limited && record.Offset >= limit {
-		return nil
-	}
-	if record.Offset < r.next[p] || r.ignored && !slices.Contains(r.topics.commands(), p.Topic) {
-		return nil
-	}
-	r.next[p] = record.Offset + 1
-	r.read++
-	if record.Attrs.IsControl() {
-		return nil
-	}
-	if _, ok := r.oldest[p]; !ok {
-		r.oldest[p] = record.Timestamp
-	}
-	return r.file(ctx, record)
 }
 
 // finish says what is to be expected of what was read. The brokers may have deleted records before they were read, and the client then goes on

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -251,17 +250,14 @@ func (d Database) URL() string {
 	if text == "" {
 		text, _ = d.parts().URL() // Check tells of its faults
 	}
-	if os.Getenv("PGSSLMODE") != "" {
+	if environment.NamesTLS(text) {
 		return text
 	}
 	if !strings.HasPrefix(text, "postgres") { // key=value pairs
-		if strings.Contains(text, "sslmode") {
-			return text
-		}
 		return text + " sslmode=prefer"
 	}
 	parsed, err := url.Parse(text)
-	if err != nil || parsed.Query().Has("sslmode") {
+	if err != nil {
 		return text
 	}
 	if parsed.RawQuery != "" {

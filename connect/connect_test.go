@@ -66,6 +66,7 @@ func TestTheDatabaseIsNamedEitherWayAndAFlagOverrulesTheOther(t *testing.T) {
 		"a URL":                    {url, nil, "postgres://u:p@h/d?sslmode=prefer"},
 		"pairs":                    {map[string]string{"DATABASE_URL": "host=h password=a://b"}, nil, "host=h password=a://b sslmode=prefer"},
 		"pairs with an sslmode":    {map[string]string{"DATABASE_URL": "host=h sslmode=require"}, nil, "host=h sslmode=require"},
+		"the system's authorities": {map[string]string{"DATABASE_URL": "postgres://u:p@h/d?sslrootcert=system"}, nil, "postgres://u:p@h/d?sslrootcert=system"},
 		"a directory":              {map[string]string{"DATABASE_URL": "postgres:///d?host=/run"}, nil, "postgres:///d?host=/run&sslmode=prefer"},
 		"parts":                    {parts, nil, "postgres://clojure_ch:open-bank@db:25432/balancedb?sslmode=prefer"},
 		"parts, and a URL by flag": {parts, []string{"--database-url=postgres://x:y@z/w?sslmode=require"}, "postgres://x:y@z/w?sslmode=require"},

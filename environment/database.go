@@ -31,12 +31,16 @@ func DatabaseConfig(text, setting string) (pq.Config, error) {
 			}
 		}
 	}
-	// Whoever names the system's authorities wants the server checked by them, as libpq takes it.
-	told := strings.Contains(text, "sslmode") || os.Getenv("PGSSLMODE") != "" || config.SSLRootCert == "system"
-	if config.SSLMode == "" || !told {
+	if config.SSLMode == "" || !NamesTLS(text) {
 		config.SSLMode = pq.SSLModePrefer
 	}
 	return config, nil
+}
+
+// NamesTLS tells whether a database's URL, or the environment, says how far TLS is wanted. Whoever names the system's authorities wants the
+// server checked by them, as libpq takes it.
+func NamesTLS(text string) bool {
+	return strings.Contains(text, "sslmode") || os.Getenv("PGSSLMODE") != "" || strings.Contains(text, "sslrootcert=system") || os.Getenv("PGSSLROOTCERT") == "system"
 }
 
 // misread says whether lib/pq takes a URL for something else: one of another scheme for key=value pairs, and what follows a # or ? in a password

@@ -196,7 +196,7 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 	if err := l.findTopic(ctx); err != nil {
 		return nil, err
 	}
-	committed, err := l.committedOffsets(ctx, epochs, true, endsAnyway)
+	committed, err := l.committedOffsets(ctx, epochs, true)
 	if err != nil {
 		return nil, err
 	}

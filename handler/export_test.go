@@ -132,5 +132,8 @@ func (w *Halfway) Busy(f func(takeOut func(partition int32))) {
 	<-done
 }
 
+// Rebalanced is how many transactions were aborted because the group has changed.
+func (w *Halfway) Rebalanced() uint64 { return w.h.meter.aborts[rebalanced].Get() }
+
 // Stop ends it; what waits is not published.
 func (w *Halfway) Stop() { w.stop() }

@@ -167,6 +167,8 @@ type Handler struct {
 	// the moment it leaves out what is no longer ours until what is left is bound to be published.
 	owned sync.Mutex
 
+	hanging hanging
+
 	fail context.CancelCauseFunc // ends Run with an error
 	// abandoned says that a stage did not end in time: what it uses stays open.
 	abandoned bool
@@ -292,6 +294,9 @@ func (h *Handler) work(ctx, work context.Context) error {
 	defer stopRefresh()
 	refreshing.Go(func() { h.refreshSchemas(refresh) })
 	refreshing.Go(func() { h.probeRegistry(refresh) })
+	if h.exactlyOnce {
+		refreshing.Go(func() { h.watchHanging(refresh) })
+	}
 	for _, l := range h.lanes {
 		executing.Go(func() { l.execute(work, batches) })
 		polling.Go(func() { l.consume(work, stopPolling) })

@@ -15,29 +15,38 @@ import (
 const endsSoon = time.Second
 
 // committedOffsets are the group's, -1 where there is none. They are stable: an offset in a transaction that is open yet is waited for,
-// unless some are enough: then it is left out when it is not stable soon and another one is. What stays open for longer than patience hangs,
-// and is ended.
-func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch, some bool, patience time.Duration) (map[*epoch]int64, error) {
+// unless some are enough: then it is left out when it is not stable soon and another one is. Nothing is said of epochs that end meanwhile.
+func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch, some bool) (map[*epoch]int64, error) {
 	ask := l.consumersOffsets
 	if l.h.exactlyOnce {
-		ask = l.stableOffsets
-	}
-	asked := make([]kafka.TopicPartition, len(epochs))
-	for i, e := range epochs {
-		asked[i] = l.at(e.partition, kafka.OffsetInvalid)
+		ask = func(ctx context.Context, asked []kafka.TopicPartition) ([]kafka.TopicPartition, error) {
+			return l.groupsOffsets(ctx, asked, true)
+		}
 	}
 	offsets := map[*epoch]int64{}
 	begun := time.Now()
-	ended := begun
 	err := l.h.until(ctx, l.log, readingOffsets, func() error {
+		clear(offsets)
+		var asked []kafka.TopicPartition
+		for _, e := range epochs {
+			if e.current.Load() {
+				asked = append(asked, l.at(e.partition, kafka.OffsetInvalid))
+			}
+		}
+		if len(asked) == 0 {
+			return nil
+		}
 		committed, err := ask(ctx, asked)
 		if err != nil {
 			return err
 		}
-		clear(offsets)
 		var open error
 		for _, e := range epochs {
+			ours := slices.ContainsFunc(asked, func(a kafka.TopicPartition) bool { return a.Partition == e.partition })
 			j := slices.IndexFunc(committed, func(c kafka.TopicPartition) bool { return c.Partition == e.partition })
+			if !ours {
+				continue
+			}
 			if j < 0 {
 				return fmt.Errorf("partition %d: the brokers say nothing of it", e.partition)
 			}
@@ -58,14 +67,7 @@ func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch, some bool,
 		case open == nil || some && len(offsets) > 0:
 			return nil
 		}
-		if l.h.exactlyOnce && time.Since(ended) > patience {
-			l.log.Warn("a transaction that the brokers have ended keeps partitions waiting: ending it there as well", "reason", open)
-			if err := l.h.endHanging(ctx); err != nil {
-				return errors.Join(open, err)
-			}
-			ended = time.Now()
-		}
-		return open
+		return open // watchHanging sees to it that it ends
 	})
 	return offsets, err
 }
@@ -79,10 +81,10 @@ func (l *lane) consumersOffsets(_ context.Context, asked []kafka.TopicPartition)
 	return committed, err
 }
 
-// stableOffsets asks the group's coordinator itself, whoever that is now. The consumer has no answer while the group waits for a member to
+// groupsOffsets asks the group's coordinator itself, whoever that is now, for offsets that are in no transaction, or for all. The consumer has no answer while the group waits for a member to
 // join, and the client's administrative question goes for ever to the broker that it once knew for the coordinator, when that one is gone
 // (librdkafka 2.15.1, its issue 5511).
-func (l *lane) stableOffsets(ctx context.Context, asked []kafka.TopicPartition) (committed []kafka.TopicPartition, err error) {
+func (l *lane) groupsOffsets(ctx context.Context, asked []kafka.TopicPartition, stable bool) (committed []kafka.TopicPartition, err error) {
 	group := l.h.cfg.Group
 	coordinator, err := l.h.coordinator(ctx)
 	if err != nil {
@@ -94,7 +96,11 @@ func (l *lane) stableOffsets(ctx context.Context, asked []kafka.TopicPartition) 
 	for _, p := range asked {
 		body = binary.BigEndian.AppendUint32(body, uint32(p.Partition))
 	}
-	body = append(body, 0, 1, 0) // of the topic no tagged fields, only stable offsets, no tagged fields
+	only := byte(0)
+	if stable {
+		only = 1
+	}
+	body = append(body, 0, only, 0) // of the topic no tagged fields, which offsets, no tagged fields
 	answer, err := l.h.cfg.Kafka.call(ctx, coordinator, offsetFetch, body)
 	if err != nil {
 		return nil, err

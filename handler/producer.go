@@ -24,10 +24,11 @@ type producer struct {
 	// sends a request for each partition, and a broker answers it before it reads the connection's next one: behind events an answer would
 	// wait for them. More commands share requests, and two lines would take more of the CPU than they save. What is sent again goes over main,
 	// when nothing is on its way over either.
-	main    line
-	answers *line        // &main in transactions
-	inUse   sync.RWMutex // held to write by whoever replaces or closes a line's client
-	closed  bool
+	main     line
+	answers  *line        // &main in transactions
+	inUse    sync.RWMutex // held to write by whoever replaces or closes a line's client
+	identity sync.Mutex   // held by alone
+	closed   bool
 
 	told bool         // the client reports on each dead letter of a transaction, once one of them was refused
 	left atomic.Int32 // clients that are left behind in a call

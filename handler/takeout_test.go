@@ -5,8 +5,8 @@ package handler_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -57,12 +57,19 @@ func TestWhatAnotherHandlerHasBeforeWeHearOfItIsNotPublishedTwice(t *testing.T) 
 			return nil
 		})
 		go func() { published <- h.Publish(ctx) }()
-		select {
-		case err := <-published:
-			t.Errorf("it is published before we hear of what has changed (%v)", err)
-			published <- err
-		case <-time.After(3 * time.Second): // nothing tells that it is being refused
-		}
+		b.eventually("the brokers refuse it, again and again", reasonableTimeout, func() error {
+			select {
+			case err := <-published:
+				t.Errorf("it is published before we hear of what has changed (%v)", err)
+				published <- err
+				return nil
+			default:
+			}
+			if n := h.Rebalanced(); n < 3 {
+				return fmt.Errorf("%d times", n)
+			}
+			return nil
+		})
 	})
 	if err := <-published; err != nil {
 		t.Fatal(err)

@@ -132,6 +132,7 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		return err
 	}
 	p.link.ok()
+	p.h.hanging.published.Store(time.Now().UnixNano())
 	p.h.meter.transactions.Inc()
 	for _, b := range batches {
 		p.finish(b)
@@ -286,7 +287,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		// Brokers refuse a topic when it is added to the transaction, before a letter is sent, and do not say which. If it is not the letters',
 		// the transaction without them tells.
 		for _, l := range letters {
-			l.lane.letters.refuse(l, brokerError(int16(kafka.ErrTopicAuthorizationFailed)))
+			l.lane.letters.refuse(l, fmt.Errorf("it, or another topic of the transaction: %w", brokerError(int16(kafka.ErrTopicAuthorizationFailed))))
 			refused.add(l.epoch, l.offset)
 		}
 		named = true
@@ -309,11 +310,20 @@ func (p *producer) begin(ctx context.Context) error {
 		if err := p.h.holdsSlot(); err != nil {
 			return err
 		}
-		if err := p.renew(&p.main); err != nil {
-			return err
-		}
-		return p.initialize(ctx)
+		return p.alone(func() error {
+			if err := p.renew(&p.main); err != nil {
+				return err
+			}
+			return p.initialize(ctx)
+		})
 	})
+}
+
+// alone runs f while nobody else takes our identity over from what it left open.
+func (p *producer) alone(f func() error) error {
+	p.identity.Lock()
+	defer p.identity.Unlock()
+	return f()
 }
 
 // initialize has the brokers end whatever the client's identity left open.
@@ -330,7 +340,7 @@ func (p *producer) initialize(ctx context.Context) error {
 }
 
 // settled leaves out what was published after all: a commit whose answer was lost may have taken effect, and then the group's offsets
-// have moved with it. What is still open there of a partition of ours hangs: the brokers have ended our transaction.
+// have moved with it.
 func (p *producer) settled(ctx context.Context, batches []executed) error {
 	for i := range batches {
 		b := &batches[i]
@@ -343,7 +353,7 @@ func (p *producer) settled(ctx context.Context, batches []executed) error {
 		if len(epochs) == 0 {
 			continue
 		}
-		next, err := b.lane.committedOffsets(ctx, epochs, false, callTime)
+		next, err := b.lane.committedOffsets(ctx, epochs, false)
 		if err != nil {
 			return err
 		}

@@ -244,7 +244,7 @@ func TestOffsetsAreReadFromTheCoordinatorsAnswer(t *testing.T) {
 			conn, err := dial(ctx, network, address)
 			return listening{conn, &sent}, err
 		}
-		return l.stableOffsets(t.Context(), []kafka.TopicPartition{l.at(3, kafka.OffsetInvalid), l.at(4, kafka.OffsetInvalid)})
+		return l.groupsOffsets(t.Context(), []kafka.TopicPartition{l.at(3, kafka.OffsetInvalid), l.at(4, kafka.OffsetInvalid)}, true)
 	}
 	want := kmsg.NewPtrOffsetFetchRequest()
 	want.SetVersion(offsetFetch.version)

@@ -409,7 +409,11 @@ func (c *Client) Probe(ctx context.Context, subject string) error {
 		_, err := client.GetLatestSchema(subject)
 		return err
 	})
-	if err != nil && (ctx.Err() != nil || Transient(err) || refusal(err) != nil) {
+	refused := refusal(err)
+	if refused != nil {
+		c.noteRefusal(refused)
+	}
+	if err != nil && (ctx.Err() != nil || Transient(err) || refused != nil) {
 		return fmt.Errorf("looking whether the schema registry is there: %w", err)
 	}
 	return nil

@@ -105,11 +105,12 @@ func (c *Client) try(ctx context.Context, call func(*srclient.SchemaRegistryClie
 			continue
 		}
 		c.current.Store(at)
-		if refused := refusal(err); refused != nil {
-			c.noteRefusal(refused)
-		} else {
+		switch refused := refusal(err); {
+		case refused == nil:
 			c.noteAnswer()
-		}
+		case refused.Status == http.StatusUnauthorized:
+			c.noteRefusal(refused)
+		} // that this one may not be read says nothing of the others
 		return err
 	}
 	if unknown != nil {
