@@ -124,6 +124,7 @@ type replay struct {
 	byPosition map[position]*replayed
 	refusals   []string
 	before     int // left out: replayed before
+	again      int // left out: of a record that another one is of, as at-least-once delivery makes them
 	sent       []*replayed
 }
 
@@ -145,6 +146,17 @@ func (p *replay) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	type source struct {
+		position
+		at int64
+	}
+	of := func(e *entry) source { return source{e.was(), e.letter.Time.UnixMilli()} }
+	sent := map[source]bool{} // or about to be
+	for i := range entries {
+		if e := &entries[i]; !e.replayed.IsZero() && !p.Again {
+			sent[of(e)] = true
+		}
+	}
 	wanted := map[position]bool{}
 	for _, position := range p.Letters {
 		wanted[position] = true
@@ -163,7 +175,10 @@ func (p *replay) choose(ctx context.Context) error {
 				e.position, e.letter.Partition, e.letter.Topic, partitions[e.letter.Topic]))
 		case !e.replayed.IsZero() && !p.Again:
 			p.before++
+		case sent[of(&e)] && e.letter.Topic != "":
+			p.again++
 		default:
+			sent[of(&e)] = true
 			one := &replayed{entry: e}
 			p.meant = append(p.meant, one)
 			p.byPosition[e.position] = one
@@ -204,6 +219,9 @@ func (p *replay) tell() error {
 	}
 	for _, refusal := range p.refusals {
 		fmt.Fprintln(&text, oneLine(refusal))
+	}
+	if p.again > 0 {
+		fmt.Fprintf(&text, "%s left out, of a record that another one is of\n", progress.Counted(p.again, "dead letter"))
 	}
 	if p.before > 0 {
 		fmt.Fprintf(&text, "%s replayed before and left out (--again sends them again)\n", progress.Counted(p.before, "dead letter"))

@@ -1,23 +1,16 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"openbank/audit"
@@ -326,62 +319,6 @@ func TestTokensAreHiddenUnlessAskedFor(t *testing.T) {
 		}
 		if got := j.do(append(c.args, "--show-tokens")...); got.code != 0 || !strings.Contains(got.stdout, c.bytes) {
 			t.Errorf("%s --show-tokens of bytes: %+v", name, got)
-		}
-	}
-}
-
-// Retention may take letters while a person reads what would be sent.
-func TestALetterThatIsGoneWhenItIsToBeSentIsNotWaitedFor(t *testing.T) {
-	t.Parallel()
-	j := join(t)
-	var letters []listed
-	for range 2 {
-		letters = append(letters, j.buried(j.produce(&kgo.Record{Topic: transfers, Partition: 3, Value: []byte("\x07garbage")})))
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	asked, ask, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = asked.Close() }()
-	var stdout bytes.Buffer
-	replay := command(ctx, j.dir, j.environment, "dead-letters", "replay", "--all", "--wait=10m") // longer than this test may take
-	replay.Stdout, replay.Stderr = &stdout, ask
-	answer, err := replay.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := replay.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_ = ask.Close()
-	said := bufio.NewReader(asked)
-	if question, err := said.ReadString(']'); err != nil {
-		t.Fatalf("%s: %v", question, err)
-	}
-	var first position
-	if err := first.UnmarshalText([]byte(letters[0].Letter)); err != nil {
-		t.Fatal(err)
-	}
-	before := kadm.Offsets{}
-	before.AddOffset(first.topic, first.partition, first.offset+1, -1)
-	if deleted, err := kadm.NewClient(j.kafka).DeleteRecords(t.Context(), before); err != nil || deleted.Error() != nil {
-		t.Fatalf("%v %v", err, deleted.Error())
-	}
-	if _, err := answer.Write([]byte("yes\n")); err != nil {
-		t.Fatal(err)
-	}
-	rest, _ := io.ReadAll(said)
-	if err := replay.Wait(); err == nil || !strings.Contains(string(rest), "2 of 2 dead letters not handled") {
-		t.Errorf("%v: %s", err, rest)
-	}
-	for _, want := range []string{
-		letters[0].Letter + "  -  it is gone from the topic and was not sent\n", letters[1].Letter + "  -  came back as the dead letter ",
-		"1 dead letter sent: 0 answered, 1 came back, 0 without an answer\n",
-	} {
-		if !strings.Contains(stdout.String(), want) {
-			t.Errorf("%q is not in %s", want, &stdout)
 		}
 	}
 }
