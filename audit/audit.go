@@ -253,6 +253,7 @@ type Outcome struct {
 	HasContent     bool    // false: its texts were unfit, or a predecessor wrote it
 	HasFingerprint bool    // it says what its content was
 	Seq            int64   // order of execution; 0 for rows from before the handler took the database over
+	Unordered      bool    // no such row, and yet it has none
 	Reason         string  // "" when confirmed
 	Opened         *Opened // by a confirmed creation; nil else
 

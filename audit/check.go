@@ -125,7 +125,7 @@ func (c *checker) findOwn() {
 	first := map[Partition]int64{}
 	for i := range c.evidence.Outcomes {
 		o := &c.evidence.Outcomes[i]
-		history = history || o.Seq == 0
+		history = history || o.Seq == 0 && !o.Unordered
 		if o.Seq == 0 || o.Origin.Topic == "" || o.Former {
 			continue
 		}
@@ -213,6 +213,8 @@ func (h *history) unearth() {
 func (c *checker) checkOrigin(subject about, h *history) {
 	origin := h.outcome.Origin
 	switch ours := h.outcome.Seq > 0; {
+	case h.outcome.Unordered:
+		c.report.violate(OneOutcome, subject, "its row names the record that it was executed as, and has no place in the order of execution")
 	case ours && origin.Topic == "":
 		c.report.violate(OneOutcome, subject, "its row does not say which record it was executed as")
 	case ours && h.outcome.Command.Kind == Transfer && !h.outcome.HasFingerprint:

@@ -118,6 +118,7 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		"only dead letters of an id":                    {func(e *Evidence) { e.Deliveries[len(e.Deliveries)-2].Transfer.ID = bank.ID{1} }, DeadLettered},
 		"a row that names another record":               {func(e *Evidence) { e.Outcomes[3].Origin.Offset = 4 }, OneOutcome},
 		"a row that names no record":                    {func(e *Evidence) { e.Outcomes[3].Origin = Place{} }, OneOutcome},
+		"a row that has lost its place in the order":    {func(e *Evidence) { e.Outcomes[3].Seq, e.Outcomes[3].Unordered = 0, true }, OneOutcome},
 		"a row without a fingerprint":                   {func(e *Evidence) { e.Outcomes[3].HasFingerprint = false }, OneOutcome},
 		"a row without its content":                     {func(e *Evidence) { e.Outcomes[3].HasContent = false }, OneOutcome},
 		"an account with another limit":                 {func(e *Evidence) { e.Accounts[1].Limit -= 7 }, ReplayAgrees},

@@ -64,7 +64,8 @@ const outcomesSQL = `
 SELECT r.creation, r.id, CASE WHEN r.seq > (SELECT max(since_seq) FROM {tenure}) THEN r.seq ELSE 0 END AS place, coalesce(r.reason, ''), coalesce(r.iban, ''), coalesce(r.token, ''), coalesce(r.kind, ''),
     r.from_balance, r.from_version, r.to_balance, r.to_version,
     r.from_party, r.to_party, coalesce(r.description, ''), coalesce(r.amount, 0), r.fingerprint,
-    coalesce(t.topic, ''), coalesce(CAST(t.topic_id AS text), ''), coalesce(greatest(r.origin_partition, -1 - r.origin_partition), 0), coalesce(r.origin_offset, 0)
+    coalesce(t.topic, ''), coalesce(CAST(t.topic_id AS text), ''), coalesce(greatest(r.origin_partition, -1 - r.origin_partition), 0), coalesce(r.origin_offset, 0),
+    r.seq IS NULL AND r.origin_topic IS NOT NULL
 FROM (
     SELECT true AS creation, CAST(uuid AS text) AS id, seq, reason, iban, token, {type} AS kind, origin_topic, origin_partition, origin_offset,
         CAST(NULL AS bigint) AS from_balance, CAST(NULL AS bigint) AS from_version, CAST(NULL AS bigint) AS to_balance, CAST(NULL AS bigint) AS to_version,
@@ -108,7 +109,7 @@ func (t *tables) outcome(rows *sql.Rows) (o Outcome, err error) {
 	var fromBalance, fromVersion, toBalance, toVersion, fingerprint sql.NullInt64
 	var from, to sql.NullString
 	if err := rows.Scan(&isCreation, &id, &o.Seq, &o.Reason, &iban, &token, &kind, &fromBalance, &fromVersion, &toBalance, &toVersion,
-		&from, &to, &o.Text, &o.Amount, &fingerprint, &o.Origin.Topic, &topicID, &o.Origin.Partition, &o.Origin.Offset); err != nil {
+		&from, &to, &o.Text, &o.Amount, &fingerprint, &o.Origin.Topic, &topicID, &o.Origin.Partition, &o.Origin.Offset, &o.Unordered); err != nil {
 		return o, err
 	}
 	for _, text := range []*string{&o.Reason, &from.String, &to.String, &o.Text, &o.Origin.Topic} {
