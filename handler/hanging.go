@@ -37,8 +37,8 @@ const (
 // published; where it was not, nothing has been sent again yet if offsets hang with it, which are waited for.
 type hanging struct {
 	open      map[pendingOffset]pending
-	ended     time.Time    // the last time that something was done about it
-	published atomic.Int64 // when we committed a transaction, in ns since 1970: that ended whatever hung of ours in the group's offsets
+	ended     time.Time                 // the last time that something was done about it
+	published atomic.Pointer[time.Time] // when we committed a transaction: that ended whatever hung of ours in the group's offsets
 }
 
 // pendingOffset is a partition whose offset is in a transaction.
@@ -111,7 +111,7 @@ func (h *Handler) endHanging(ctx context.Context, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	if h.hanging.published.Load() < since.UnixNano() {
+	if last := h.hanging.published.Load(); last == nil || last.Before(since) {
 		err = h.producer.alone(func() error { return h.endTransaction(ctx, h.transactionalID(), topics) })
 	}
 	if err != nil || h.cfg.TransactionalID != "" {

@@ -132,7 +132,8 @@ func (p *producer) transact(ctx context.Context, batches []executed, letters map
 		return err
 	}
 	p.link.ok()
-	p.h.hanging.published.Store(time.Now().UnixNano())
+	now := time.Now()
+	p.h.hanging.published.Store(&now)
 	p.h.meter.transactions.Inc()
 	for _, b := range batches {
 		p.finish(b)
