@@ -5,6 +5,7 @@ package security
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,6 +26,7 @@ type authorized struct {
 	cluster *realkafka.Cluster
 	admin   *kadm.Client
 	entries []entry
+	letter  int // the offset that the last made-up dead letter names
 }
 
 func newAuthorized(t *testing.T) *authorized {
@@ -193,7 +195,8 @@ func TestTheToolsWorkWithTheirLists(t *testing.T) {
 func (a *authorized) letters(env []string) (string, error) {
 	mended := []*kgo.Record{a.creation(), a.deposit()}
 	for _, r := range mended {
-		for _, h := range []string{"reason", "mended", "topic", r.Topic, "partition", "0", "offset", "0", "timestamp", "0"} {
+		a.letter++ // of two of one record one would be left out
+		for _, h := range []string{"reason", "mended", "topic", r.Topic, "partition", "0", "offset", strconv.Itoa(a.letter), "timestamp", "0"} {
 			if n := len(r.Headers); n > 0 && r.Headers[n-1].Value == nil {
 				r.Headers[n-1].Value = []byte(h)
 			} else {
