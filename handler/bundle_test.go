@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"openbank/audit"
@@ -323,6 +325,14 @@ func (w *watch) wait(topic, key string, n int) []*kgo.Record {
 		return nil
 	})
 	return found[:n]
+}
+
+// sealed is a batch with its length and its checksum, each of what follows it.
+func sealed(b kmsg.RecordBatch) []byte {
+	whole := b.AppendTo(nil)
+	b.Length = int32(len(whole) - 12)
+	b.CRC = int32(crc32.Checksum(whole[21:], crc32.MakeTable(crc32.Castagnoli)))
+	return b.AppendTo(nil)
 }
 
 // decode reads a record as the message that it is.

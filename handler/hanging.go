@@ -71,12 +71,16 @@ func (h *Handler) watchHanging(ctx context.Context) {
 // lookForHanging says since when the offset is open that has been so for the longest time, of all partitions; zero when none is.
 func (h *Handler) lookForHanging(ctx context.Context) (since time.Time, err error) {
 	open := map[pendingOffset]pending{}
+	coordinator, err := h.coordinator(ctx)
+	if err != nil {
+		return since, err
+	}
 	for _, l := range h.lanes {
 		all := make([]kafka.TopicPartition, l.topic.partitions)
 		for partition := range all {
 			all[partition] = l.at(int32(partition), kafka.OffsetInvalid)
 		}
-		stable, err := l.groupsOffsets(ctx, all, true)
+		stable, err := l.groupsOffsets(ctx, coordinator, all, true)
 		if err != nil {
 			return since, err
 		}
@@ -84,7 +88,7 @@ func (h *Handler) lookForHanging(ctx context.Context) (since time.Time, err erro
 		if len(unstable) == 0 {
 			continue
 		}
-		committed, err := l.groupsOffsets(ctx, unstable, false)
+		committed, err := l.groupsOffsets(ctx, coordinator, unstable, false)
 		if err != nil {
 			return since, err
 		}

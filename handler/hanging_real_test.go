@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -170,12 +169,8 @@ func batch(producer int64, epoch int16, r *kgo.Record) []byte {
 	record.Length = int32(len(record.AppendTo(nil)) - 1) // less the length itself, a byte yet
 	body := record.AppendTo(nil)
 	now := time.Now().UnixMilli()
-	b := kmsg.RecordBatch{
+	return sealed(kmsg.RecordBatch{
 		PartitionLeaderEpoch: -1, Magic: 2, Attributes: 0x10, FirstTimestamp: now, MaxTimestamp: now,
 		ProducerID: producer, ProducerEpoch: epoch, NumRecords: 1, Records: body,
-	}
-	whole := b.AppendTo(nil)
-	b.Length = int32(len(whole) - 12)                                            // what follows it
-	b.CRC = int32(crc32.Checksum(whole[21:], crc32.MakeTable(crc32.Castagnoli))) // what follows it
-	return b.AppendTo(nil)
+	})
 }

@@ -195,6 +195,12 @@ func (r refusedLetters) add(e *epoch, offset int64) {
 	}
 }
 
+// refuse adds a letter that its topic did not take, and has that wait. The caller holds Handler.owned.
+func (r refusedLetters) refuse(l *letter, err error) {
+	l.lane.letters.refuse(l, err)
+	r.add(l.epoch, l.offset)
+}
+
 func (r refusedLetters) covers(e *epoch, offset int64) bool {
 	first, ok := r[e]
 	return ok && offset >= first

@@ -10,8 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"openbank/bank"
 )
 
 // In a transaction brokers refuse the topic before a dead letter is sent, and with it all others that are added beside it.
@@ -46,13 +44,8 @@ func TestADeadLetterTopicThatMayNotBeWrittenInATransactionStallsItsPartitionAlon
 	h := b.start("DELIVERY=exactly-once")
 	w := b.watch(creationAnswers, transferAnswers, transfers+deadLetterSuffix)
 	var n ids
-	transfer := func(partition int32) *kgo.Record {
-		r := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: bank.CompanyIBAN})
-		r.Partition = partition
-		return r
-	}
 	garbage := &kgo.Record{Topic: transfers, Partition: 4, Key: []byte("garbage"), Value: []byte("garbage")}
-	behind, other := transfer(4), transfer(5)
+	behind, other := b.deposit(&n, 4), b.deposit(&n, 5)
 	if err := b.manual().ProduceSync(t.Context(), garbage, behind, other).FirstErr(); err != nil {
 		t.Fatal(err)
 	}

@@ -20,21 +20,24 @@ func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch, some bool)
 	ask := l.consumersOffsets
 	if l.h.exactlyOnce {
 		ask = func(ctx context.Context, asked []kafka.TopicPartition) ([]kafka.TopicPartition, error) {
-			return l.groupsOffsets(ctx, asked, true)
+			coordinator, err := l.h.coordinator(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return l.groupsOffsets(ctx, coordinator, asked, true)
 		}
 	}
 	offsets := map[*epoch]int64{}
 	begun := time.Now()
 	err := l.h.until(ctx, l.log, readingOffsets, func() error {
 		clear(offsets)
-		var asked []kafka.TopicPartition
-		for _, e := range epochs {
-			if e.current.Load() {
-				asked = append(asked, l.at(e.partition, kafka.OffsetInvalid))
-			}
-		}
-		if len(asked) == 0 {
+		epochs = slices.DeleteFunc(slices.Clone(epochs), func(e *epoch) bool { return !e.current.Load() })
+		if len(epochs) == 0 {
 			return nil
+		}
+		asked := make([]kafka.TopicPartition, len(epochs))
+		for i, e := range epochs {
+			asked[i] = l.at(e.partition, kafka.OffsetInvalid)
 		}
 		committed, err := ask(ctx, asked)
 		if err != nil {
@@ -42,11 +45,7 @@ func (l *lane) committedOffsets(ctx context.Context, epochs []*epoch, some bool)
 		}
 		var open error
 		for _, e := range epochs {
-			ours := slices.ContainsFunc(asked, func(a kafka.TopicPartition) bool { return a.Partition == e.partition })
 			j := slices.IndexFunc(committed, func(c kafka.TopicPartition) bool { return c.Partition == e.partition })
-			if !ours {
-				continue
-			}
 			if j < 0 {
 				return fmt.Errorf("partition %d: the brokers say nothing of it", e.partition)
 			}
@@ -81,15 +80,11 @@ func (l *lane) consumersOffsets(_ context.Context, asked []kafka.TopicPartition)
 	return committed, err
 }
 
-// groupsOffsets asks the group's coordinator itself, whoever that is now, for offsets that are in no transaction, or for all. The consumer has no answer while the group waits for a member to
-// join, and the client's administrative question goes for ever to the broker that it once knew for the coordinator, when that one is gone
-// (librdkafka 2.15.1, its issue 5511).
-func (l *lane) groupsOffsets(ctx context.Context, asked []kafka.TopicPartition, stable bool) (committed []kafka.TopicPartition, err error) {
+// groupsOffsets asks the group's coordinator itself for offsets that are in no transaction, or for all. The consumer has no answer while the
+// group waits for a member to join, and the client's administrative question goes for ever to the broker that it once knew for the coordinator,
+// when that one is gone (librdkafka 2.15.1, its issue 5511).
+func (l *lane) groupsOffsets(ctx context.Context, coordinator string, asked []kafka.TopicPartition, stable bool) (committed []kafka.TopicPartition, err error) {
 	group := l.h.cfg.Group
-	coordinator, err := l.h.coordinator(ctx)
-	if err != nil {
-		return nil, err
-	}
 	body := appendCompact(nil, group)
 	body = appendCompact(append(body, 2), l.topic.name) // one topic
 	body = binary.AppendUvarint(body, uint64(len(asked)+1))

@@ -325,12 +325,7 @@ func TestADeadLetterThatIsRefusedStallsItsPartitionAlone(t *testing.T) {
 	w := b.watch(creationAnswers, transferAnswers, transfers+deadLetterSuffix)
 	manual := b.manual()
 	var n ids
-	transfer := func(partition int32) *kgo.Record {
-		r := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: bank.CompanyIBAN})
-		r.Partition = partition
-		return r
-	}
-	before, after, other := transfer(4), transfer(4), transfer(5)
+	before, after, other := b.deposit(&n, 4), b.deposit(&n, 4), b.deposit(&n, 5)
 	garbage := &kgo.Record{Topic: transfers, Partition: 4, Key: []byte("garbage"), Value: []byte("garbage")}
 	if err := manual.ProduceSync(t.Context(), before, garbage, after, other).FirstErr(); err != nil {
 		t.Fatal(err)
@@ -393,11 +388,6 @@ func TestADeadLetterWithoutATopicStallsItsPartition(t *testing.T) {
 	b.eventually("the missing topic is logged", reasonableTimeout, h.says("will stall its partition"))
 	manual := b.manual()
 	var n ids
-	transfer := func(partition int32) *kgo.Record {
-		r := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: bank.CompanyIBAN})
-		r.Partition = partition
-		return r
-	}
 	send := func(records ...*kgo.Record) {
 		t.Helper()
 		if err := manual.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
@@ -406,19 +396,19 @@ func TestADeadLetterWithoutATopicStallsItsPartition(t *testing.T) {
 	}
 	// On partition 1 a record that can't be decoded, on partition 2 one that only Postgres can tell; commands before and
 	// after each.
-	first := transfer(2)
+	first := b.deposit(&n, 2)
 	send(first)
 	w.wait(transferAnswers, string(first.Key), 1)
 	reused := *first
 	other := bank.ConfirmMoneyTransfer{ID: decode[bank.ConfirmMoneyTransfer](b, first).ID, Amount: 6, From: bank.Cash, To: bank.CompanyIBAN}
 	reused.Value = b.command(&other).Value
-	before1, after1, before2, after2 := transfer(1), transfer(1), transfer(2), transfer(2)
+	before1, after1, before2, after2 := b.deposit(&n, 1), b.deposit(&n, 1), b.deposit(&n, 2), b.deposit(&n, 2)
 	send(before1, &kgo.Record{Topic: transfers, Partition: 1, Key: []byte("garbage"), Value: []byte("garbage")}, after1, before2, &reused, after2)
 	w.wait(transferAnswers, string(before1.Key), 1)
 	w.wait(transferAnswers, string(before2.Key), 1)
 	for p := range int32(9) { // the others go on
 		if p != 1 && p != 2 {
-			r := transfer(p)
+			r := b.deposit(&n, p)
 			send(r)
 			w.wait(transferAnswers, string(r.Key), 1)
 		}
@@ -562,4 +552,12 @@ func TestWhatIsPublishedIsNotWrittenDownBeforeItsOffsetsAreCommitted(t *testing.
 	if to, err := published(); err != nil || to != 2 {
 		t.Errorf("after a stop published to %d (%v)", to, err)
 	}
+}
+
+// deposit is a transfer of 5 cents in cash to the company's account, for a partition.
+func (b *bundle) deposit(n *ids, partition int32) *kgo.Record {
+	b.t.Helper()
+	r := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: bank.CompanyIBAN})
+	r.Partition = partition
+	return r
 }

@@ -256,8 +256,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 	if isKafka(cause, kafka.ErrUnknownTopicOrPart) && len(letters) > 0 {
 		// It may be theirs, made anew with fewer partitions than we know of: they are looked at again before they are sent.
 		for _, l := range letters {
-			l.lane.letters.refuse(l, cause)
-			refused.add(l.epoch, l.offset)
+			refused.refuse(l, cause)
 		}
 		why = letterRefused
 		return ordinary{cause}
@@ -279,8 +278,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		case l.isTooLarge() && shorten(l.letter):
 			named = true
 		default:
-			l.lane.letters.refuse(l, l.err)
-			refused.add(l.epoch, l.offset)
+			refused.refuse(l, l.err)
 			named = true
 		}
 	}
@@ -288,8 +286,7 @@ func (p *producer) abort(ctx context.Context, f *flight, letters []*letter, refu
 		// Brokers refuse a topic when it is added to the transaction, before a letter is sent, and do not say which. If it is not the letters',
 		// the transaction without them tells.
 		for _, l := range letters {
-			l.lane.letters.refuse(l, fmt.Errorf("it, or another topic of the transaction: %w", brokerError(int16(kafka.ErrTopicAuthorizationFailed))))
-			refused.add(l.epoch, l.offset)
+			refused.refuse(l, fmt.Errorf("it, or another topic of the transaction: %w", brokerError(int16(kafka.ErrTopicAuthorizationFailed))))
 		}
 		named = true
 	}

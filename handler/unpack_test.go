@@ -4,16 +4,12 @@ package handler_test
 
 import (
 	"errors"
-	"hash/crc32"
 	"net/http"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"openbank/bank"
 )
 
 // The client asks for a batch that it can't unpack again and again, and says nothing else.
@@ -26,12 +22,7 @@ func TestABatchThatCannotBeUnpackedStopsItsPartitionAloneAndIsTold(t *testing.T)
 	var n ids
 	b.open(w, n.next())
 	b.pack(transfers, 4)
-	transfer := func(partition int32) *kgo.Record {
-		r := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: bank.CompanyIBAN})
-		r.Partition = partition
-		return r
-	}
-	behind, other := transfer(4), transfer(5)
+	behind, other := b.deposit(&n, 4), b.deposit(&n, 5)
 	if err := b.manual().ProduceSync(t.Context(), behind, other).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
@@ -62,8 +53,6 @@ func (b *bundle) pack(topic string, partition int32) {
 	batch := kmsg.NewRecordBatch()
 	batch.Magic, batch.NumRecords, batch.Records, batch.Attributes = 2, 1, []byte("not packed at all"), zstd
 	batch.ProducerID, batch.ProducerEpoch, batch.FirstSequence, batch.PartitionLeaderEpoch = -1, -1, -1, -1
-	batch.Length = int32(len(batch.AppendTo(nil)) - 12)
-	batch.CRC = int32(crc32.Checksum(batch.AppendTo(nil)[21:], crc32.MakeTable(crc32.Castagnoli)))
 	topics, err := kadm.NewClient(b.client).ListTopics(b.t.Context(), topic)
 	if err != nil {
 		b.t.Fatal(err)
@@ -73,7 +62,7 @@ func (b *bundle) pack(topic string, partition int32) {
 	to := kmsg.NewProduceRequestTopic()
 	to.Topic, to.TopicID = topic, topics[topic].ID
 	records := kmsg.NewProduceRequestTopicPartition()
-	records.Partition, records.Records = partition, batch.AppendTo(nil)
+	records.Partition, records.Records = partition, sealed(batch)
 	to.Partitions = append(to.Partitions, records)
 	request.Topics = append(request.Topics, to)
 	answer, err := b.client.Broker(int(topics[topic].Partitions[partition].Leader)).Request(b.t.Context(), request)

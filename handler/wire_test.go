@@ -244,7 +244,11 @@ func TestOffsetsAreReadFromTheCoordinatorsAnswer(t *testing.T) {
 			conn, err := dial(ctx, network, address)
 			return listening{conn, &sent}, err
 		}
-		return l.groupsOffsets(t.Context(), []kafka.TopicPartition{l.at(3, kafka.OffsetInvalid), l.at(4, kafka.OffsetInvalid)}, true)
+		address, err := l.h.coordinator(t.Context())
+		if err != nil {
+			return nil, err
+		}
+		return l.groupsOffsets(t.Context(), address, []kafka.TopicPartition{l.at(3, kafka.OffsetInvalid), l.at(4, kafka.OffsetInvalid)}, true)
 	}
 	want := kmsg.NewPtrOffsetFetchRequest()
 	want.SetVersion(offsetFetch.version)

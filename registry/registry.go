@@ -7,7 +7,7 @@
 // surroundings cause (no connection, a time-out, 408, 425, 429, 5xx, an answer that is no registry's, such as a 404
 // without one of its codes) is tried again, with exponential backoff and jitter, until the context is done; the log has
 // one line when the registry goes away and one when it is back. Whatever the registry decides is returned at once; that it does not let us
-// in (401, 403) counts as away, but is not tried again.
+// in (401, or 403 where Probe looks) counts as away, but is not tried again.
 package registry
 
 import (
