@@ -52,6 +52,7 @@ type Kafka struct {
 	mu      sync.Mutex
 	ports   []int
 	cluster *kfake.Cluster // nil when stopped
+	groups  *groups        // of cluster
 }
 
 // StartKafka starts the brokers with what Dir holds. They take connections when it returns.
@@ -155,6 +156,7 @@ func (k *Kafka) start(ctx context.Context) (err error) {
 		}
 		return errors.Join(fmt.Errorf("with the state in %s: %w", k.home.dir, err), k.home.release())
 	}
+	k.groups = newGroups(k.cluster)
 	return nil
 }
 
@@ -198,8 +200,9 @@ func (k *Kafka) Stop(context.Context) error {
 	if k.cluster == nil {
 		return nil
 	}
+	k.groups.stop()
 	k.cluster.Close()
-	k.cluster = nil
+	k.cluster, k.groups = nil, nil
 	if err := k.home.release(); err != nil {
 		return fmt.Errorf("stopping Kafka: %w", err)
 	}

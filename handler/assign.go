@@ -48,26 +48,45 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 // client gets a partition only when the answer is there. The group is told that the assignment is taken.
 func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition) error {
 	l.link.ok()
+	now := l.membership() // in which the client stays until it is answered
 	if err := l.consumer.IncrementalAssign(nil); err != nil || l.ctx.Err() != nil {
 		return err // or the consumer is closing
 	}
-	l.noteMember()
+	var ending []*epoch
+	for partition, e := range l.epochs {
+		again := slices.ContainsFunc(partitions, func(p kafka.TopicPartition) bool { return p.Partition == partition }) // the client does not do that
+		if again || !now.continues(l.member.Load()) {
+			ending = append(ending, e)
+		}
+	}
+	l.retire(ending)
+	l.member.Store(now)
 	l.joined.Holds()
 	l.meter.assigned.Inc()
 	l.watchShares(work)
-	if len(partitions) == 0 {
+	var epochs []*epoch
+	for _, old := range ending {
+		e := l.newEpoch(old.partition)
+		e.assigned = old.assigned
+		epochs = append(epochs, e)
+	}
+	for _, p := range partitions {
+		if !slices.ContainsFunc(epochs, func(e *epoch) bool { return e.partition == p.Partition }) {
+			epochs = append(epochs, l.newEpoch(p.Partition))
+		}
+	}
+	if len(epochs) == 0 {
 		l.standBy()
 		return nil
 	}
-	epochs := make([]*epoch, len(partitions))
-	for i := range partitions {
-		if old := l.epochs[partitions[i].Partition]; old != nil { // the client does not do that
-			l.retire([]*epoch{old})
-		}
-		epochs[i] = l.newEpoch(partitions[i].Partition)
-		l.epochs[epochs[i].partition] = epochs[i]
+	for _, e := range epochs {
+		l.epochs[e.partition] = e
 	}
-	l.log.Info("partitions assigned", "partitions", numbers(partitions))
+	if len(ending) > 0 {
+		l.meter.lost.Inc()
+		l.log.Warn("the group had given our place up: partitions that it has given us again begin anew", "partitions", numbers(ending))
+	}
+	l.log.Info("partitions assigned", "partitions", numbers(epochs))
 	l.count()
 	l.begin(epochs)
 	return nil
@@ -98,17 +117,6 @@ func (l *lane) begin(epochs []*epoch) {
 	})
 }
 
-// noteMember notes our place in the group, by which the brokers take offsets. The client may be further than what it has told us: its place then
-// may be one in which partitions are another one's whose epochs are current here.
-func (l *lane) noteMember() {
-	member, err := l.consumer.GetConsumerGroupMetadata()
-	if err != nil {
-		l.log.Debug("asking for our place in the group", "error", err)
-		return
-	}
-	l.member.Store(member)
-}
-
 // revoked ends the epochs of partitions that go to another member. Unless they are lost already, or may be another one's, their work in
 // flight is finished first, for at most revokeWait.
 func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, lost bool) error {
@@ -122,10 +130,11 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 	}
 	if !lost {
 		wait := revokeWait
-		if time.Since(l.unasked) < answeredAlready {
+		now := l.membership()
+		if time.Since(l.unasked) < answeredAlready || !now.continues(l.member.Load()) {
 			wait = 0
 		} else {
-			l.noteMember() // in whose generation they are ours still
+			l.member.Store(now) // in whose generation they are ours still
 		}
 		l.awaitDrained(work, ending, wait)
 	}
@@ -136,8 +145,8 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 	} else {
 		l.meter.revoked.Inc()
 	}
-	if len(partitions) > 0 {
-		l.log.Info("partitions revoked", "partitions", numbers(partitions), "lost", lost)
+	if len(ending) > 0 {
+		l.log.Info("partitions revoked", "partitions", numbers(ending), "lost", lost)
 	}
 	return l.consumer.IncrementalUnassign(l.fetched(ending))
 }
@@ -371,10 +380,11 @@ func (l *lane) assignAgain(e *epoch) {
 	}
 }
 
-func numbers(partitions []kafka.TopicPartition) []int32 {
-	n := make([]int32, len(partitions))
-	for i, p := range partitions {
-		n[i] = p.Partition
+func numbers(epochs []*epoch) []int32 {
+	n := make([]int32, len(epochs))
+	for i, e := range epochs {
+		n[i] = e.partition
 	}
+	slices.Sort(n)
 	return n
 }

@@ -62,8 +62,8 @@ type lane struct {
 	control chan func()   // for the Poll goroutine
 	drained chan struct{} // an epoch has nothing in flight any more
 
-	holding atomic.Int64                                // how many partitions are ours
-	member  atomic.Pointer[kafka.ConsumerGroupMetadata] // our place in the group as of the last change of it that was told to us
+	holding atomic.Int64               // how many partitions are ours
+	member  atomic.Pointer[membership] // as of the last change of it that was told to us; the client may be further, in a place where partitions are another one's whose epochs are current here
 
 	// The rest belongs to the Poll goroutine.
 	epochs  map[int32]*epoch

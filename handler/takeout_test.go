@@ -9,11 +9,76 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"openbank/bank"
 	handlers "openbank/handler"
 )
+
+// executedInEach has a handler execute a command of each partition.
+func (b *bundle) executedInEach(ctx context.Context, h *handlers.Halfway) {
+	b.t.Helper()
+	var n ids
+	var records []*kgo.Record
+	for partition := range int32(partitions) {
+		r := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Token: bank.CompanyToken, Amount: 100, From: bank.CompanyIBAN, To: "Albert Heijn BV"})
+		r.Partition = partition
+		records = append(records, r)
+	}
+	if err := b.manual().ProduceSync(ctx, records...).FirstErr(); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := h.Executed(ctx, len(records)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// The group gives the place of a handler up that does not join again in time, as when the answer to its join is lost, and another one handles
+// what is the first one's, and leaves. The first one then has its partitions back, and its client tells it nothing of all that.
+func TestWhatAnotherHandlerHadMeanwhileIsNotPublishedTwice(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	h := b.halfway(handlers.Config{Delivery: handlers.ExactlyOnce})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*reasonableTimeout)
+	defer cancel()
+	w := b.watch(transferAnswers)
+	b.executedInEach(ctx, h)
+	cluster, joins, answer := b.bank.Kafka.Cluster(), 0, make(chan struct{})
+	cluster.ControlKey(int16(kmsg.JoinGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		join := request.(*kmsg.JoinGroupRequest)
+		if join.MemberID == "" || join.InstanceID == nil || *join.InstanceID != "command-handler-0-cmt" || joins > 0 {
+			return nil, nil, false
+		}
+		joins++
+		cluster.SleepControl(func() { <-answer }) // others are served meanwhile
+		refusal := join.ResponseKind().(*kmsg.JoinGroupResponse)
+		refusal.ErrorCode = kerr.UnknownMemberID.Code
+		return refusal, nil, true
+	})
+	other := b.start("DELIVERY=exactly-once")
+	b.eventually("the other one has answered all", reasonableTimeout, func() error {
+		if n := len(w.of(transferAnswers, "")); n < partitions {
+			return fmt.Errorf("%d answers", n)
+		}
+		return nil
+	})
+	b.stop(other)
+	close(answer)
+	if err := h.Publish(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if joins == 0 {
+		t.Error("it was not asked to join again")
+	}
+	if report := b.answered(reasonableTimeout, false); report.Repeats != 0 {
+		t.Errorf("%d repeats", report.Repeats)
+	}
+	h.Stop()
+}
 
 // The client is told to give partitions up while its Poll goroutine is busy, and takes another partition's being taken out for the answer: they
 // are another handler's before we hear of it.
@@ -25,19 +90,7 @@ func TestWhatAnotherHandlerHasBeforeWeHearOfItIsNotPublishedTwice(t *testing.T) 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*reasonableTimeout)
 	defer cancel()
 	w := b.watch(transferAnswers)
-	var n ids
-	var records []*kgo.Record
-	for partition := range int32(partitions) {
-		r := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Token: bank.CompanyToken, Amount: 100, From: bank.CompanyIBAN, To: "Albert Heijn BV"})
-		r.Partition = partition
-		records = append(records, r)
-	}
-	if err := b.manual().ProduceSync(t.Context(), records...).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Executed(ctx, len(records)); err != nil {
-		t.Fatal(err)
-	}
+	b.executedInEach(ctx, h)
 	published := make(chan error, 1)
 	var other *handler
 	h.Busy(func(takeOut func(int32)) {

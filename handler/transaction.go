@@ -157,7 +157,7 @@ func (p *producer) finishOffsets(ctx context.Context, batches []executed) error 
 		if len(offsets) == 0 {
 			continue
 		}
-		var member *kafka.ConsumerGroupMetadata
+		var member *membership
 		err := l.ask(func(c *kafka.Consumer) (err error) {
 			if c.AssignmentLost() {
 				return ordinary{errors.New("the partitions are lost")} // and their epochs about to end
@@ -171,7 +171,7 @@ func (p *producer) finishOffsets(ctx context.Context, batches []executed) error 
 			return err
 		}
 		crash.Point("before-send-offsets", len(offsets))
-		if err := p.h.insist(ctx, func(ctx context.Context) error { return p.sendOffsets(ctx, offsets, member) }); err != nil {
+		if err := p.h.insist(ctx, func(ctx context.Context) error { return p.sendOffsets(ctx, offsets, member.metadata) }); err != nil {
 			return fmt.Errorf("sending the offsets of %s: %w", l.topic.name, err)
 		}
 		crash.Point("after-send-offsets", len(offsets))
