@@ -154,6 +154,9 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		"a place in the order twice":                    {func(e *Evidence) { e.Outcomes[4].Seq = e.Outcomes[3].Seq }, ReplayAgrees},
 		"another order of execution":                    {func(e *Evidence) { e.Outcomes[2], e.Outcomes[3] = e.Outcomes[3], e.Outcomes[2] }, EventsReplayed},
 		"a balance recorded that was another":           {func(e *Evidence) { e.Outcomes[3].To.Balance++ }, ReplayAgrees},
+		"a rejection that saw another balance":          {func(e *Evidence) { e.Outcomes[5].From.Balance++ }, ReplayAgrees},
+		"a rejection that saw another version":          {func(e *Evidence) { e.Outcomes[5].To.Version-- }, ReplayAgrees},
+		"a rejection that saw no account":               {func(e *Evidence) { e.Outcomes[5].To = bank.Side{} }, ReplayAgrees},
 		"an account that was opened and is gone":        {func(e *Evidence) { e.Accounts = e.Accounts[:2] }, ReplayAgrees},
 		"an account opened a second time":               {func(e *Evidence) { e.Outcomes[1].Opened.IBAN = e.Outcomes[0].Opened.IBAN }, ReplayAgrees},
 		"an event that no transfer explains":            {func(e *Evidence) { e.Events = append(e.Events, nextVersion(e.Events[1])) }, EventsReplayed},
@@ -170,6 +173,45 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 				t.Errorf("%q was not found, but %v", c.rule, report.Violations)
 			}
 		})
+	}
+}
+
+// A rejected command leaves the accounts as it found them, and its row says how; where its texts are unfit it has neither them nor the accounts.
+func TestARejectionsRowHasTheAccountsAsTheyWere(t *testing.T) {
+	t.Parallel()
+	tell := func() *story {
+		s := newStory()
+		a := s.open()
+		s.transfer(bank.Cash, a, 100000)
+		for _, to := range []string{a, "Albert Heijn BV", bank.CompanyIBAN} {
+			s.transfer(a, to, 1_000_000_000)
+		}
+		s.transfer(a, bank.CompanyIBAN, -5)
+		s.transfer("x", bank.CompanyIBAN, 5)
+		s.transfer(a, "not text: \x00", 5)
+		return s
+	}
+	deleted := func(e *Evidence) { cut(e, DefaultTopics().ConfirmMoneyTransfer, 99, time.Time{}) }
+	for name, prepare := range map[string]func(*Evidence){"": func(*Evidence) {}, ", whose record is deleted": deleted} {
+		t.Run("right"+name, func(t *testing.T) {
+			t.Parallel()
+			e := tell().end()
+			prepare(e)
+			if report := Check(e, Options{}); !report.OK() || report.Rejected+report.Unchecked.Commands < 6 {
+				t.Errorf("%+v", report)
+			}
+		})
+		for i := 3; i <= 7; i++ {
+			t.Run(fmt.Sprint("wrong", i, name), func(t *testing.T) {
+				t.Parallel()
+				e := tell().end()
+				prepare(e)
+				e.Outcomes[i].From = bank.Side{Known: true, Balance: 7, Version: 7}
+				if report := Check(e, Options{}); report.Found[ReplayAgrees] != 1 || len(report.Found) != 1 {
+					t.Errorf("%v", report.Violations)
+				}
+			})
+		}
 	}
 }
 

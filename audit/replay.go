@@ -62,21 +62,44 @@ func (c *checker) replayTransfer(accounts bank.Accounts, sent *Delivery, outcome
 			command.Token = account.Token // which the row doesn't keep
 		}
 	default:
+		c.checkRefused(accounts, outcome)
 		return // what was decided depends on what is gone
 	}
 	result := c.decide(accounts, command, sent, outcome)
+	if command.TextReason() != "" {
+		result.From, result.To = bank.Side{}, bank.Side{} // its row has neither the parties nor their accounts
+	}
 	if result.Reason != outcome.Reason {
 		c.report.violate(ReplayAgrees, subject, "replayed: %s; recorded: %s", verdict(result.Reason), verdict(outcome.Reason))
+	} else {
+		c.checkSides(subject, result.From, result.To, outcome)
 	}
 	if result.Reason != "" {
 		return
 	}
-	if outcome.Reason == "" && (result.From != outcome.From || result.To != outcome.To) {
-		c.report.violate(ReplayAgrees, subject, "replayed, it leaves its debtor %s and its creditor %s; recorded: %s and %s",
-			sideText(result.From), sideText(result.To), sideText(outcome.From), sideText(outcome.To))
-	}
 	c.flow(command.Amount, result)
 	c.explain(command.AppendEvents(nil, result.From, result.To), outcome, sent)
+}
+
+// checkSides sees to it that a row has the parties' accounts as they were after the command, which a rejected one has left as they were.
+func (c *checker) checkSides(subject about, from, to bank.Side, o *Outcome) {
+	if from != o.From || to != o.To {
+		c.report.violate(ReplayAgrees, subject, "replayed, it leaves its debtor %s and its creditor %s; recorded: %s and %s",
+			sideText(from), sideText(to), sideText(o.From), sideText(o.To))
+	}
+}
+
+// checkRefused checks of a rejected transfer whose record is deleted what its row alone tells: who the parties were, and their accounts.
+func (c *checker) checkRefused(accounts bank.Accounts, o *Outcome) {
+	if o.Reason == "" {
+		return // a confirmed one that has lost what it asked for
+	}
+	var seen bank.TransferOutcome
+	if o.HasContent {
+		command := &bank.ConfirmMoneyTransfer{From: o.Debtor, To: o.Creditor} // of no amount: it changes nothing
+		seen = c.decide(accounts, command, nil, o)
+	}
+	c.checkSides(about{key: o.Command}, seen.From, seen.To, o)
 }
 
 // checkRow sees to it that a row repeats its command.

@@ -65,7 +65,7 @@ func (s *Scope) without(o *Outcome, topic string) bool {
 
 // Unchecked counts what can't be checked because it is deleted, or not yet because it is under way.
 type Unchecked struct {
-	Commands int `json:"commands"`  // rows whose record is deleted: confirmed ones are replayed from the row, rejected ones not at all
+	Commands int `json:"commands"`  // rows whose record is deleted: confirmed ones are replayed from the row, of rejected ones the accounts that they saw are compared
 	Answers  int `json:"answers"`   // commands of which an answer may be deleted
 	Events   int `json:"events"`    // events that may be deleted
 	Letters  int `json:"letters"`   // records that can't be handled, or have a reused id, whose dead letter may be deleted

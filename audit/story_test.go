@@ -87,10 +87,13 @@ func (s *story) transfer(from, to string, amount int64) *bank.ConfirmMoneyTransf
 	key := Key{Transfer, command.ID}
 	s.answer(s.topics.MoneyTransferFeedback, Answer{Command: key, Reason: outcome.Reason})
 	s.seq++
-	s.evidence.Outcomes = append(s.evidence.Outcomes, Outcome{
-		Command: key, Seq: s.seq, Reason: outcome.Reason, From: outcome.From, To: outcome.To, Origin: s.lastSent(),
-		HasContent: true, Debtor: from, Creditor: to, Text: "d", Amount: amount, HasFingerprint: true, Fingerprint: command.Fingerprint(),
-	})
+	row := Outcome{
+		Command: key, Seq: s.seq, Reason: outcome.Reason, Origin: s.lastSent(), Amount: amount, HasFingerprint: true, Fingerprint: command.Fingerprint(),
+	}
+	if command.TextReason() == "" {
+		row.From, row.To, row.HasContent, row.Debtor, row.Creditor, row.Text = outcome.From, outcome.To, true, from, to, "d"
+	}
+	s.evidence.Outcomes = append(s.evidence.Outcomes, row)
 	if outcome.Reason == "" {
 		for _, event := range command.AppendEvents(nil, outcome.From, outcome.To) {
 			s.evidence.Events = append(s.evidence.Events, Event{Place: s.place(s.topics.BalanceChanged), Event: event, HasVersion: true})

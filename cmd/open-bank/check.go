@@ -159,7 +159,7 @@ func writeUnchecked(text *strings.Builder, r *audit.Report) {
 	}
 	u := r.Unchecked
 	say(u.UnderWay, "record", "came during the check and not executed yet")
-	say(u.Commands, "row", "its command is deleted from its topic: a confirmed one was replayed as its row has it, a rejected one not")
+	say(u.Commands, "row", "its command is deleted from its topic: a confirmed one was replayed as its row has it, of a rejected one its accounts were compared")
 	say(u.Answers, "command", "its answer may be deleted")
 	say(u.Events, "event", "it may be deleted")
 	say(u.Letters, "dead letter", "it may be deleted")
