@@ -244,6 +244,7 @@ type Account struct {
 	bank.Account
 	Opening        int64 // cents; the balance at OpeningVersion
 	OpeningVersion int64 // 0, unless the handler took the database over again after handing it back
+	Before         bool  // it was there when the handler took the database over, or made its tables; or the tables can't tell
 }
 
 // Outcome is a row of the tables of handled commands.

@@ -158,6 +158,12 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		"a rejection that saw another version":          {func(e *Evidence) { e.Outcomes[5].To.Version-- }, ReplayAgrees},
 		"a rejection that saw no account":               {func(e *Evidence) { e.Outcomes[5].To = bank.Side{} }, ReplayAgrees},
 		"an account that was opened and is gone":        {func(e *Evidence) { e.Accounts = e.Accounts[:2] }, ReplayAgrees},
+		"an account that nobody opened":                 {func(e *Evidence) { e.Accounts = append(e.Accounts, Account{Account: bank.Account{IBAN: "NL1"}}) }, Made},
+		"an account that nobody opened, with money": {func(e *Evidence) {
+			e.Accounts = append(e.Accounts, Account{Account: bank.Account{IBAN: "NL1", Balance: 5}, Opening: 5})
+		}, Made},
+		"an account whose command is gone":              {func(e *Evidence) { e.Outcomes = e.Outcomes[1:] }, Made},
+		"an account of a command that was rejected":     {func(e *Evidence) { e.Outcomes[0].Reason = bank.ReasonNoFreeIBAN }, Made},
 		"an account opened a second time":               {func(e *Evidence) { e.Outcomes[1].Opened.IBAN = e.Outcomes[0].Opened.IBAN }, ReplayAgrees},
 		"an event that no transfer explains":            {func(e *Evidence) { e.Events = append(e.Events, nextVersion(e.Events[1])) }, EventsReplayed},
 		"an event with another counterparty":            {func(e *Evidence) { e.Events[1].Event.FromTo = "x" }, EventsReplayed},
@@ -296,7 +302,7 @@ func TestAnIDThatAsksForTwoTypesGetsTheOneThatWasExecuted(t *testing.T) {
 			e.Deliveries = append(e.Deliveries, copyAt(e.Deliveries[0], 90))
 			e.Outcomes[0].Origin = Place{}
 			e.Outcomes[0].Seq = 0
-			e.Accounts[1].OpeningVersion = 0
+			e.Accounts[1].OpeningVersion, e.Accounts[1].Before = 0, true
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -123,12 +123,12 @@ func (c *checker) flow(amount int64, result bank.TransferOutcome) {
 	}
 }
 
-// openings is every account that no replayed creation opens, as it was when the handler took over.
+// openings is every account that no replayed creation opens, as it was when the handler took over. It must have been there then.
 func (c *checker) openings() bank.Accounts {
 	created := map[string]bool{}
 	for i := range c.evidence.Outcomes {
 		outcome := &c.evidence.Outcomes[i]
-		if outcome.Seq > 0 && outcome.Opened != nil {
+		if outcome.Seq > 0 && outcome.Opened != nil && outcome.Reason == "" {
 			created[outcome.Opened.IBAN] = true
 		}
 	}
@@ -136,6 +136,9 @@ func (c *checker) openings() bank.Accounts {
 	for _, row := range c.evidence.Accounts {
 		if created[row.IBAN] {
 			continue
+		}
+		if !row.Before {
+			c.report.violate(Made, about{iban: row.IBAN, version: row.Version}, "it has a row and an opening of %d, and neither did a command make it nor was it there before", row.Opening)
 		}
 		account := row.Account
 		account.Balance, account.Version = row.Opening, row.OpeningVersion

@@ -18,6 +18,7 @@ const (
 	EventsOnce     Rule = "nothing is published twice"
 	AboveLimit     Rule = "no account goes below its limit"
 	Conserved      Rule = "balances are openings and what went in and out of the bank"
+	Made           Rule = "every account is one that a command made, or that was there before"
 	ReplayAgrees   Rule = "replayed in order of execution, every command comes out the same"
 	EventsReplayed Rule = "every event is that of a confirmed transfer, and every confirmed transfer has its events"
 )

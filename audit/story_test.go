@@ -145,8 +145,8 @@ func (s *story) takeOver(predecessors bool) {
 // end writes the tables and hands the evidence over.
 func (s *story) end() *Evidence {
 	for iban, account := range s.accounts {
-		row := Account{Account: *account}
 		opening, there := s.openings[iban]
+		row := Account{Account: *account, Before: there || iban == bank.CompanyIBAN}
 		switch {
 		case there:
 			row.Opening, row.OpeningVersion = opening.Opening, opening.OpeningVersion

@@ -43,16 +43,30 @@ func (t *tables) read(ctx context.Context, db *store.Store) error {
 	})
 }
 
+// accountsSQL tells of each account whether it was there before: at the beginning of a bank there is the company's alone, with what it starts with.
+// A database that is handed back, or being taken over, has accounts that were made without us.
+const accountsSQL = `
+SELECT b.iban, b.token, b.{type}, b.amount, b.lmt, b.version, b.opening, b.opening_version,
+    t.ready_at IS NULL OR t.handed_back_at IS NOT NULL
+        OR CASE WHEN t.opened_to IS NULL THEN b.iban = $1 AND b.opening = $2 AND b.opening_version = 0 ELSE b.balance_id <= t.opened_to END
+FROM {balance} b LEFT JOIN {tenure} t ON t.id = (SELECT max(id) FROM {tenure})
+ORDER BY b.iban`
+
+// in puts the names of the tables into a statement.
+func in(names store.Tables, statement string) string {
+	return strings.NewReplacer("{tenure}", names.Tenure, "{balance}", names.Balance, "{cac}", names.Creations, "{cmt}", names.Transfers,
+		"{command_topic}", names.Topics, "{type}", names.AccountType).Replace(statement)
+}
+
 func readAccounts(ctx context.Context, tx *sql.Tx, names store.Tables, e *Evidence) error {
-	rows, err := tx.QueryContext(ctx, fmt.Sprintf(
-		`SELECT iban, token, %s, amount, lmt, version, opening, opening_version FROM %s ORDER BY iban`, names.AccountType, names.Balance))
+	rows, err := tx.QueryContext(ctx, in(names, accountsSQL), bank.CompanyIBAN, int64(bank.CompanyBalance))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }() // its error is rows.Err's
 	for rows.Next() {
 		var a Account
-		if err := rows.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Version, &a.Opening, &a.OpeningVersion); err != nil {
+		if err := rows.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Version, &a.Opening, &a.OpeningVersion, &a.Before); err != nil {
 			return err
 		}
 		e.Accounts = append(e.Accounts, a)
@@ -79,13 +93,12 @@ LEFT JOIN {command_topic} t ON t.id = r.origin_topic
 ORDER BY place, r.id`
 
 func (t *tables) readOutcomes(ctx context.Context, tx *sql.Tx, names store.Tables) error {
-	in := strings.NewReplacer("{tenure}", names.Tenure, "{cac}", names.Creations, "{cmt}", names.Transfers, "{command_topic}", names.Topics, "{type}", names.AccountType)
 	var all int64
-	if err := tx.QueryRowContext(ctx, in.Replace(`SELECT (SELECT count(*) FROM {cac}) + (SELECT count(*) FROM {cmt})`)).Scan(&all); err != nil {
+	if err := tx.QueryRowContext(ctx, in(names, `SELECT (SELECT count(*) FROM {cac}) + (SELECT count(*) FROM {cmt})`)).Scan(&all); err != nil {
 		return err
 	}
 	t.e.Outcomes = make([]Outcome, 0, all)
-	rows, err := tx.QueryContext(ctx, in.Replace(outcomesSQL))
+	rows, err := tx.QueryContext(ctx, in(names, outcomesSQL))
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,10 @@
 package audit
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"testing"
 
@@ -93,5 +96,87 @@ func TestTablesAreReadInEitherLayoutWithWhatAPredecessorLeft(t *testing.T) {
 		}
 		deposit(3)
 		read([]Outcome{opensNothing, refused, outcome(2, 0, 10, 1), outcome(3, 1, 20, 2)}, 20, 10, 1)
+	}
+}
+
+// accountsThere are the accounts that a database has, and of which it says that they were there before.
+func accountsThere(t *testing.T, url string) map[string]bool {
+	t.Helper()
+	var e Evidence
+	if err := ReadTables(t.Context(), url, &e); err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, a := range e.Accounts {
+		there[a.IBAN] = a.Before
+	}
+	return there
+}
+
+func TestAnAccountThatWasThereBeforeIsToldFromOneThatCameLater(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{Version: os.Getenv("POSTGRES_VERSION")})
+	for _, l := range append(predecessor.Layouts(), predecessor.Layout{Name: "new", Balance: "balance", AccountType: "type"}) {
+		if err := server.CreateDatabase(t.Context(), l.Name); err != nil {
+			t.Fatal(err)
+		}
+		url := server.URL(l.Name)
+		db := embeddedtest.Database(t, url)
+		must := func(statement string, args ...any) {
+			t.Helper()
+			if _, err := db.ExecContext(t.Context(), statement, args...); err != nil {
+				t.Fatalf("%s: %s: %v", l.Name, statement, err)
+			}
+		}
+		want := map[string]bool{bank.CompanyIBAN: true}
+		expect := func(when string) {
+			t.Helper()
+			if got := accountsThere(t, url); !maps.Equal(got, want) {
+				t.Errorf("%s, %s: got %v, want %v", l.Name, when, got, want)
+			}
+		}
+		taken := l.Name != "new"
+		if taken {
+			if err := l.Create(t.Context(), db); err != nil {
+				t.Fatal(err)
+			}
+			must(l.InsertAccount(), "killed", "t", "AUTO") // and its command not written down
+			want["killed"] = true
+		}
+		expectAfter := func(when string, do func(*store.Store) error) {
+			t.Helper()
+			s, err := store.Open(t.Context(), store.Config{URL: url, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(do(s), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			expect(when)
+		}
+		migrate := func(s *store.Store) error { return s.Migrate(t.Context()) }
+		expectAfter("at first", migrate)
+		expectAfter("with one that was opened", func(s *store.Store) error {
+			opened, err := s.Execute(t.Context(), store.Batch{Commands: []store.Command{{Creation: &bank.ConfirmAccountCreation{ID: bank.ID{1}, Type: bank.Auto}}}})
+			if err == nil {
+				want[opened[0].IBAN] = false
+			}
+			return err
+		})
+		must(fmt.Sprintf(`SET open_bank.handler = 'on'; INSERT INTO %s (iban, token, amount, %s, opening) VALUES ('forged', 't', 5, 'AUTO', 5)`, l.Balance, l.AccountType))
+		want["forged"] = false
+		expect("with one that somebody forged")
+		if !taken {
+			must(`UPDATE balance SET amount = amount + 5, opening = opening + 5 WHERE iban = $1`, bank.CompanyIBAN)
+			want[bank.CompanyIBAN] = false
+			expect("with another opening")
+		}
+		for iban := range want {
+			want[iban] = true
+		}
+		expectAfter("handed back", func(s *store.Store) error { return s.HandBack(t.Context()) })
+		must(fmt.Sprintf(`INSERT INTO %s (iban, token, %s) VALUES ('meanwhile', 't', 'AUTO')`, l.Balance, l.AccountType))
+		want["meanwhile"] = true
+		expectAfter("taken over again", migrate)
 	}
 }
