@@ -278,6 +278,7 @@ type Evidence struct {
 
 	Accounts []Account
 	Outcomes []Outcome
+	Late     []Place // how far partitions were handled after the database was handed back: the last record of each
 
 	Scope Scope
 }

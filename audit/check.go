@@ -35,6 +35,9 @@ func Check(e *Evidence, options Options) *Report {
 	for _, place := range e.Foreign {
 		c.report.violate(Belongs, about{place: place}, "it can't be read or is of another type")
 	}
+	for _, place := range e.Late {
+		c.report.violate(InCharge, about{place: place}, "what stands there, and perhaps more before it, was handled after the database was handed back")
+	}
 	c.findOwn()
 	c.checkLetters()
 	c.checkOutcomes()

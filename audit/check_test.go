@@ -94,16 +94,17 @@ func TestEveryKindOfViolationIsFound(t *testing.T) {
 		plant func(e *Evidence)
 		rule  Rule
 	}{
-		"a record of another type among the answers": {func(e *Evidence) { e.Foreign = append(e.Foreign, Place{Topic: "x"}) }, Belongs},
-		"a command without an answer":                {func(e *Evidence) { e.Answers = e.Answers[:len(e.Answers)-1] }, Answered},
-		"a duplicate that was not answered":          {func(e *Evidence) { e.Deliveries = append(e.Deliveries, copyAt(e.Deliveries[3], 90)) }, Answered},
-		"an answer to nobody":                        {func(e *Evidence) { e.Answers = append(e.Answers, Answer{Command: Key{Transfer, bank.ID{1}}}) }, Asked},
-		"an answer of the other kind":                {func(e *Evidence) { e.Answers[2].Command.Kind = Creation }, Asked},
-		"a duplicate with another answer":            {func(e *Evidence) { e.Answers[len(e.Answers)-1].Reason = "no" }, SameAnswer},
-		"a login with another token":                 {func(e *Evidence) { e.Answers = append(e.Answers, otherToken(e.Answers[0])) }, SameAnswer},
-		"an account of another type":                 {func(e *Evidence) { e.Answers[0].Opened.Type = bank.Auto }, SameAnswer},
-		"an answer that the database doesn't have":   {func(e *Evidence) { e.Outcomes = slices.Delete(e.Outcomes, 3, 4) }, OneOutcome},
-		"a database that says otherwise":             {func(e *Evidence) { e.Outcomes[3].Reason = "no" }, OneOutcome},
+		"a record of another type among the answers":           {func(e *Evidence) { e.Foreign = append(e.Foreign, Place{Topic: "x"}) }, Belongs},
+		"a record executed on a database that was handed back": {func(e *Evidence) { e.Late = []Place{e.Deliveries[3].Place} }, InCharge},
+		"a command without an answer":                          {func(e *Evidence) { e.Answers = e.Answers[:len(e.Answers)-1] }, Answered},
+		"a duplicate that was not answered":                    {func(e *Evidence) { e.Deliveries = append(e.Deliveries, copyAt(e.Deliveries[3], 90)) }, Answered},
+		"an answer to nobody":                                  {func(e *Evidence) { e.Answers = append(e.Answers, Answer{Command: Key{Transfer, bank.ID{1}}}) }, Asked},
+		"an answer of the other kind":                          {func(e *Evidence) { e.Answers[2].Command.Kind = Creation }, Asked},
+		"a duplicate with another answer":                      {func(e *Evidence) { e.Answers[len(e.Answers)-1].Reason = "no" }, SameAnswer},
+		"a login with another token":                           {func(e *Evidence) { e.Answers = append(e.Answers, otherToken(e.Answers[0])) }, SameAnswer},
+		"an account of another type":                           {func(e *Evidence) { e.Answers[0].Opened.Type = bank.Auto }, SameAnswer},
+		"an answer that the database doesn't have":             {func(e *Evidence) { e.Outcomes = slices.Delete(e.Outcomes, 3, 4) }, OneOutcome},
+		"a database that says otherwise":                       {func(e *Evidence) { e.Outcomes[3].Reason = "no" }, OneOutcome},
 		"an outcome of nobody's command": {func(e *Evidence) {
 			e.Outcomes = append(e.Outcomes, Outcome{Command: Key{Transfer, bank.ID{1}}, Seq: 99})
 		}, OneOutcome},

@@ -8,6 +8,7 @@ type Rule string
 // The rules, in the order in which they are checked.
 const (
 	Belongs        Rule = "every record belongs on its topic"
+	InCharge       Rule = "nothing is handled on a database that is handed back"
 	Answered       Rule = "every command is answered"
 	Asked          Rule = "every answer has a command"
 	SameAnswer     Rule = "all answers to a command are equal"

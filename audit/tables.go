@@ -39,6 +39,9 @@ func (t *tables) read(ctx context.Context, db *store.Store) error {
 		if err := t.readOutcomes(ctx, tx, names); err != nil {
 			return fmt.Errorf("reading the handled commands: %w", err)
 		}
+		if err := t.readLate(ctx, tx, names); err != nil {
+			return fmt.Errorf("reading the progress: %w", err)
+		}
 		return nil
 	})
 }
@@ -55,7 +58,7 @@ ORDER BY b.iban`
 // in puts the names of the tables into a statement.
 func in(names store.Tables, statement string) string {
 	return strings.NewReplacer("{tenure}", names.Tenure, "{balance}", names.Balance, "{cac}", names.Creations, "{cmt}", names.Transfers,
-		"{command_topic}", names.Topics, "{type}", names.AccountType).Replace(statement)
+		"{command_topic}", names.Topics, "{progress}", names.Progress, "{type}", names.AccountType).Replace(statement)
 }
 
 func readAccounts(ctx context.Context, tx *sql.Tx, names store.Tables, e *Evidence) error {
@@ -150,6 +153,29 @@ func (t *tables) outcome(rows *sql.Rows) (o Outcome, err error) {
 	}
 	o.Command.ID, err = bank.ParseID(id)
 	return o, err
+}
+
+// lateSQL goes by what hand-back does: it empties the progress, while nobody executes, and each batch writes it anew. When a row was written is no
+// evidence: it has the local time of whatever time zone the session was in, which may have an hour twice.
+const lateSQL = `
+SELECT topic, partition, executed_to - 1 FROM {progress}
+WHERE (SELECT handed_back_at IS NOT NULL FROM {tenure} ORDER BY id DESC LIMIT 1)
+ORDER BY topic, partition`
+
+func (t *tables) readLate(ctx context.Context, tx *sql.Tx, names store.Tables) error {
+	rows, err := tx.QueryContext(ctx, in(names, lateSQL))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // its error is rows.Err's
+	for rows.Next() {
+		var last Place
+		if err := rows.Scan(&last.Topic, &last.Partition, &last.Offset); err != nil {
+			return err
+		}
+		t.e.Late = append(t.e.Late, last)
+	}
+	return rows.Err()
 }
 
 // noTopicID is the id of topics whose brokers, before Kafka 2.8, give none.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"testing"
 
 	"openbank/bank"
@@ -179,4 +180,48 @@ func TestAnAccountThatWasThereBeforeIsToldFromOneThatCameLater(t *testing.T) {
 		want["meanwhile"] = true
 		expectAfter("taken over again", migrate)
 	}
+}
+
+func TestWhatIsExecutedOnADatabaseThatIsHandedBackIsTold(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.Postgres(t, embedded.PostgresConfig{Version: os.Getenv("POSTGRES_VERSION")})
+	url, topic := server.URL(""), DefaultTopics().ConfirmMoneyTransfer
+	db := embeddedtest.Database(t, url)
+	with := func(do func(*store.Store) error) {
+		t.Helper()
+		s, err := store.Open(t.Context(), store.Config{URL: url, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(do(s), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(when string, want ...Place) {
+		t.Helper()
+		var e Evidence
+		if err := ReadTables(t.Context(), url, &e); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(e.Late, want) {
+			t.Errorf("%s: got %v, want %v", when, e.Late, want)
+		}
+	}
+	work := func(s *store.Store) error {
+		if err := s.Migrate(t.Context()); err != nil {
+			return err
+		}
+		_, err := s.Execute(t.Context(), store.Batch{Progress: []store.Progress{{Topic: topic, Partition: 2, ExecutedTo: 8, PublishedTo: 8}}})
+		return err
+	}
+	with(work)
+	expect("in charge")
+	with(func(s *store.Store) error { return s.HandBack(t.Context()) })
+	expect("handed back")
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO progress VALUES ($1, $2, 2, 9, 8)`, topic, noTopicID); err != nil {
+		t.Fatal(err)
+	}
+	expect("executed since", Place{topic, 2, 8})
+	with(work)
+	expect("taken over again")
 }

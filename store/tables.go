@@ -18,13 +18,14 @@ type Tables struct {
 	AccountType                   string // the column of Balance and Creations with AUTO or MANUAL
 	Tenure                        string
 	Topics                        string // numbers the topics that rows name as their origin
+	Progress                      string // how far each partition is executed; nothing while the database is handed back
 }
 
 // Snapshot runs read on the state that the database has at one moment, which it can't change, while commands go on being executed. Unlike
 // other methods it does not wait for Postgres, and ends where a session is lost. Errors: ctx's, read's, or what Postgres says.
 func (s *Store) Snapshot(ctx context.Context, read func(*sql.Tx, Tables) error) error {
 	l := s.layout
-	names := Tables{l.balance, l.creations, l.transfers, l.accountType, l.tenure, l.topics}
+	names := Tables{l.balance, l.creations, l.transfers, l.accountType, l.tenure, l.topics, l.progress}
 	return s.untilDone(ctx, func() error {
 		return s.snapshot(ctx, func(tx *sqlx.Tx) error { return read(tx.Tx, names) })
 	})
