@@ -29,6 +29,7 @@ func Check(e *Evidence, options Options) *Report {
 	if c.topics == (Topics{}) {
 		c.topics = DefaultTopics()
 	}
+	c.keys = newKeys(e, c.topics)
 	for i := range e.Accounts {
 		c.accounts[e.Accounts[i].IBAN] = &e.Accounts[i]
 	}
@@ -59,6 +60,7 @@ type checker struct {
 	options   Options
 	scope     *Scope
 	topics    Topics
+	keys      *keys
 	report    *Report
 	histories map[Key]*history
 	fresh     []history // not used yet
@@ -348,12 +350,11 @@ func (c *checker) due(h *history) bool {
 
 // countAnswers wants an answer for each delivery.
 func (c *checker) countAnswers(key Key, h *history) {
-	topic := c.topics.answers(key.Kind)
 	needed, underWay, lacking, own := 0, 0, 0, true
 	executed := h.executed()
 	for _, d := range h.deliveries {
 		switch {
-		case c.scope.mayLack(topic, d.Time), d != executed && c.scope.mayLackLetter(d.Place, d.Time): // or it was a dead letter, and another record handled
+		case c.keys.mayLackAnswer(key, d.Time), d != executed && c.scope.mayLackLetter(d.Place, d.Time): // or it was a dead letter, and another record handled
 			lacking++
 		case c.owes(d):
 			needed++
@@ -373,7 +374,7 @@ func (c *checker) countAnswers(key Key, h *history) {
 	}
 	switch missing := needed - len(h.answers); {
 	case len(h.deliveries) == 0 && len(h.answers) == 0 && h.outcome != nil && h.outcome.Seq > 0: // its record is deleted
-		if h.outcome.Former || c.scope.mayLack(topic, 0) {
+		if h.outcome.Former || c.keys.mayLackAnswer(key, 0) {
 			c.report.Unchecked.Answers++
 		} else {
 			c.report.violate(Answered, about{key: key}, "the database has an outcome, %s, and there is no answer", h.outcome.text())

@@ -213,7 +213,7 @@ func (c *checker) explain(expected []bank.BalanceChanged, o *Outcome, sent *Deli
 		subject := about{key: o.Command, iban: event.IBAN, version: event.Version}
 		i, ok := c.find(key)
 		switch {
-		case !ok && c.eventMayLack(sent):
+		case !ok && c.eventMayLack(event.IBAN, sent):
 			c.events.lacking[key] = true
 			c.report.Unchecked.Events++
 		case !ok:
@@ -227,10 +227,10 @@ func (c *checker) explain(expected []bank.BalanceChanged, o *Outcome, sent *Deli
 	}
 }
 
-func (c *checker) eventMayLack(sent *Delivery) bool {
+func (c *checker) eventMayLack(iban string, sent *Delivery) bool {
 	var at Time
 	if sent != nil {
 		at = sent.Time
 	}
-	return c.scope.mayLack(c.topics.BalanceChanged, at)
+	return c.keys.mayLackEvent(iban, at)
 }

@@ -106,6 +106,7 @@ type unanswered struct {
 
 func newUnanswered(e *Evidence, topics Topics) *unanswered {
 	u := &unanswered{e: e, owed: map[Key]int{}, unread: map[source]Key{}}
+	keys := newKeys(e, topics)
 	answered := map[Key]int{}
 	for _, a := range e.Answers {
 		answered[a.Command]++
@@ -122,7 +123,7 @@ func newUnanswered(e *Evidence, topics Topics) *unanswered {
 			continue
 		}
 		key, isCommand := d.command()
-		if isCommand && e.Scope.mayLack(topics.answers(key.Kind), d.Time) || !isCommand && e.Scope.mayLackLetter(d.Place, d.Time) {
+		if isCommand && keys.mayLackAnswer(key, d.Time) || !isCommand && e.Scope.mayLackLetter(d.Place, d.Time) {
 			continue
 		}
 		if answered[key] > 0 {
@@ -180,30 +181,27 @@ func newUnpublished(e *Evidence, topics Topics) *unpublished {
 			sent[e.Deliveries[i].Place] = e.Deliveries[i].Time
 		}
 	}
-	gone := func(o *Outcome, topic string) bool { // what Check does not miss
-		if _, cut := e.Scope.Cut[topic]; !cut {
-			return false
-		}
-		if at, read := sent[o.Origin]; read {
-			return e.Scope.mayLack(topic, at)
-		}
-		return e.Scope.without(o, topics.command(o.Command.Kind))
+	keys := newKeys(e, topics)
+	sentAt := func(o *Outcome) (at Time, known bool) { // false: its record is missed itself
+		at, known = sent[o.Origin]
+		return at, known || e.Scope.without(o, topics.command(o.Command.Kind))
 	}
 	for i := range e.Outcomes {
 		o := &e.Outcomes[i]
 		if o.Seq == 0 {
 			continue
 		}
-		if !gone(o, topics.answers(o.Command.Kind)) {
+		at, known := sentAt(o)
+		if !known || !keys.mayLackAnswer(o.Command, at) { // or Check doesn't miss it
 			u.keys[o.Command] = true
 		}
-		if o.Reason != "" || !o.HasContent || gone(o, topics.BalanceChanged) {
+		if o.Reason != "" || !o.HasContent {
 			continue
 		}
-		if o.From.Known {
+		if o.From.Known && (!known || !keys.mayLackEvent(o.Debtor, at)) {
 			u.changes[eventKey{o.Debtor, o.From.Version}] = true
 		}
-		if o.To.Known {
+		if o.To.Known && (!known || !keys.mayLackEvent(o.Creditor, at)) {
 			u.changes[eventKey{o.Creditor, o.To.Version}] = true
 		}
 	}

@@ -14,6 +14,10 @@ type Scope struct {
 	// Cut holds the topics of which the beginning of a partition is deleted, and until when the deleted records may have been
 	// written: the time of the oldest record that is left, of the partition where that is youngest.
 	Cut map[string]time.Time
+	// CutKeyed is the same of each partition of answers and events, whose keys lead to one.
+	CutKeyed map[Partition]time.Time
+	// Partitions is how many the topics of answers and events have; 0 is not known, and then Cut alone counts.
+	Partitions map[string]int32
 	// CutLetters is the same of dead letters, by the partition of the record that they were, since they keep that.
 	CutLetters map[Partition]time.Time
 	// Topics are those that were read; the zero value means DefaultTopics.

@@ -79,8 +79,13 @@ func (t Topics) commands() []string {
 	return []string{t.ConfirmAccountCreation, t.ConfirmMoneyTransfer}
 }
 
+// outputs are the topics of answers and events.
+func (t Topics) outputs() []string {
+	return []string{t.AccountCreationFeedback, t.MoneyTransferFeedback, t.BalanceChanged}
+}
+
 func (t Topics) all() []string {
-	return append(t.commands(), t.AccountCreationFeedback, t.MoneyTransferFeedback, t.BalanceChanged,
+	return append(append(t.commands(), t.outputs()...),
 		DeadLetter(t.ConfirmAccountCreation), DeadLetter(t.ConfirmMoneyTransfer))
 }
 
@@ -163,7 +168,12 @@ func (r *reader) finish(ctx context.Context) error {
 	}
 	s := &r.evidence.Scope
 	s.Starts, s.Cut, s.CutLetters = map[Partition]int64{}, map[string]time.Time{}, map[Partition]time.Time{}
+	s.CutKeyed, s.Partitions = map[Partition]time.Time{}, map[string]int32{}
 	for p, start := range r.starts {
+		isOutput := slices.Contains(r.topics.outputs(), p.Topic)
+		if isOutput {
+			s.Partitions[p.Topic] = max(s.Partitions[p.Topic], p.Number+1)
+		}
 		if start == 0 {
 			continue
 		}
@@ -174,6 +184,9 @@ func (r *reader) finish(ctx context.Context) error {
 				s.CutLetters[source] = oldest
 			}
 			continue
+		}
+		if isOutput {
+			s.CutKeyed[p] = oldest
 		}
 		until, cut := s.Cut[p.Topic]
 		if !cut || oldest.IsZero() || !until.IsZero() && oldest.After(until) {
