@@ -21,18 +21,15 @@ func (c *checker) checkReplay() {
 			c.report.violate(ReplayAgrees, about{key: outcome.Command}, "its place in the order of execution, %d, is taken", last)
 		}
 		last = outcome.Seq
-		var sent *Delivery
-		switch h := c.histories[outcome.Command]; {
-		case h == nil || len(h.deliveries) == 0:
-		case outcome.Command.Kind == Creation:
-			sent = h.executed() // another one may ask for another type
-		default:
-			sent = h.deliveries[0] // all have the same content
+		var executed *Delivery // when it was sent matters, and what type of account it asks for: another one of the id may ask for another
+		var command *bank.ConfirmMoneyTransfer
+		if h := c.histories[outcome.Command]; h != nil && len(h.deliveries) > 0 {
+			executed, command = h.executed(), h.deliveries[0].Transfer // all have the same content
 		}
 		if outcome.Command.Kind == Creation {
-			c.replayCreation(accounts, sent, outcome)
+			c.replayCreation(accounts, executed, outcome)
 		} else {
-			c.replayTransfer(accounts, sent, outcome)
+			c.replayTransfer(accounts, command, executed, outcome)
 		}
 	}
 	for iban, account := range accounts {
@@ -47,12 +44,11 @@ func (c *checker) checkReplay() {
 	}
 }
 
-func (c *checker) replayTransfer(accounts bank.Accounts, sent *Delivery, outcome *Outcome) {
+// replayTransfer carries a transfer out again. command is nil when all its records are deleted, sent when the one is that was executed.
+func (c *checker) replayTransfer(accounts bank.Accounts, command *bank.ConfirmMoneyTransfer, sent *Delivery, outcome *Outcome) {
 	subject := about{key: outcome.Command}
-	var command *bank.ConfirmMoneyTransfer
 	switch {
-	case sent != nil:
-		command = sent.Transfer
+	case command != nil:
 		c.checkRow(subject, command, outcome)
 	case outcome.Reason == "" && outcome.HasContent:
 		command = &bank.ConfirmMoneyTransfer{

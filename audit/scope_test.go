@@ -89,6 +89,26 @@ func TestWhatRetentionDeletedIsNotMissedAndCounted(t *testing.T) {
 	}
 }
 
+// What comes again is younger than the answer and the events of its first time.
+func TestARecordThatIsLeftSaysNothingOfTheOneThatWasExecuted(t *testing.T) {
+	t.Parallel()
+	topics := DefaultTopics()
+	tell := func() *Evidence {
+		e, _ := longStory() // the second transfer, sent after half an hour, comes again after 80 minutes
+		cut(e, topics.ConfirmMoneyTransfer, 2, noon.Add(40*time.Minute))
+		cut(e, topics.BalanceChanged, 3, noon.Add(39*time.Minute))
+		return e
+	}
+	if report := Check(tell(), Options{}); !report.OK() || report.Unchecked.Events != 3 {
+		t.Errorf("%+v, violations %v", report.Unchecked, report.Violations)
+	}
+	e := tell()
+	e.Events = e.Events[:len(e.Events)-1]
+	if report := Check(e, Options{}); report.Found[EventsReplayed] != 1 {
+		t.Errorf("a younger event: %v", report.Violations)
+	}
+}
+
 // A check of a bank at work waits for what it will miss: the answers and events of rows whose command is younger than what is deleted.
 func TestWhatIsNotDeletedIsWaitedFor(t *testing.T) {
 	t.Parallel()
