@@ -243,13 +243,8 @@ func (c *checker) checkAnswers() {
 			continue
 		}
 		h.answers = append(h.answers, answer)
-		if answer.Opened == nil {
-			continue
-		}
-		if first, ok := c.opened[answer.Opened.IBAN]; !ok || answer.Time < first {
-			c.opened[answer.Opened.IBAN] = answer.Time
-		}
 	}
+	c.findOpened()
 }
 
 func (c *checker) checkHistory(key Key, h *history) {

@@ -414,6 +414,34 @@ func TestALookBesideAnAccountThatIsJustBeingOpenedMayMissIt(t *testing.T) {
 	}
 }
 
+// The clock of a handler may be wrong by more than there is between an account and what is sent to it; that of another one tells.
+func TestAnAccountIsNoYoungerThanTheAnswersThatFollowItsOwn(t *testing.T) {
+	t.Parallel()
+	tell := func(sent time.Time) *Report {
+		s := newStory()
+		a := s.open()
+		s.transfer(bank.Cash, a, 100000)
+		b := s.open()
+		hidden := s.accounts[b]
+		delete(s.accounts, b)
+		s.transfer(a, b, 500) // paid to somebody outside, as far as the handler saw
+		s.accounts[b] = hidden
+		s.open()
+		e := s.end()
+		e.Answers[0].Time = TimeOf(noon)
+		e.Answers[2].Time = TimeOf(noon.Add(51 * time.Minute)) // in truth, one
+		e.Answers[4].Time = TimeOf(noon.Add(2 * time.Minute))
+		e.Deliveries[3].Time = TimeOf(sent)
+		return Check(e, Options{})
+	}
+	if report := tell(noon.Add(time.Minute)); !report.OK() {
+		t.Errorf("before the answer could be read: %v", report.Violations)
+	}
+	if report := tell(noon.Add(10 * time.Minute)); report.Found[ReplayAgrees] == 0 {
+		t.Errorf("after it: %v", report.Violations)
+	}
+}
+
 func TestAReportOfManyViolationsIsShort(t *testing.T) {
 	t.Parallel()
 	e := healthy()

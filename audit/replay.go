@@ -174,6 +174,28 @@ func (c *checker) decide(accounts bank.Accounts, command *bank.ConfirmMoneyTrans
 	return accounts.Transfer(command)
 }
 
+// findOpened finds when each account was first told of. An answer is no younger than those that follow it in its partition, whatever the clock said
+// of the handler that wrote it.
+func (c *checker) findOpened() {
+	least := map[Partition]Time{}
+	for i := range c.evidence.Answers {
+		answer := &c.evidence.Answers[len(c.evidence.Answers)-1-i]
+		if answer.Command.Kind != Creation {
+			continue
+		}
+		p := answer.Place.partition()
+		if next, ok := least[p]; !ok || answer.Time < next {
+			least[p] = answer.Time
+		}
+		if answer.Opened == nil {
+			continue
+		}
+		if first, ok := c.opened[answer.Opened.IBAN]; !ok || least[p] < first {
+			c.opened[answer.Opened.IBAN] = least[p]
+		}
+	}
+}
+
 func verdict(reason string) string {
 	if reason == "" {
 		return "confirmed"
