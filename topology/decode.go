@@ -94,8 +94,7 @@ func (d *decoder) value(node *yaml.Node, into reflect.Value, path, what string, 
 	}
 	d.stands(path, node)
 	node = resolve(node)
-	if node.Style&yaml.TaggedStyle != 0 && !strings.HasPrefix(node.Tag, "!!") {
-		d.add(at(node), node.Tag, "this tag means nothing here", "leave it out")
+	if !d.tagFits(node) {
 		return
 	}
 	if isNull(node) {
@@ -243,7 +242,7 @@ func (d *decoder) name(key *yaml.Node) (string, bool) {
 		d.add(at(key), "", "a key must be a single word", "write KEY: VALUE")
 		return "", false
 	}
-	return key.Value, true
+	return key.Value, d.tagFits(key)
 }
 
 // withMerged puts the entries of merge keys (<<) after the others, as far as these don't say the same.
@@ -268,7 +267,9 @@ func (d *decoder) withMerged(entries []entry) []entry {
 				d.merges = mostMerges + 1
 				continue
 			}
-			more, ok := mapping(resolve(source))
+			from := resolve(source)
+			d.tagFits(from)
+			more, ok := mapping(from)
 			if !ok {
 				d.add(at(e.key), "<<", "what is merged must be a mapping", "name an anchor of one, such as <<: *defaults")
 			}
@@ -340,6 +341,9 @@ func (d *decoder) words(node *yaml.Node, into reflect.Value, path string) {
 			d.places[path+"."+name] = at(entry.value)
 		}
 		value := resolve(entry.value)
+		if !d.tagFits(value) {
+			continue
+		}
 		text, scalar := scalarText(value)
 		if isNull(value) {
 			d.add(at(entry.key), name, "it has no value", "give it one, or leave the key out")

@@ -54,6 +54,33 @@ func (d *decoder) scalar(node *yaml.Node, into reflect.Value, path string, tag r
 	}
 }
 
+// tagFits says whether a node has no tag, or one that says what it is anyway. All values are read as they are written: what a tag would
+// make of one (!!binary the bytes, !!set the keys) would be another value than the one that is taken.
+func (d *decoder) tagFits(node *yaml.Node) bool {
+	if node.Style&yaml.TaggedStyle == 0 {
+		return true
+	}
+	fits := false
+	switch node.Tag {
+	case "!!str":
+		fits = node.Kind == yaml.ScalarNode
+	case "!!int", "!!float", "!!bool", "!!null":
+		var any any
+		fits = node.Kind == yaml.ScalarNode && node.Decode(&any) == nil
+	case "!!seq":
+		fits = node.Kind == yaml.SequenceNode
+	case "!!map":
+		fits = node.Kind == yaml.MappingNode
+	default:
+		d.add(at(node), node.Tag, "this tag means nothing here", "leave it out, and write the value in plain text")
+		return false
+	}
+	if !fits {
+		d.add(at(node), node.Tag, "this tag is for another kind of value than stands behind it", "leave it out")
+	}
+	return fits
+}
+
 // noun is what a value of a key with choices is called.
 func noun(key string) string {
 	if key == "compatibility" {

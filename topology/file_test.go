@@ -77,6 +77,7 @@ func TestYAMLIsReadHoweverItIsWritten(t *testing.T) {
 		"JSON":                                `{"topics": [{"name": "orders", "partitions": 1, "replicas": 1}]}`,
 		"a type of principal of one's own":    plain + "acls: [{principal: 'Service-Account_2:robot', groups: [app]}]\n",
 		"colons in lists":                     plain + "protected: {principals: [User:shop, User:CN=admin*]}\nacls: [{principal: User:shop, groups: [app:v1, 'b:c', \"d:e\"], transactional_ids: [a:b:c]}]\n",
+		"tags that say what is there":         "!!map\ntopics: !!seq [!!map {!!str name: !!str orders, partitions: !!int 1, replicas: !!str 1, !!merge <<: !!map {purpose: !!str 1}}]",
 		"an anchor that is given anew":        "internal: [&a x, *a]\ntopics: [{name: &a orders, partitions: &n 1, replicas: *n, purpose: *a}]\n",
 	} {
 		t.Run(name, func(t *testing.T) {

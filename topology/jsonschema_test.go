@@ -67,6 +67,7 @@ var beyondASchema = map[string]bool{
 	"36-principal-without-type": true, "37-principal-twice": true, "38-nothing-allowed": true, "39-operation-of-another-resource": true,
 	"40-rule-without-name": true, "43-alias-without-anchor": true, "44-two-documents": true, "45-tab": true, "46-bracket-left-open": true,
 	"54-utf-16": true, "59-principals": true, "60-tag-of-another-program": true, "67-schemas-of-another-encoding": true, "68-no-operation": true, "69-schema-from-the-root": true,
+	"74-tags-that-would-change-values": true,
 }
 
 func TestTheJSONSchemaRefusesWhatItCanOfMalformedTopologies(t *testing.T) {
