@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// sameSchema says whether two Avro schemas mean the same: the same bytes on the wire, the same names, aliases and defaults. What
-// only documents or hints at a language's types (doc, avro.java.string) doesn't count, so a subject that a JVM program
+// sameSchema says whether two Avro schemas mean the same: the same bytes on the wire, the same names, aliases and defaults, and the
+// same attributes of somebody's own (connect.name, java-class), which programs may go by and the registry keeps versions apart by.
+// What only documents doesn't count, nor a JVM's choice of string class (avro.java.string), so a subject that such a program
 // registered stays as it is. A text that can't be read is the same as nothing.
 func sameSchema(a, b string) bool {
 	left, err := canonical(a)
@@ -21,14 +22,19 @@ func sameSchema(a, b string) bool {
 	return err == nil && bytes.Equal(left, right)
 }
 
-// meaning lists the attributes that count, as the Avro specification's parsing canonical form does, with those added that
-// matter when a schema is resolved (default, aliases, logical types).
-var meaning = map[string]bool{
-	"type": true, "name": true, "fields": true, "symbols": true, "items": true, "values": true, "size": true,
-	"default": true, "aliases": true, "logicalType": true, "precision": true, "scale": true,
+// meaningless says of an attribute that it does not count. That of a name and its fields is in the full names already; where there
+// is no name a namespace says nothing.
+func meaningless(attribute string, value any) bool {
+	switch attribute {
+	case "doc", "avro.java.string", "namespace":
+		return true
+	case "order":
+		return value == "ascending" // as without it
+	}
+	return false
 }
 
-// canonical writes a schema with full names, simple types as plain strings, attributes that count only, sorted by name.
+// canonical writes a schema with full names, simple types as plain strings, without the attributes that do not count, sorted by name.
 func canonical(text string) ([]byte, error) {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber() // a long default must not become a float
@@ -73,7 +79,7 @@ func reduceObject(s map[string]any, namespace string) any {
 	}
 	out := map[string]any{}
 	for attribute, value := range s {
-		if !meaning[attribute] {
+		if meaningless(attribute, value) {
 			continue
 		}
 		switch attribute {
@@ -107,7 +113,7 @@ func reduceFields(value any, namespace string) any {
 			switch {
 			case attribute == "type":
 				out[attribute] = reduce(value, namespace)
-			case meaning[attribute]:
+			case !meaningless(attribute, value):
 				out[attribute] = value
 			}
 		}
