@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ func (e *PartialError) Unwrap() []error {
 // it; deletions last. A change that fails doesn't stop the others. What another run did in between counts as done if it did the
 // same. When ctx ends, what has not been begun is left. Errors: *PartialError.
 func (t *Target) Apply(ctx context.Context, plan *Plan) error {
-	run := &run{Target: t, plan: plan, result: &PartialError{}}
+	run := &run{Target: t, plan: plan, result: &PartialError{}, levels: map[string]Field{}}
 	for begin := 0; begin < len(plan.Changes); {
 		end := begin + 1
 		for end < len(plan.Changes) && plan.Changes[end].order() == plan.Changes[begin].order() {
@@ -91,7 +92,8 @@ type run struct {
 	*Target
 	plan   *Plan
 	result *PartialError
-	made   []*Topic // and those with more partitions now
+	made   []*Topic         // and those with more partitions now
+	levels map[string]Field // what became of subjects' levels
 }
 
 // stage applies changes of one kind.
@@ -176,8 +178,14 @@ func (r *run) note(ctx context.Context, change *Change, err error) {
 		return
 	}
 	if err != nil {
+		if level, changed := r.levels[change.Name]; changed && change.Kind == KindSchema {
+			err = fmt.Errorf("%w; its compatibility level is %s all the same, as the topology says (before: %s)", err, level.To, cmp.Or(level.From, "none of its own"))
+		}
 		r.result.Failed = append(r.result.Failed, fmt.Errorf("%s: %w", change, err))
 		return
+	}
+	if change.Kind == KindCompatibility {
+		r.levels[change.Name] = change.Fields[0]
 	}
 	r.result.Applied = append(r.result.Applied, change.String())
 	r.logger().Info("applied", "what", change.String(), "action", string(change.Action))

@@ -115,8 +115,7 @@ func (t *Target) level(ctx context.Context, subject string) (string, error) {
 		Level string `json:"compatibilityLevel"`
 	}
 	err := t.Registry.Ask(ctx, q, &answer)
-	var refused *registry.Error
-	if errors.Is(err, registry.ErrUnknownSubject) || errors.As(err, &refused) && refused.Code == codeNoLevel {
+	if isWithoutLevel(err) {
 		return "", nil
 	}
 	return answer.Level, err
@@ -129,6 +128,21 @@ func (t *Target) setLevel(ctx context.Context, subject, level string) error {
 	}
 	body := map[string]string{"compatibility": level}
 	return t.Registry.Ask(ctx, registry.Question{Method: http.MethodPut, Path: path, Body: body, Tries: writeTries}, nil)
+}
+
+// deleteLevel has the registry's level hold for a subject again.
+func (t *Target) deleteLevel(ctx context.Context, subject string) error {
+	err := t.Registry.Ask(ctx, registry.Question{Method: http.MethodDelete, Path: []string{"config", subject}, Tries: writeTries}, nil)
+	if isWithoutLevel(err) {
+		return nil // by another, or by a try whose answer was lost
+	}
+	return err
+}
+
+// isWithoutLevel says that a subject has no level of its own.
+func isWithoutLevel(err error) bool {
+	var refused *registry.Error
+	return errors.Is(err, registry.ErrUnknownSubject) || errors.As(err, &refused) && refused.Code == codeNoLevel
 }
 
 // compatible is the registry's verdict on a new version, with its reasons where it says no.

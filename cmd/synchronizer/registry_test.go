@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -26,6 +27,42 @@ func (s *servers) answer(in string, status int, body string) {
 		_, _ = io.WriteString(w, body) // the client reads it, or the test fails
 		return true
 	})
+}
+
+// setLevel gives a subject a level of its own as somebody else would.
+func (s *servers) setLevel(t *testing.T, subject, name string) {
+	t.Helper()
+	var level sr.CompatibilityLevel
+	if err := level.UnmarshalText([]byte(name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.registry(t).SetCompatibility(t.Context(), sr.SetCompatibility{Level: level}, subject)[0].Err; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// level is a subject's own, "" when it has none.
+func (s *servers) level(t *testing.T, subject string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.environment["SCHEMA_REGISTRY_URL"]+"/config/"+subject+"?defaultToGlobal=false", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode == http.StatusNotFound {
+		return ""
+	}
+	var own struct {
+		Level string `json:"compatibilityLevel"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&own); err != nil {
+		t.Fatal(err)
+	}
+	return own.Level
 }
 
 const forbidden = `{"error_code": 40301, "message": "not yours"}`
@@ -120,19 +157,67 @@ func TestAVerdictIsTakenForTheLevelThatWillHold(t *testing.T) {
 			s := startServers(t)
 			s.register(t, "order", sr.Schema{Schema: orderV1})
 			if c.own != "" {
-				var level sr.CompatibilityLevel
-				if err := level.UnmarshalText([]byte(c.own)); err != nil {
-					t.Fatal(err)
-				}
-				if err := s.registry(t).SetCompatibility(t.Context(), sr.SetCompatibility{Level: level}, "order")[0].Err; err != nil {
-					t.Fatal(err)
-				}
+				s.setLevel(t, "order", c.own)
 			}
 			file := write(t, "registry: {compatibility: "+c.registry+"}\nsubjects: [{file: ./order.avsc, subject: order}]", map[string]string{"order.avsc": c.order})
 			got := s.run(t, "plan", "--topology", file)
 			got.check(t, 2, c.says)
 			if strings.Contains(got.stdout, c.saysNot) {
 				t.Errorf("%q is said: %s", c.saysNot, got.stdout)
+			}
+		})
+	}
+}
+
+// A level that was set for a schema which is then refused goes with it. That of a subject that is there is a change of its own.
+func TestARefusedSchemaLeavesNoLevelUnsaid(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		before, after string // "" for none
+		there         bool
+		answers       map[string]int // to requests, besides the refusal
+		said, unsaid  string
+	}{
+		"a new subject":                      {said: "subject order: ", unsaid: "all the same"},
+		"a new subject with a level":         {before: "FORWARD", after: "FORWARD", said: "subject order: ", unsaid: "all the same"},
+		"a new subject with that level":      {before: "FULL", after: "FULL", said: "subject order: ", unsaid: "all the same"},
+		"a registry that forgets no level":   {after: "FULL", answers: map[string]int{"DELETE /config/order": http.StatusMethodNotAllowed}, said: "its compatibility level is FULL all the same, which could not be taken back: "},
+		"a registry that tells no level":     {after: "FULL", answers: map[string]int{"GET /config/order": http.StatusForbidden}, said: "its compatibility level is FULL all the same, which could not be taken back: "},
+		"a subject that is there":            {there: true, before: "BACKWARD", after: "FULL", said: "its compatibility level is FULL all the same, as the topology says (before: BACKWARD)"},
+		"a subject that is there, with none": {there: true, after: "FULL", said: "its compatibility level is FULL all the same, as the topology says (before: none of its own)"},
+		"a subject that is there, with it":   {there: true, before: "FULL", after: "FULL", said: "subject order: ", unsaid: "all the same"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServers(t)
+			if c.there {
+				s.register(t, "order", sr.Schema{Schema: orderV1})
+			}
+			if c.before != "" {
+				s.setLevel(t, "order", c.before)
+			}
+			s.embedded.registry.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+				request := r.Method + " " + r.URL.Path
+				status := c.answers[request]
+				if request == "POST /subjects/order/versions" {
+					status = http.StatusUnprocessableEntity
+				}
+				if status == 0 {
+					return false
+				}
+				w.WriteHeader(status)
+				_, _ = fmt.Fprintf(w, `{"error_code": %d01, "message": "refused"}`, status) // the client reads it, or the test fails
+				return true
+			})
+			file := write(t, "subjects: [{file: ./order.avsc, subject: order, compatibility: FULL}]", map[string]string{"order.avsc": orderV2})
+			got := s.run(t, "apply", "--yes", "--topology", file)
+			got.check(t, 1, "refused", c.said)
+			if c.unsaid != "" && strings.Contains(got.stderr, c.unsaid) {
+				t.Errorf("%q is said: %s", c.unsaid, got.stderr)
+			}
+			s.embedded.registry.ClearInterceptors()
+			if level := s.level(t, "order"); level != c.after {
+				t.Errorf("the level is %q, want %q", level, c.after)
 			}
 		})
 	}
