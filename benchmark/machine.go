@@ -10,7 +10,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"openbank/embedded"
 	"openbank/result"
+	"openbank/surroundings"
 )
 
 // Describe notes where all of it runs.
@@ -23,9 +25,9 @@ func Describe(ctx context.Context, w *World, r *result.Run) {
 		}
 	} else {
 		_ = w.withAdmin(func(admin *kadm.Client) error { // its version is not needed
-			brokers, err := admin.ApiVersions(ctx)
-			for _, broker := range brokers {
-				r.Versions["kafka"] = broker.VersionGuess()
+			version, err := brokersVersion(ctx, admin)
+			if version != "" {
+				r.Versions["kafka"] = version
 			}
 			return err
 		})
@@ -40,6 +42,27 @@ func Describe(ctx context.Context, w *World, r *result.Run) {
 			r.Postgres["unknown"] = "the database did not tell"
 		}
 	}
+}
+
+// brokersVersion says what the brokers of somebody else's stack are. Kafka tells not its own version but those of its requests, by which a
+// release can be known. Brokers of another make have requests of several releases: to name two that they lie between would be untrue.
+func brokersVersion(ctx context.Context, admin *kadm.Client) (string, error) {
+	metadata, err := admin.BrokerMetadata(ctx)
+	if err != nil {
+		return "", err
+	}
+	if metadata.Cluster == embedded.ClusterID {
+		return surroundings.EmbeddedKafka, nil
+	}
+	brokers, err := admin.ApiVersions(ctx)
+	if err != nil || len(brokers) == 0 {
+		return "", err
+	}
+	guess := brokers.Sorted()[0].VersionGuess()
+	if strings.HasPrefix(guess, "v") || strings.HasPrefix(guess, "at least v") {
+		return guess, nil
+	}
+	return "none of Apache Kafka's releases, by their API versions", nil
 }
 
 // deciding are the settings that decide Postgres' speed.

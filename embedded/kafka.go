@@ -14,6 +14,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 )
 
+// ClusterID is what the brokers give for the id of their cluster, by which others know them for embedded ones: that of Apache Kafka is
+// a random UUID.
+const ClusterID = "open-bank"
+
 // defaultBrokers allows the stack's three replicas.
 const defaultBrokers = 3
 
@@ -133,7 +137,7 @@ func (k *Kafka) start(ctx context.Context) (err error) {
 	next := 0
 	options := append([]kfake.Opt{
 		kfake.NumBrokers(len(listeners)),
-		kfake.ClusterID("open-bank"),
+		kfake.ClusterID(ClusterID),
 		kfake.DataDir(k.home.dir),
 		kfake.WithLogger(brokerLogger{k.config.Logger}),
 		kfake.ListenFn(func(string, string) (net.Listener, error) {

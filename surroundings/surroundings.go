@@ -19,6 +19,9 @@ import (
 	"openbank/topology"
 )
 
+// EmbeddedKafka is the version of the embedded brokers.
+const EmbeddedKafka = "embedded (kfake)"
+
 // Connection is all the settings that say where a bank is, for kong.
 type Connection struct {
 	Kafka    connect.Kafka    `embed:""`
@@ -48,7 +51,7 @@ func Embedded(ctx context.Context, dir string, logger *slog.Logger) (*Surroundin
 	}
 	s := &Surroundings{
 		Bank: bank, Postgres: bank.Postgres, environment: bank.Environment(),
-		Versions: map[string]string{"kafka": "embedded (kfake)", "registry": "embedded (srfake)"},
+		Versions: map[string]string{"kafka": EmbeddedKafka, "registry": "embedded (srfake)"},
 	}
 	return s.prepared(ctx, logger)
 }

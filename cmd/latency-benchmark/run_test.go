@@ -358,7 +358,7 @@ func TestAHandlerThatRunsOnSomebodysStackIsMeasuredThere(t *testing.T) {
 		for _, s := range got.result.Subjects {
 			checkRound(t, s, s.Rounds[0])
 		}
-		if got.result.Versions["kafka"] == "" || got.result.Postgres["fsync"] != "on" {
+		if got.result.Versions["kafka"] != surroundings.EmbeddedKafka || got.result.Postgres["fsync"] != "on" {
 			t.Errorf("%v %v", got.result.Versions, got.result.Postgres)
 		}
 	}
