@@ -64,8 +64,11 @@ type duration time.Duration
 // UnmarshalText reads 250ms, 10s, 1h.
 func (d *duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
-	if err != nil || parsed <= 0 {
+	if err != nil {
 		return fmt.Errorf("%q is no time such as 250ms, 10s or 1h", text)
+	}
+	if parsed <= 0 {
+		return fmt.Errorf("%q is not above 0: write a time such as 250ms, 10s or 1h", text)
 	}
 	*d = duration(parsed)
 	return nil

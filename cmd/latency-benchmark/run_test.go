@@ -387,7 +387,14 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		args []string
 		says string
 	}{
-		"rate":          {[]string{"latency", "--rate=0"}, "--rate: 0 is not above 0"},
+		"rate":          {[]string{"latency", "--rate=0"}, "--rate: 0 is not above 0: write what is, such as 100,500"},
+		"second rate":   {[]string{"latency", "--rate", "100,-5"}, "--rate: -5 is not above 0: write what is, such as 100,500"},
+		"rate again":    {[]string{"floor", "--rate=100", "--rate=-1e3"}, "--rate: -1000 is not above 0"},
+		"rates of all":  {[]string{"latency", "--rate=100,inf"}, `--rate: "inf" is no number: write one, or several with commas between`},
+		"no rate":       {[]string{"latency", "--rate=100,"}, `--rate: "" is no number`},
+		"soak's rate":   {[]string{"soak", "--rate=nan"}, "--rate: NaN is not above 0: write what is, such as 500"},
+		"handlers":      {[]string{"drain", "--handlers=1.5"}, `--handlers: "1.5" is no whole number`},
+		"no time":       {[]string{"latency", "--duration=0s"}, `--duration: "0s" is not above 0: write a time such as 250ms`},
 		"share":         {[]string{"hot", "--share=2"}, "--share: 2 is not from 0 to 1"},
 		"handled":       {[]string{"grow", "--handled=5,5"}, "--handled must rise"},
 		"accounts":      {[]string{"drain", "--accounts=1"}, "--accounts must be at least 2"},

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,14 +14,14 @@ import (
 
 type latencyCommand struct {
 	common   `embed:""`
-	Rates    []float64 `name:"rate" default:"100,500,1000" placeholder:"N" help:"Commands a second; several with commas between, one after the other."`
-	WarmUp   duration  `default:"5s" help:"How long is sent before it counts."`
-	Duration duration  `default:"30s" help:"How long is measured at each rate."`
+	Rates    several[float64] `name:"rate" default:"100,500,1000" placeholder:"N" help:"Commands a second; several with commas between, one after the other."`
+	WarmUp   duration         `default:"5s" help:"How long is sent before it counts."`
+	Duration duration         `default:"30s" help:"How long is measured at each rate."`
 }
 
 // Run measures and prints.
 func (c *latencyCommand) Run(s *session) error {
-	if err := positive("--rate", c.Rates); err != nil {
+	if err := positive("--rate", "100,500", c.Rates); err != nil {
 		return err
 	}
 	return c.measure(s, "latency", map[string]string{"rate": list(c.Rates), "warm-up": c.WarmUp.String(), "duration": c.Duration.String()},
@@ -35,7 +37,7 @@ type soakCommand struct {
 
 // Run measures and prints.
 func (c *soakCommand) Run(s *session) error {
-	if err := positive("--rate", []float64{c.Rate}); err != nil {
+	if err := positive("--rate", "500", []float64{c.Rate}); err != nil {
 		return err
 	}
 	// Or the samples of hours would be most of the file.
@@ -108,7 +110,7 @@ func (b backlog) drain() benchmark.Drain {
 type drainCommand struct {
 	common   `embed:""`
 	backlog  `embed:""`
-	Handlers []int `default:"1" placeholder:"N" help:"How many handlers share the work; several numbers, with commas between, take turns."`
+	Handlers several[int] `default:"1" placeholder:"N" help:"How many handlers share the work; several numbers, with commas between, take turns."`
 }
 
 // Run measures and prints.
@@ -116,7 +118,7 @@ func (c *drainCommand) Run(s *session) error {
 	if err := c.backlog.check(c.theirs(s)); err != nil {
 		return err
 	}
-	if err := positive("--handlers", c.Handlers); err != nil {
+	if err := positive("--handlers", "1,2", c.Handlers); err != nil {
 		return err
 	}
 	d := c.drain()
@@ -127,7 +129,7 @@ func (c *drainCommand) Run(s *session) error {
 type hotCommand struct {
 	common  `embed:""`
 	backlog `embed:""`
-	Shares  []float64 `name:"share" default:"0,1" placeholder:"SHARE" help:"Shares of transfers that one and the same account takes part in, 0 to 1; several take turns."`
+	Shares  several[float64] `name:"share" default:"0,1" placeholder:"SHARE" help:"Shares of transfers that one and the same account takes part in, 0 to 1; several take turns."`
 }
 
 // Run measures and prints.
@@ -148,7 +150,7 @@ func (c *hotCommand) Run(s *session) error {
 type growCommand struct {
 	common  `embed:""`
 	backlog `embed:""`
-	Handled []int64 `default:"0,1000000,10000000" placeholder:"N" help:"How many commands were handled before, rising. The rows are made by SQL, see docs/latency-benchmark.md."`
+	Handled several[int64] `default:"0,1000000,10000000" placeholder:"N" help:"How many commands were handled before, rising. The rows are made by SQL, see docs/latency-benchmark.md."`
 }
 
 // Run measures and prints.
@@ -173,14 +175,14 @@ func (c *growCommand) Run(s *session) error {
 type floorCommand struct {
 	common   `embed:""`
 	backlog  `embed:""`
-	Rates    []float64 `name:"rate" default:"100,500,1000" placeholder:"N" help:"Commands a second for the echo; several with commas between."`
-	WarmUp   duration  `default:"5s" help:"How long is sent before it counts."`
-	Duration duration  `default:"30s" help:"How long is measured at each rate."`
+	Rates    several[float64] `name:"rate" default:"100,500,1000" placeholder:"N" help:"Commands a second for the echo; several with commas between."`
+	WarmUp   duration         `default:"5s" help:"How long is sent before it counts."`
+	Duration duration         `default:"30s" help:"How long is measured at each rate."`
 }
 
 // Run measures and prints.
 func (c *floorCommand) Run(s *session) error {
-	if err := errors.Join(c.backlog.check(false), positive("--rate", c.Rates)); err != nil {
+	if err := errors.Join(c.backlog.check(false), positive("--rate", "100,500", c.Rates)); err != nil {
 		return err
 	}
 	if len(c.Handler) > 0 {
@@ -197,13 +199,38 @@ func (c *floorCommand) Run(s *session) error {
 // String is how people write it.
 func (d duration) String() string { return time.Duration(d).String() }
 
-func positive[N int | float64](flag string, values []N) error {
-	if len(values) == 0 {
-		return fmt.Errorf("%s names nothing to measure", flag)
+// several are numbers with commas between. Of kong's own lists an element that begins with a dash is taken for a flag.
+type several[N int | int64 | float64] []N
+
+// UnmarshalText adds the numbers of one flag.
+func (s *several[N]) UnmarshalText(text []byte) error {
+	for field := range strings.SplitSeq(string(text), ",") {
+		var n N
+		var err error
+		what := "whole number"
+		switch n := any(&n).(type) {
+		case *int:
+			*n, err = strconv.Atoi(field)
+		case *int64:
+			*n, err = strconv.ParseInt(field, 10, 64)
+		case *float64:
+			what = "number"
+			if *n, err = strconv.ParseFloat(field, 64); math.IsNaN(*n) || math.IsInf(*n, 0) {
+				err = strconv.ErrRange
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%q is no %s: write one, or several with commas between", field, what)
+		}
+		*s = append(*s, n)
 	}
+	return nil
+}
+
+func positive[N int | float64](flag, example string, values []N) error {
 	for _, v := range values {
-		if v <= 0 {
-			return fmt.Errorf("%s: %v is not above 0", flag, v)
+		if v <= 0 || math.IsNaN(float64(v)) {
+			return fmt.Errorf("%s: %v is not above 0: write what is, such as %s", flag, v, example)
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@ type certsCommand struct {
 	Client   []string      `placeholder:"NAME" help:"A client to make a certificate for; the stack's services when not given. May be repeated."`
 	Host     []string      `placeholder:"NAME" help:"A further name or address that all servers are reached at. May be repeated."`
 	CNOnly   bool          `name:"cn-only" help:"Name a server in its CN alone, without alternative names, as in the stack of 2019."`
-	Password string        `environment:"KAFKA_SSL_KEY_PASSWORD" help:"Password for keys and stores; the stack's when not given."`
+	Password *string       `environment:"KAFKA_SSL_KEY_PASSWORD" help:"Password for keys and stores; the stack's when not given."`
 	ValidFor time.Duration `default:"19800h" help:"How long they are valid."`
 	Readable bool          `help:"Let every user of this machine read them, keys too, as containers with users of their own must."`
 }
@@ -23,7 +23,12 @@ type certsCommand struct {
 // Run prints what was written, and what a client of the brokers has to be told. A password that was chosen is not repeated.
 func (c *certsCommand) Run(s *session) error {
 	options := certs.Options{
-		Dir: c.Dir, Servers: c.Server, Clients: c.Client, Hosts: c.Host, CNOnly: c.CNOnly, Password: c.Password, ValidFor: c.ValidFor, Readable: c.Readable,
+		Dir: c.Dir, Servers: c.Server, Clients: c.Client, Hosts: c.Host, CNOnly: c.CNOnly, ValidFor: c.ValidFor, Readable: c.Readable,
+	}
+	if c.Password != nil {
+		if options.Password = *c.Password; options.Password == "" {
+			return errors.New("--password is empty, and keys are written encrypted: give one, or leave the flag out for the stack's")
+		}
 	}
 	if c.ValidFor <= 0 {
 		return errors.New("--valid-for must be more than nothing, such as 8760h")

@@ -345,7 +345,7 @@ func TestCertsAreMade(t *testing.T) {
 	if got := execute(t, dir, nil, "certs", "--dir=other", "--password=hush"); got.code != 0 || strings.Contains(got.stdout, "hush") || !strings.Contains(got.stdout, "command-handler.key") {
 		t.Errorf("%+v", got)
 	}
-	for fault, flag := range map[string]string{"--valid-for must be more than nothing": "--valid-for=0s", "no further names such as x": "--host=x"} {
+	for fault, flag := range map[string]string{"--valid-for must be more than nothing": "--valid-for=0s", "no further names such as x": "--host=x", "--password is empty, and keys are written encrypted": "--password="} {
 		if got := execute(t, dir, nil, "certs", "--dir=third", "--cn-only", flag); got.code != 1 || !strings.Contains(got.stderr, fault) {
 			t.Errorf("%s: %+v", flag, got)
 		}
