@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -102,8 +103,11 @@ func orDash(text string) string {
 	return text
 }
 
-// oneLine keeps a record's text from drawing on the terminal.
+// oneLine keeps a record's text from drawing on the terminal: what can't be printed is written as Go writes it in a string, \n or \x1b. All
+// else stays, quotes and backslashes too, since reasons quote records themselves.
 func oneLine(text string) string {
 	quoted := fmt.Sprintf("%q", text)
-	return quoted[1 : len(quoted)-1]
+	return unquoted.Replace(quoted[1 : len(quoted)-1])
 }
+
+var unquoted = strings.NewReplacer(`\\`, `\`, `\"`, `"`)

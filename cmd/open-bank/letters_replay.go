@@ -93,7 +93,7 @@ func (c *replayLettersCommand) replay(ctx context.Context, s *session, r *reach)
 		err = p.await(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("%w (%s sent and marked as replayed)", c.why(ctx, s, err), progress.Counted(len(p.sent), "dead letter"))
+		return fmt.Errorf("%w (%s sent and marked as replayed)", c.why(ctx, s, err), progress.Counted(len(p.committed), "dead letter"))
 	}
 	return p.report()
 }
@@ -123,15 +123,15 @@ type replay struct {
 	meant      []*replayed
 	byPosition map[position]*replayed
 	refusals   []string
-	before     int // left out: replayed before
-	again      int // left out: of a record that another one is of, as at-least-once delivery makes them
-	sent       []*replayed
+	before     int         // left out: replayed before
+	again      int         // left out: of a record that another one is of, as at-least-once delivery makes them
+	committed  []*replayed // sent and marked, in that order
 }
 
 // replayed is a letter that was chosen, and what came of it.
 type replayed struct {
 	entry
-	sent    bool
+	sent    bool   // and marked
 	outcome string // "" so far
 	handled bool   // the outcome is an answer
 }
@@ -258,7 +258,7 @@ func (p *replay) send(ctx context.Context) error {
 	flush := func() error {
 		err := p.commit(ctx, batch)
 		if err == nil {
-			p.sent = append(p.sent, letters...)
+			p.committed = append(p.committed, letters...)
 			for _, one := range letters {
 				one.sent = true
 			}
@@ -311,7 +311,7 @@ func (p *replay) commit(ctx context.Context, records []*kgo.Record) error {
 
 // await follows the answers and the dead letters until all that was sent is among them, or nothing of it has come for a while.
 func (p *replay) await(ctx context.Context) error {
-	came := newOutcomes(p.sent)
+	came := newOutcomes(p.committed)
 	for last := time.Now(); came.left > 0 && time.Since(last) < p.Wait; {
 		waiting, cancel := context.WithDeadline(ctx, last.Add(p.Wait))
 		records, err := p.reach.next(waiting)
@@ -375,7 +375,7 @@ func (p *replay) report() error {
 		fmt.Fprintf(&text, "%s  %s  %s\n", one.position, orDash(one.command), oneLine(outcome))
 	}
 	fmt.Fprintf(&text, "%s sent: %s answered, %s came back, %s without an answer\n",
-		progress.Counted(len(p.sent), "dead letter"), n(answered), n(back), n(len(p.sent)-answered-back))
+		progress.Counted(len(p.committed), "dead letter"), n(answered), n(back), n(len(p.committed)-answered-back))
 	if _, err := fmt.Fprint(p.session.stdout, text.String()); err != nil {
 		return err
 	}

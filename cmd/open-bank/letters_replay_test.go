@@ -96,3 +96,18 @@ func TestOfTwoDeadLettersOfARecordOneIsReplayed(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestATextIsShownAsItIsButForWhatATerminalObeys(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`id "a\\b" of {"x": 1} – é`:       `id "a\\b" of {"x": 1} – é`,
+		`the text "\x1b[2J" is no UUID`:   `the text "\x1b[2J" is no UUID`, // quoted already by whoever wrote it
+		"a\x1b[2J\r\nb\tc":                `a\x1b[2J\r\nb\tc`,
+		"\x9b1m \u009b1m \u202e\x7f \xff": `\x9b1m \u009b1m \u202e\x7f \xff`,
+		`\`:                               `\`, `"`: `"`, `'`: `'`, "": "",
+	} {
+		if got := oneLine(text); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+}
