@@ -204,8 +204,7 @@ func (r *reach) commandID(ctx context.Context, value []byte) (string, error) {
 
 // scan reads topics from their beginning to the end that they have now, and leaves out those that are not there.
 func (r *reach) scan(ctx context.Context, kafka connect.Kafka, topics []string, each func(*kgo.Record) error) error {
-	admin := kadm.NewClient(r.kafka)
-	there, err := admin.ListTopics(ctx, topics...)
+	there, err := kadm.NewClient(r.kafka).ListTopics(ctx, topics...)
 	if err != nil {
 		return fmt.Errorf("looking at the topics: %w", connect.Explain(err))
 	}
@@ -213,56 +212,14 @@ func (r *reach) scan(ctx context.Context, kafka connect.Kafka, topics []string, 
 	if len(topics) == 0 {
 		return errors.New("there is no dead letter topic: a command handler makes them when it starts")
 	}
-	starts, err := connect.Offsets(admin.ListStartOffsets(ctx, topics...))
+	left, from, err := r.unread(ctx, topics...)
 	if err != nil {
-		return fmt.Errorf("looking where the topics start: %w", err)
+		return err
 	}
-	ends, err := connect.Offsets(admin.ListCommittedOffsets(ctx, topics...))
-	if err != nil {
-		return fmt.Errorf("looking where the topics end: %w", err)
-	}
-	left, from := map[position]int64{}, map[string]map[int32]kgo.Offset{}
-	ends.Each(func(end kadm.ListedOffset) {
-		start, ok := starts.Lookup(end.Topic, end.Partition)
-		if !ok || start.Offset >= end.Offset {
-			return
-		}
-		left[position{topic: end.Topic, partition: end.Partition}] = end.Offset
-		if from[end.Topic] == nil {
-			from[end.Topic] = map[int32]kgo.Offset{}
-		}
-		from[end.Topic][end.Partition] = kgo.NewOffset().At(start.Offset)
-	})
 	client, err := kafka.Client("open-bank", kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.ConsumePartitions(from))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	return readTo(ctx, client, left, each)
-}
-
-// readTo gives each record below the ends, of which there are left.
-func readTo(ctx context.Context, client *kgo.Client, left map[position]int64, each func(*kgo.Record) error) error {
-	for len(left) > 0 {
-		records, err := (&reach{kafka: client}).next(ctx)
-		if err != nil {
-			return err
-		}
-		for _, record := range records {
-			p := position{topic: record.Topic, partition: record.Partition}
-			end, ok := left[p]
-			if !ok || record.Offset >= end {
-				continue
-			}
-			if !record.Attrs.IsControl() {
-				if err := each(record); err != nil {
-					return err
-				}
-			}
-			if record.Offset+1 >= end {
-				delete(left, p)
-			}
-		}
-	}
-	return nil
+	return left.readTo(ctx, client, each)
 }

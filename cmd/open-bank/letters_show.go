@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -134,8 +135,9 @@ func (r *reach) readOne(ctx context.Context, kafka connect.Kafka, p position) (*
 		return nil, err
 	}
 	defer client.Close()
-	for {
-		records, err := (&reach{kafka: client}).next(ctx)
+	left := &unread{map[position]int64{{topic: p.topic, partition: p.partition}: p.offset + 1}, time.Now()}
+	for len(left.ends) > 0 {
+		records, err := left.next(ctx, client)
 		if err != nil {
 			return nil, err
 		}
@@ -149,4 +151,5 @@ func (r *reach) readOne(ctx context.Context, kafka connect.Kafka, p position) (*
 			return nil, fmt.Errorf("there is no record at %s; what comes next is at offset %d", p, record.Offset)
 		}
 	}
+	return nil, fmt.Errorf("there is nothing at %s any more", p)
 }

@@ -72,7 +72,10 @@ func (r *reach) follow(ctx context.Context, fromBeginning bool, topics ...string
 
 // next waits for records. Errors: ctx's, or the brokers'.
 func (r *reach) next(ctx context.Context) ([]*kgo.Record, error) {
-	fetches := r.kafka.PollFetches(ctx)
+	return recordsOf(ctx, r.kafka.PollFetches(ctx))
+}
+
+func recordsOf(ctx context.Context, fetches kgo.Fetches) ([]*kgo.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -64,11 +64,14 @@ func (c *tailCommand) Run(s *session) error {
 		}
 		return err
 	}
-	left := map[int32]int64{} // partitions that are to be read, and to where; with --until-end
-	if c.UntilEnd {
-		if left, err = r.unread(s, c.Topic, c.FromBeginning); err != nil || len(left) == 0 {
+	left := &unread{} // with --until-end
+	if c.UntilEnd && c.FromBeginning {
+		if left, _, err = r.unread(s.ctx, c.Topic); err != nil {
 			return err
 		}
+	}
+	if c.UntilEnd && len(left.ends) == 0 {
+		return nil
 	}
 	if err := r.follow(s.ctx, c.FromBeginning, c.Topic); err != nil {
 		return err
@@ -77,8 +80,12 @@ func (c *tailCommand) Run(s *session) error {
 		fmt.Fprintf(s.stderr, "waiting for new records on %s; --from-beginning shows those that are there\n", c.Topic)
 	}
 	out := json.NewEncoder(s.stdout)
-	for printed := 0; ; {
-		records, err := r.next(s.ctx)
+	next := r.next
+	if c.UntilEnd {
+		next = func(ctx context.Context) ([]*kgo.Record, error) { return left.next(ctx, r.kafka) }
+	}
+	for printed := 0; !c.UntilEnd || len(left.ends) > 0; {
+		records, err := next(s.ctx)
 		if err != nil {
 			if s.ctx.Err() != nil {
 				return nil
@@ -86,28 +93,22 @@ func (c *tailCommand) Run(s *session) error {
 			return err
 		}
 		for _, record := range records {
-			end, limited := left[record.Partition]
-			if c.UntilEnd && (!limited || record.Offset >= end) {
+			if c.UntilEnd && !left.takes(record) || record.Attrs.IsControl() {
 				continue
 			}
-			if !record.Attrs.IsControl() {
-				line, err := c.line(s, r, record)
-				if err == nil {
-					err = out.Encode(line)
-				}
-				if err != nil {
-					return err
-				}
-				printed++
+			line, err := c.line(s, r, record)
+			if err == nil {
+				err = out.Encode(line)
 			}
-			if record.Offset+1 >= end {
-				delete(left, record.Partition)
+			if err != nil {
+				return err
 			}
-			if c.Count != nil && printed >= *c.Count || c.UntilEnd && len(left) == 0 {
+			if printed++; c.Count != nil && printed >= *c.Count {
 				return nil
 			}
 		}
 	}
+	return nil
 }
 
 // knows fails when there is no such topic.
@@ -126,28 +127,6 @@ func (r *reach) knows(ctx context.Context, wanted ...string) error {
 		return fmt.Errorf("there is no topic %s; there are none at all", topic)
 	}
 	return fmt.Errorf("there is no topic %s; there are: %s", topic, strings.Join(topics.Names(), ", "))
-}
-
-func (r *reach) unread(s *session, topic string, fromBeginning bool) (map[int32]int64, error) {
-	left := map[int32]int64{}
-	if !fromBeginning {
-		return left, nil
-	}
-	admin := kadm.NewClient(r.kafka)
-	starts, err := connect.Offsets(admin.ListStartOffsets(s.ctx, topic))
-	if err != nil {
-		return nil, fmt.Errorf("looking at topic %s: %w", topic, err)
-	}
-	ends, err := connect.Offsets(admin.ListCommittedOffsets(s.ctx, topic))
-	if err != nil {
-		return nil, fmt.Errorf("looking at topic %s: %w", topic, err)
-	}
-	ends.Each(func(end kadm.ListedOffset) {
-		if start, ok := starts.Lookup(topic, end.Partition); ok && start.Offset < end.Offset {
-			left[end.Partition] = end.Offset
-		}
-	})
-	return left, nil
 }
 
 func (c *tailCommand) line(s *session, r *reach, record *kgo.Record) (tailed, error) {
