@@ -1,93 +1,151 @@
 package embedded
 
 import (
+	"context"
+	"crypto/tls"
+	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// What kfake calls the states of a group in which it waits for joins, and for what its leader gives to whom.
 const (
-	// sharingOut is what kfake calls the state of a group between the joins and what its leader gives to whom.
+	joining    = "PreparingRebalance"
 	sharingOut = "CompletingRebalance"
-	// lookPause is the pause between two looks at that.
+)
+
+const (
+	// beat is the pause between two heartbeats for one who joins; the shortest session is 6 s.
+	beat = 2 * time.Second
+	// lookPause is the pause between two looks at a group.
 	lookPause = 5 * time.Millisecond
-	// sharingTime bounds the wait for it: a leader that is gone is missed within its session, of 6 s as a rule.
+	// sharingTime bounds the wait for a leader: one that is gone is missed within its session, of 6 s as a rule.
 	sharingTime = 10 * time.Second
 )
 
-// groups has a member that waits for its share leave, and another one take its place, only once the group's leader has shared the partitions
-// out. kfake counts the one that goes for one that was joining (removeMember): the next rebalance then lasts until its time-out, and whoever
-// waits in it for longer than a session is forgotten without an answer. Apache Kafka does neither.
+// groups has kfake do with members that wait for an answer as Apache Kafka does. Left alone, it forgets one whose session ends while it waits,
+// without an answer, and takes one that goes or dies while it waits for its share for one that was joining: the next rebalance lasts until its
+// time-out then, for longer than a session. So whoever joins has heartbeats sent for it, and waits for its share here.
 type groups struct {
 	cluster *kfake.Cluster
+	client  *kgo.Client // connects when it is needed
 
-	mu    sync.Mutex
-	waits map[string]int32 // in which generation the member in a place asked for its share, by the group and the place
+	ctx    context.Context // done when the cluster is about to stop
+	cancel context.CancelFunc
 
-	looking sync.RWMutex // held to read by whoever asks the cluster
-	stopped bool         // it answers nothing any more
+	mu      sync.Mutex
+	stopped bool
+	using   sync.WaitGroup // those who use the cluster
 }
 
-func newGroups(cluster *kfake.Cluster) *groups {
-	g := &groups{cluster: cluster, waits: map[string]int32{}}
-	cluster.ControlKey(int16(kmsg.SyncGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		if sync := request.(*kmsg.SyncGroupRequest); sync.InstanceID != nil {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.waits[placeOf(sync.Group, *sync.InstanceID)] = sync.Generation
+// newGroups is for a cluster that listens on those listeners, whatever it says of where it is.
+func newGroups(cluster *kfake.Cluster, listeners []net.Listener, secured *tls.Config) (*groups, error) {
+	said := cluster.ListenAddrs()
+	client, err := kgo.NewClient(kgo.SeedBrokers(said...), kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+		if at := slices.Index(said, address); at >= 0 {
+			address = listeners[at].Addr().String()
 		}
-		return nil, nil, false
-	})
-	cluster.ControlKey(int16(kmsg.LeaveGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		leave := request.(*kmsg.LeaveGroupRequest)
-		for _, m := range leave.Members {
-			if m.InstanceID != nil {
-				g.settle(leave.Group, *m.InstanceID)
-			}
+		if secured == nil {
+			return new(net.Dialer).DialContext(ctx, network, address)
 		}
-		return nil, nil, false
-	})
+		own := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: secured.Certificates, InsecureSkipVerify: true} // brokers are each other's clients
+		return (&tls.Dialer{Config: own}).DialContext(ctx, network, address)
+	}))
+	if err != nil {
+		return nil, err
+	}
+	g := &groups{cluster: cluster, client: client}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
 	cluster.ControlKey(int16(kmsg.JoinGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		if join := request.(*kmsg.JoinGroupRequest); join.InstanceID != nil && join.MemberID == "" {
-			g.settle(join.Group, *join.InstanceID)
+		join := request.(*kmsg.JoinGroupRequest)
+		if (join.InstanceID != nil || join.MemberID != "") && g.enter() {
+			go func() {
+				defer g.using.Done()
+				g.beatFor(join)
+			}()
 		}
 		return nil, nil, false
 	})
-	return g
-}
-
-func placeOf(group, instance string) string { return group + "\x00" + instance }
-
-// settle returns when the member in a place waits for no share. It is for control functions: others are served meanwhile.
-func (g *groups) settle(group, instance string) {
-	g.mu.Lock()
-	generation, asked := g.waits[placeOf(group, instance)]
-	g.mu.Unlock()
-	if !asked {
-		return
-	}
-	g.cluster.SleepControl(func() {
-		for end := time.Now().Add(sharingTime); g.sharesOut(group, generation) && time.Now().Before(end); {
-			time.Sleep(lookPause)
+	cluster.ControlKey(int16(kmsg.SyncGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		if sync := request.(*kmsg.SyncGroupRequest); len(sync.GroupAssignment) == 0 && g.enter() { // not the leader's
+			defer g.using.Done()
+			cluster.SleepControl(func() { g.awaitShares(sync) }) // others are served meanwhile
 		}
+		return nil, nil, false
 	})
+	return g, nil
 }
 
-func (g *groups) sharesOut(group string, generation int32) bool {
-	g.looking.RLock()
-	defer g.looking.RUnlock()
-	if g.stopped {
-		return false
+// enter says whether the cluster may be used; using is to be told when it is not any more.
+func (g *groups) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.stopped {
+		g.using.Add(1)
 	}
-	info := g.cluster.GroupInfo(group)
-	return info != nil && info.State == sharingOut && info.Epoch == generation
+	return !g.stopped
 }
 
 // stop is for right before the cluster is closed.
 func (g *groups) stop() {
-	g.looking.Lock()
-	defer g.looking.Unlock()
+	g.mu.Lock()
 	g.stopped = true
+	g.mu.Unlock()
+	g.cancel()
+	g.using.Wait()
+	g.client.Close()
+}
+
+// beatFor sends heartbeats for whoever joins until the joins are over, and then one more: kfake counts no session for a member whose answer
+// did not reach it.
+func (g *groups) beatFor(join *kmsg.JoinGroupRequest) {
+	begun := g.cluster.GroupInfo(join.Group)
+	for g.pause(beat) {
+		now := g.cluster.GroupInfo(join.Group)
+		if now == nil {
+			return
+		}
+		at := slices.IndexFunc(now.Members, func(m kfake.GroupMember) bool {
+			if join.InstanceID != nil {
+				return m.InstanceID != nil && *m.InstanceID == *join.InstanceID
+			}
+			return m.MemberID == join.MemberID
+		})
+		if at < 0 {
+			return
+		}
+		heartbeat := kmsg.NewPtrHeartbeatRequest()
+		heartbeat.Group, heartbeat.Generation = join.Group, now.Epoch
+		heartbeat.MemberID, heartbeat.InstanceID = now.Members[at].MemberID, join.InstanceID
+		limited, cancel := context.WithTimeout(g.ctx, beat)
+		_, _ = heartbeat.RequestWith(limited, g.client) // whoever may not do that goes without
+		cancel()
+		if now.State != joining || begun != nil && begun.Epoch != now.Epoch {
+			return
+		}
+	}
+}
+
+// awaitShares returns when the leader has given the members their shares, or the group begins anew.
+func (g *groups) awaitShares(sync *kmsg.SyncGroupRequest) {
+	for end := time.Now().Add(sharingTime); time.Now().Before(end); {
+		now := g.cluster.GroupInfo(sync.Group)
+		if now == nil || now.State != sharingOut || now.Epoch != sync.Generation || !g.pause(lookPause) {
+			return
+		}
+	}
+}
+
+func (g *groups) pause(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-g.ctx.Done():
+		return false
+	}
 }

@@ -160,7 +160,11 @@ func (k *Kafka) start(ctx context.Context) (err error) {
 		}
 		return errors.Join(fmt.Errorf("with the state in %s: %w", k.home.dir, err), k.home.release())
 	}
-	k.groups = newGroups(k.cluster)
+	if k.groups, err = newGroups(k.cluster, listeners, k.config.TLS); err != nil {
+		k.cluster.Close()
+		k.cluster = nil
+		return errors.Join(err, k.home.release())
+	}
 	return nil
 }
 

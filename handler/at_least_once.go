@@ -140,7 +140,7 @@ func (p *producer) sendAgain(ctx context.Context) error {
 			if err := p.attempt(ctx, open); err != nil {
 				return err
 			}
-			if open = slices.DeleteFunc(open, func(o *outgoing) bool { return o.err == nil }); len(open) == 0 {
+			if open = p.refusedAndBehind(open); len(open) == 0 {
 				p.link.ok()
 				return nil
 			}
@@ -148,7 +148,7 @@ func (p *producer) sendAgain(ctx context.Context) error {
 		}
 		err := refusal
 		refusal = nil // the next time, it is tried
-		if e := p.revive(); e != nil {
+		if e := p.anew(); e != nil {
 			return e
 		}
 		return err
@@ -160,17 +160,38 @@ func (p *producer) sendAgain(ctx context.Context) error {
 	return nil
 }
 
-// attempt produces each record once, by name, and waits for all reports; the outcome is in outgoing.err.
+// attempt produces each record once, by name, and waits for all reports; the outcome is in outgoing.err. A client that refuses one of a topic
+// may take the next a moment later, which is to stand behind it: so it is not offered any more of that topic.
 func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 	f := newFlight(len(open))
 	for _, o := range open {
 		o.flight, o.named, o.err = f, true, nil
 	}
+	refused := map[string]error{} // by topic
 	for _, o := range open {
-		if err := p.produce(ctx, f, &p.main, o); err != nil {
+		if o.err = refused[*o.topic]; o.err != nil {
+			f.done(1)
+			continue
+		}
+		refusal, err := p.produce(ctx, f, &p.main, o)
+		if err != nil {
 			return err
+		}
+		if refusal != nil {
+			refused[*o.topic] = refusal
 		}
 	}
 	p.purgeFailed()
 	return f.wait(ctx)
+}
+
+// refusedAndBehind leaves those that were refused, and what is of the same key behind them: the last copies are to stand in order.
+func (p *producer) refusedAndBehind(open []*outgoing) []*outgoing {
+	type line struct{ topic, key string }
+	refused := map[line]bool{}
+	return slices.DeleteFunc(open, func(o *outgoing) bool {
+		of := line{*o.topic, string(p.arena[o.key:o.value])}
+		refused[of] = refused[of] || o.err != nil
+		return !refused[of]
+	})
 }

@@ -238,7 +238,7 @@ const (
 	transferAnswers   = "money_transfer_feedback"
 	events            = "balance_changed"
 	deadLetterSuffix  = ".dead-letter"
-	reasonableTimeout = time.Minute
+	reasonableTimeout = 2 * time.Minute // a rebalance may last for a minute
 )
 
 // command is the record of a command.

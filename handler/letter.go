@@ -220,8 +220,10 @@ func (p *producer) sendLetters(ctx context.Context, all []*letter) (refusedLette
 			if err := p.attempt(ctx, open); err != nil {
 				return err
 			}
-			open = slices.DeleteFunc(open, func(o *outgoing) bool { return o.err == nil })
-			if err := p.revive(); err != nil {
+			if open = slices.DeleteFunc(open, func(o *outgoing) bool { return o.err == nil }); len(open) == 0 {
+				return nil
+			}
+			if err := p.anew(); err != nil {
 				return err
 			}
 			open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.isTooLarge() || !shorten(o.letter) })

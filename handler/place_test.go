@@ -35,7 +35,7 @@ func TestAStopBeforeThereArePartitionsGivesThePlaceUp(t *testing.T) {
 		if in := b.members(); len(in) != 2 {
 			t.Errorf("in the group are %v", in)
 		}
-		b.eventually("the first has all partitions again", 15*time.Second, hasAll) // a rebalance that waits for a member takes a minute
+		b.eventually("the first has all partitions again", 40*time.Second, hasAll) // a rebalance that waits for a member takes a minute
 		b.stop(serving)
 		return
 	}

@@ -33,7 +33,7 @@ const portion = 64
 // n commands, each to its line. The transaction says whether those are delivered; where there is none they are part of the flight. Error: encoding, or ctx's cause.
 func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed, n int, letters []*letter) error {
 	for _, l := range letters {
-		if err := p.produce(ctx, f, &p.main, &l.outgoing); err != nil {
+		if _, err := p.produce(ctx, f, &p.main, &l.outgoing); err != nil {
 			return err
 		}
 	}
@@ -57,7 +57,7 @@ func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed
 				if o.isAnswer() {
 					over = answers
 				}
-				if err := p.produce(ctx, f, over, o); err != nil {
+				if _, err := p.produce(ctx, f, over, o); err != nil {
 					return err
 				}
 			}
@@ -67,26 +67,26 @@ func (p *producer) produceAll(ctx context.Context, f *flight, batches []executed
 }
 
 // produce hands a record to a line's client, whose report counts for the record's flight if it has one. Of a record that the client does not
-// take f learns here: a transaction would be committed without it. Error: ctx's cause.
-func (p *producer) produce(ctx context.Context, f *flight, over *line, o *outgoing) error {
+// take, the refusal, f learns here: a transaction would be committed without it. Error: ctx's cause.
+func (p *producer) produce(ctx context.Context, f *flight, over *line, o *outgoing) (refusal, err error) {
 	m := p.assemble(o)
 	crash.Point("before-produce", 1)
-	err := over.client.Produce(m, nil)
-	for err != nil && isKafka(err, kafka.ErrQueueFull) {
+	refusal = over.client.Produce(m, nil)
+	for refusal != nil && isKafka(refusal, kafka.ErrQueueFull) {
 		if !pause(ctx, 5*time.Millisecond) {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
-		err = over.client.Produce(m, nil)
+		refusal = over.client.Produce(m, nil)
 	}
-	if err != nil {
-		o.err = err
-		f.fail(*o.topic, err)
+	if refusal != nil {
+		o.err = refusal
+		f.fail(*o.topic, refusal)
 		if o.flight != nil {
 			o.flight.done(1)
 		}
 	}
 	crash.Point("after-produce", 1)
-	return nil
+	return refusal, nil
 }
 
 // assemble makes the message of a record. It holds until the next one is made. Its report names the record where that is asked for, or else

@@ -134,7 +134,7 @@ func (p *producer) close() {
 	}
 }
 
-// renew replaces a line whose client had a fatal error. Where no new one can be made, the old one stays, for those who ask over its
+// renew replaces a line. Where no new one can be made, the old one stays, for those who ask over its
 // connections.
 func (p *producer) renew(l *line) error {
 	p.inUse.Lock()
@@ -148,21 +148,21 @@ func (p *producer) renew(l *line) error {
 	return nil
 }
 
-// revive replaces the lines whose client has failed for good, and says so. Nothing is on its way.
-func (p *producer) revive() error {
+// anew replaces all lines after a record was not taken, and says whose client had failed for good. Nothing is on its way. A topic that brokers
+// refuse, or don't know for a moment, is forgotten by the client: it numbers what comes for it from 0 again, under the same identity, as what
+// may be there already, and brokers take for repeated, and drop, what has the numbers of another one (librdkafka 2.15.1).
+func (p *producer) anew() error {
 	var failed error
 	for _, l := range p.lines() {
 		fatal := l.client.GetFatalError()
-		if fatal == nil {
-			continue
+		switch err := p.renew(l); {
+		case err != nil && fatal != nil:
+			failed = errors.Join(failed, fmt.Errorf("making a new Kafka client %q after %w: %w", l.name, fatal, err))
+		case err != nil:
+			failed = errors.Join(failed, fmt.Errorf("making a new Kafka client %q: %w", l.name, err))
+		case fatal != nil:
+			failed = errors.Join(failed, fmt.Errorf("the Kafka client %q failed, a new one goes on: %w", l.name, fatal))
 		}
-		err := p.renew(l)
-		if err == nil {
-			err = fmt.Errorf("the Kafka client %q failed, a new one goes on: %w", l.name, fatal)
-		} else {
-			err = fmt.Errorf("making a new Kafka client %q after %w: %w", l.name, fatal, err)
-		}
-		failed = errors.Join(failed, err)
 	}
 	return failed
 }

@@ -203,18 +203,25 @@ func TestWhatOvertookARefusedRecordIsSentAgainBehindIt(t *testing.T) {
 	b := setup(t)
 	b.synchronize()
 	var n ids
-	w, accounts := b.opened(&n, 1)
-	account := accounts[0]
-	var refused atomic.Bool
+	w := b.watch(creationAnswers, transferAnswers, events)
+	first := b.start("DELIVERY=at-least-once")
+	account := b.open(w, n.next()).IBAN
+	// Brokers take what overtook from a producer that is new to a partition only where there is something already.
+	b.send(b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: account}))
+	w.wait(events, account, 1)
+	b.stop(first)
+	cluster, refused, launched := b.bank.Kafka.Cluster(), false, make(chan struct{})
 	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
 		asked := request.(*kmsg.ProduceRequest)
-		if asked.Topics[0].Topic != events || !refused.CompareAndSwap(false, true) {
+		if asked.Topics[0].Topic != events || refused {
 			return nil
 		}
+		refused = true
+		cluster.SleepControl(func() { <-launched }) // others are served meanwhile
 		return producedWith(asked, func(string, int32) *kerr.Error { return kerr.TopicAuthorizationFailed })
 	})
 	h := b.halfway(handlers.Config{Delivery: handlers.AtLeastOnce})
-	ctx, cancel := context.WithTimeout(t.Context(), reasonableTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*reasonableTimeout)
 	defer cancel()
 	const deposits = 5
 	for range deposits {
@@ -226,21 +233,19 @@ func TestWhatOvertookARefusedRecordIsSentAgainBehindIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	close(launched)
 	if err := h.Publish(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if !refused.Load() {
-		t.Error("nothing was refused")
-	}
-	if report := b.answered(reasonableTimeout, true); report.Events != deposits || report.Answers != 1+deposits {
-		t.Errorf("%d events, %d answers to %d commands", report.Events, report.Answers, 1+deposits)
+	if report := b.answered(reasonableTimeout, true); report.Events != 1+deposits || report.Answers != 2+deposits {
+		t.Errorf("%d events, %d answers to %d commands", report.Events, report.Answers, 2+deposits)
 	}
 	b.eventually("the last copies stand in order", reasonableTimeout, func() error {
 		var versions []string
-		for _, r := range w.of(events, account) {
+		for _, r := range w.of(events, account)[1:] {
 			versions = append(versions, string(r.Headers[0].Value)) // of one digit
 		}
-		if last := versions[max(0, len(versions)-deposits):]; len(last) < deposits || !slices.IsSorted(last) || len(versions) > 2*deposits-1 {
+		if last := versions[max(0, len(versions)-deposits):]; len(last) < deposits || !slices.IsSorted(last) || len(versions) != 2*deposits-1 {
 			return fmt.Errorf("the events came with the versions %v", versions)
 		}
 		return nil
@@ -370,8 +375,9 @@ func TestADeadLetterWithoutATopicStallsItsPartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	var allowed atomic.Bool
-	b.bank.Kafka.Cluster().ControlKey(int16(kmsg.CreateTopics), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		b.bank.Kafka.Cluster().KeepControl()
+	cluster := b.bank.Kafka.Cluster()
+	cluster.ControlKey(int16(kmsg.CreateTopics), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
 		if allowed.Load() {
 			return nil, nil, false
 		}

@@ -3,6 +3,8 @@ package handler
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -50,8 +52,9 @@ func TestAProducerThatCannotBeReplacedIsKept(t *testing.T) {
 	}
 }
 
-// At least once, answers have a client of their own beside that of all else; the one that fails for good is replaced, the other goes on.
-func TestOfTwoProducersTheOneThatFailedIsReplaced(t *testing.T) {
+// At least once, answers have a client of their own beside that of all else. After a refusal both are replaced, and the one that failed for
+// good is told.
+func TestBothProducersAreReplacedAfterARefusal(t *testing.T) {
 	t.Parallel()
 	_, p := unconnected(t)
 	if len(p.lines()) != 2 {
@@ -65,15 +68,15 @@ func TestOfTwoProducersTheOneThatFailedIsReplaced(t *testing.T) {
 		if code := failing.client.TestFatalError(kafka.ErrOutOfOrderSequenceNumber, "of the test"); code != kafka.ErrNoError {
 			t.Fatal(code)
 		}
-		if err := p.revive(); !isKafka(err, kafka.ErrOutOfOrderSequenceNumber) {
-			t.Errorf("reviving says %v", err)
+		if err := p.anew(); !isKafka(err, kafka.ErrOutOfOrderSequenceNumber) || !strings.Contains(err.Error(), strconv.Quote(failing.name)) {
+			t.Errorf("producer %d failed, and it says %v", i, err)
 		}
 		for j, l := range p.lines() {
-			if replaced := l.client != before[j]; replaced != (i == j) {
-				t.Errorf("producer %d failed, and that producer %d was replaced is %t", i, j, replaced)
+			if l.client == before[j] {
+				t.Errorf("producer %d failed, and producer %d was not replaced", i, j)
 			}
 		}
-		if err := p.revive(); err != nil {
+		if err := p.anew(); err != nil {
 			t.Errorf("once more: %v", err)
 		}
 	}
