@@ -48,14 +48,14 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 // client gets a partition only when the answer is there. The group is told that the assignment is taken.
 func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition) error {
 	l.link.ok()
-	now := l.membership() // in which the client stays until it is answered
+	now := l.membership(l.consumer) // in which the client stays until it is answered
 	if err := l.consumer.IncrementalAssign(nil); err != nil || l.ctx.Err() != nil {
 		return err // or the consumer is closing
 	}
 	var ending []*epoch
 	for partition, e := range l.epochs {
 		again := slices.ContainsFunc(partitions, func(p kafka.TopicPartition) bool { return p.Partition == partition }) // the client does not do that
-		if again || !now.continues(l.member.Load()) {
+		if again || !now.continues(l.member.Load()) || time.Since(l.unasked) < answeredAlready {
 			ending = append(ending, e)
 		}
 	}
@@ -130,7 +130,7 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 	}
 	if !lost {
 		wait := revokeWait
-		now := l.membership()
+		now := l.membership(l.consumer)
 		if time.Since(l.unasked) < answeredAlready || !now.continues(l.member.Load()) {
 			wait = 0
 		} else {

@@ -116,6 +116,10 @@ func (l *lane) newConsumer() (*kafka.Consumer, error) {
 	cfg["max.poll.interval.ms"] = int(h.cfg.MaxPollInterval.Milliseconds())
 	if h.static {
 		cfg["group.instance.id"] = h.instanceID() + "-" + l.suffix
+		// A look that finds more partitions has the client join again at once, even while it waits for us to give some up: they are another
+		// one's then before we hear of it, and the client may never join again (librdkafka 2.15.1, rd_kafka_cgrp_metadata_update_check). The
+		// probe looks instead.
+		cfg["topic.metadata.refresh.interval.ms"] = -1
 	}
 	consumer, err := kafka.NewConsumer(&cfg)
 	if err != nil {
@@ -138,7 +142,7 @@ func (l *lane) consume(work context.Context, stop <-chan struct{}) {
 	if err := l.subscribe(work); err != nil {
 		l.h.fail(err)
 	}
-	l.background.Go(l.probe)
+	l.background.Go(func() { l.probe(work) })
 	stage := l.h.cfg.Health.Stage("reading " + l.topic.name)
 	defer stage.Rests()
 	for {

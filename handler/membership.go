@@ -11,22 +11,23 @@ import (
 // membership is a stay in the group, by which the brokers take offsets: it begins with a join that the group has an id for, and lasts through
 // its generations for as long as that is ours.
 type membership struct {
-	metadata *kafka.ConsumerGroupMetadata
-	member   string // the group's name, the member's id and its place
+	metadata   *kafka.ConsumerGroupMetadata
+	member     string // the group's name, the member's id and its place
+	generation int32
 }
 
-// membership is the client's, nil when it has none now.
-func (l *lane) membership() *membership {
-	metadata, err := l.consumer.GetConsumerGroupMetadata()
+// membership is a client's, nil when it has none now.
+func (l *lane) membership(c *kafka.Consumer) *membership {
+	metadata, err := c.GetConsumerGroupMetadata()
 	if err != nil {
 		l.log.Debug("asking for our place in the group", "error", err)
 		return nil
 	}
-	member, in := memberOf(reflect.ValueOf(metadata).Elem().FieldByName("serialized").Bytes())
+	member, generation, in := memberOf(reflect.ValueOf(metadata).Elem().FieldByName("serialized").Bytes())
 	if !in {
 		return nil
 	}
-	return &membership{metadata, member}
+	return &membership{metadata, member, generation}
 }
 
 // continues says whether m is the same stay in the group as before. In between two others the group may have given our partitions to another
@@ -36,13 +37,19 @@ func (m *membership) continues(before *membership) bool {
 	return m != nil && before != nil && m.member == before.member
 }
 
+// lasts says whether m is before, and no rebalance was in between.
+func (m *membership) lasts(before *membership) bool {
+	return m.continues(before) && m.generation == before.generation
+}
+
 // memberOf reads the member from what the library keeps for the producer, as rd_kafka_consumer_group_metadata_write writes it: a version, the
 // generation, the group's name, the member's id, and whether it has a place and which. It is none (false) while it has no id or no generation.
-func memberOf(serialized []byte) (member string, in bool) {
+func memberOf(serialized []byte) (member string, generation int32, in bool) {
 	rest, ok := bytes.CutPrefix(serialized, []byte("CGMDv2:"))
-	if !ok || len(rest) < 4 || int32(binary.NativeEndian.Uint32(rest)) < 0 {
-		return "", false
+	if !ok || len(rest) < 4 {
+		return "", 0, false
 	}
+	generation = int32(binary.NativeEndian.Uint32(rest))
 	names := bytes.SplitN(rest[4:], []byte{0}, 3)
-	return string(rest[4:]), len(names) == 3 && len(names[1]) > 0
+	return string(rest[4:]), generation, generation >= 0 && len(names) == 3 && len(names[1]) > 0
 }

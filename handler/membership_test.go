@@ -8,14 +8,14 @@ func serialized(generation, names string) []byte { return []byte("CGMDv2:" + gen
 func TestAMembershipLastsThroughGenerations(t *testing.T) {
 	t.Parallel()
 	const names = "group\x00member\x00\x00place\x00"
-	before, in := memberOf(serialized("\x07\x00\x00\x00", names))
-	if !in {
-		t.Fatal("no member is read")
+	before, generation, in := memberOf(serialized("\x07\x00\x00\x00", names))
+	if !in || generation != 7 {
+		t.Fatal("no member of generation 7 is read")
 	}
-	if now, in := memberOf(serialized("\x09\x00\x00\x00", names)); !in || now != before {
+	if now, generation, in := memberOf(serialized("\x09\x00\x00\x00", names)); !in || now != before || generation != 9 {
 		t.Errorf("two generations later it is %q, %v, instead of %q", now, in, before)
 	}
-	if now, in := memberOf(serialized("\x09\x00\x00\x00", "group\x00another\x00\x00place\x00")); !in || now == before {
+	if now, _, in := memberOf(serialized("\x09\x00\x00\x00", "group\x00another\x00\x00place\x00")); !in || now == before {
 		t.Errorf("another member is %q, %v", now, in)
 	}
 	for name, none := range map[string][]byte{
@@ -24,7 +24,7 @@ func TestAMembershipLastsThroughGenerations(t *testing.T) {
 		"of a version that nobody knows yet": []byte("CGMDv3:\x07\x00\x00\x00" + names),
 		"cut short":                          []byte("CGMDv2:\x07\x00"),
 	} {
-		if member, in := memberOf(none); in {
+		if member, _, in := memberOf(none); in {
 			t.Errorf("%s: %q", name, member)
 		}
 	}

@@ -136,6 +136,9 @@ func (l *lane) setOffsets(ctx context.Context, to map[*epoch]int64) error {
 		}
 		var set []kafka.TopicPartition
 		err := l.ask(func(c *kafka.Consumer) (err error) {
+			if l.h.exactlyOnce && !l.membership(c).lasts(l.member.Load()) {
+				return ordinary{errors.New("the group has changed, and we are about to hear how")}
+			}
 			set, err = c.CommitOffsets(offsets)
 			return err
 		})

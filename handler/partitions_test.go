@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// Alerts compare the partitions that handlers have with those that there are.
-func TestPartitionsThatAreAddedCountAtOnce(t *testing.T) {
+// Alerts compare the partitions that handlers have with those that there are. They are handled within a minute or so.
+func TestPartitionsThatAreAddedCountAtOnceAndAreHandled(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.synchronize()
@@ -24,6 +24,13 @@ func TestPartitionsThatAreAddedCountAtOnce(t *testing.T) {
 	b.eventually("the metric has them", reasonableTimeout, func() error {
 		_, metrics, err := b.get(h, "/metrics")
 		if err == nil && !strings.Contains(metrics, `openbank_topic_partitions{topic="confirm_money_transfer"} 12`) {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	b.eventually("it has them", reasonableTimeout, func() error {
+		_, metrics, err := b.get(h, "/metrics")
+		if err == nil && !strings.Contains(metrics, `openbank_assigned_partitions{topic="confirm_money_transfer"} 12`) {
 			err = errors.New("not yet")
 		}
 		return err

@@ -13,12 +13,18 @@ import (
 const probeAgain = time.Second
 
 // probe asks the brokers from time to time where the lane's partitions end: how far behind we are, whether the brokers are there although
-// nothing is to be read or written, and whether the topic still is what it was. It works until the lane closes.
-func (l *lane) probe() {
+// nothing is to be read or written, and whether the topic still is what it was: of partitions that were added, the group hears from us. It
+// works until the lane closes.
+func (l *lane) probe(work context.Context) {
 	wait := l.h.cfg.ProbeInterval
+	shared := l.topic.partitions
 	for pause(l.ctx, wait) {
-		err := l.stillThere(l.ctx)
+		partitions, err := l.stillThere(l.ctx)
 		if err == nil {
+			if partitions > shared {
+				l.post(func() { l.watchShares(work) })
+				shared = partitions
+			}
 			err = l.measureLag()
 		}
 		var fatal fatalError

@@ -127,9 +127,9 @@ func TestWhatAnotherHandlerHasBeforeWeHearOfItIsNotPublishedTwice(t *testing.T) 
 	if err := <-published; err != nil {
 		t.Fatal(err)
 	}
+	h.Stop() // what it has begun anew is the other one's
 	if report := b.answered(reasonableTimeout, false); report.Repeats != 0 {
 		t.Errorf("%d repeats", report.Repeats)
 	}
-	h.Stop()
 	b.stop(other)
 }
