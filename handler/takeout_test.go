@@ -41,24 +41,25 @@ func TestWhatAnotherHandlerHadMeanwhileIsNotPublishedTwice(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.synchronize()
-	h := b.halfway(handlers.Config{Delivery: handlers.ExactlyOnce})
-	ctx, cancel := context.WithTimeout(t.Context(), 2*reasonableTimeout)
-	defer cancel()
-	w := b.watch(transferAnswers)
-	b.executedInEach(ctx, h)
-	cluster, joins, answer := b.bank.Kafka.Cluster(), 0, make(chan struct{})
+	cluster, held, answer := b.bank.Kafka.Cluster(), 0, make(chan struct{})
 	cluster.ControlKey(int16(kmsg.JoinGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		join := request.(*kmsg.JoinGroupRequest)
-		if join.MemberID == "" || join.InstanceID == nil || *join.InstanceID != "command-handler-0-cmt" || joins > 0 {
+		join.RebalanceTimeoutMillis = 8000
+		if join.MemberID == "" || join.InstanceID == nil || *join.InstanceID != "command-handler-0-cmt" || held > 0 {
 			return nil, nil, false
 		}
-		joins++
+		held++
 		cluster.SleepControl(func() { <-answer }) // others are served meanwhile
 		refusal := join.ResponseKind().(*kmsg.JoinGroupResponse)
 		refusal.ErrorCode = kerr.UnknownMemberID.Code
 		return refusal, nil, true
 	})
+	h := b.halfway(handlers.Config{Delivery: handlers.ExactlyOnce})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*reasonableTimeout)
+	defer cancel()
+	w := b.watch(transferAnswers)
+	b.executedInEach(ctx, h)
 	other := b.start("DELIVERY=exactly-once")
 	b.eventually("the other one has answered all", reasonableTimeout, func() error {
 		if n := len(w.of(transferAnswers, "")); n < partitions {
@@ -71,7 +72,7 @@ func TestWhatAnotherHandlerHadMeanwhileIsNotPublishedTwice(t *testing.T) {
 	if err := h.Publish(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if joins == 0 {
+	if held == 0 {
 		t.Error("it was not asked to join again")
 	}
 	if report := b.answered(reasonableTimeout, false); report.Repeats != 0 {
