@@ -76,7 +76,9 @@ func (r *reader) skipDeleted(ctx context.Context, open map[Partition]int64) {
 		return
 	}
 	for p := range open {
-		r.next[p] = max(r.next[p], starts[p])
+		if starts[p] > r.next[p] {
+			r.next[p], r.behind[p] = starts[p], starts[p]
+		}
 	}
 }
 
@@ -113,13 +115,20 @@ func (r *reader) take(ctx context.Context, record *kgo.Record) error {
 	if record.Offset < r.next[p] || r.ignored && !slices.Contains(r.topics.commands(), p.Topic) {
 		return nil
 	}
+	if record.Offset > r.next[p] {
+		r.behind[p] = record.Offset
+	}
 	r.next[p] = record.Offset + 1
 	r.read++
 	if record.Attrs.IsControl() {
 		return nil
 	}
-	if _, ok := r.oldest[p]; !ok {
-		r.oldest[p] = record.Timestamp
+	if offset, ok := r.behind[p]; ok || len(r.resumed[p]) == 0 {
+		if !ok {
+			offset = record.Offset
+		}
+		r.resumed[p] = append(r.resumed[p], resumption{offset, record.Timestamp})
+		delete(r.behind, p)
 	}
 	return r.file(ctx, record)
 }

@@ -46,12 +46,19 @@ type reader struct {
 	starts, ends map[Partition]int64 // of the log, when it was opened
 	limit        map[Partition]int64 // what is read only so far; nil: whatever comes
 	next         map[Partition]int64 // the offset after what was read
-	oldest       map[Partition]time.Time
+	resumed      map[Partition][]resumption
+	behind       map[Partition]int64 // where it goes on, with no record yet
 	read         int64
 
 	same    sameText
 	marks   map[Place]bool // letters that were sent again
 	ignored bool           // whatever is not on a command topic
+}
+
+// resumption is where the reading begins, or goes on behind what is not there: an aborted transaction, or what was deleted before it was read.
+type resumption struct {
+	offset int64
+	record time.Time // the time of the first record from there on
 }
 
 func openTopics(ctx context.Context, kafka connect.Kafka, codec *connect.Codec, topics Topics) (*reader, error) {
@@ -65,7 +72,7 @@ func openTopics(ctx context.Context, kafka connect.Kafka, codec *connect.Codec, 
 	}
 	r := &reader{
 		client: client, topics: topics, codec: codec, evidence: &Evidence{Scope: Scope{Topics: topics}},
-		next: map[Partition]int64{}, oldest: map[Partition]time.Time{},
+		next: map[Partition]int64{}, resumed: map[Partition][]resumption{}, behind: map[Partition]int64{},
 		same: sameText{}, marks: map[Place]bool{},
 	}
 	if err := r.begin(ctx); err != nil {
@@ -178,7 +185,7 @@ func (r *reader) finish(ctx context.Context) error {
 			continue
 		}
 		s.Starts[p] = start
-		oldest := r.oldest[p] // zero when nothing is left
+		oldest := r.oldestLeft(p, start)
 		if sources := r.sources(p); sources != nil {
 			for _, source := range sources {
 				s.CutLetters[source] = oldest
@@ -194,6 +201,20 @@ func (r *reader) finish(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// oldestLeft is the time of the oldest record of a partition that begins at start now, as far as nothing was deleted before it was read; zero
+// when nothing is left.
+func (r *reader) oldestLeft(p Partition, start int64) (oldest time.Time) {
+	if offset, ok := r.behind[p]; ok && offset <= start {
+		return oldest
+	}
+	for i, at := range r.resumed[p] {
+		if i == 0 || at.offset <= start {
+			oldest = at.record
+		}
+	}
+	return oldest
 }
 
 // sources are the partitions whose dead letters a partition has; nil if it has none. They go by number, as far as there are as many.

@@ -2,7 +2,9 @@ package audit
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -15,15 +17,18 @@ import (
 // What retention takes while the topics are being read is no violation: the client goes on behind it.
 func TestWhatIsDeletedWhileItIsBeingReadIsNotMissed(t *testing.T) {
 	t.Parallel()
-	for name, deleted := range map[string]int64{"the beginning": 6, "all of it": 10} {
+	for name, of := range map[string]struct{ read, deleted int64 }{
+		"the beginning": {0, 6}, "all of it": {0, 10}, "what comes next": {3, 6}, "what was read": {6, 3}, "all that comes": {3, 10},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			readWhileItIsDeleted(t, deleted)
+			readWhileItIsDeleted(t, of.read, of.deleted)
 		})
 	}
 }
 
-func readWhileItIsDeleted(t *testing.T, until int64) {
+// readWhileItIsDeleted has a topic of ten records, of which some are read before some are deleted.
+func readWhileItIsDeleted(t *testing.T, read, until int64) {
 	topics := DefaultTopics()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topics.all()...))
 	if err != nil {
@@ -35,15 +40,24 @@ func readWhileItIsDeleted(t *testing.T, until int64) {
 		t.Fatal(err)
 	}
 	t.Cleanup(writer.Close)
-	for range 10 {
-		if err := writer.ProduceSync(t.Context(), &kgo.Record{Topic: topics.ConfirmMoneyTransfer, Value: []byte("garbage")}).FirstErr(); err != nil {
-			t.Fatal(err)
+	written := func(offset int64) time.Time { return time.UnixMilli(1_700_000_000_000 + offset) }
+	write := func(from, to int64) {
+		t.Helper()
+		for offset := from; offset < to; offset++ {
+			r := &kgo.Record{Topic: topics.ConfirmMoneyTransfer, Value: []byte("garbage"), Timestamp: written(offset)}
+			if err := writer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	write(0, read)
 	deleted := make(chan struct{})
+	var held atomic.Bool
 	cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
-		cluster.SleepControl(func() { <-deleted })
+		if held.Load() {
+			cluster.SleepControl(func() { <-deleted })
+		}
 		return nil, nil, false
 	})
 	registry, err := (connect.Registry{URLs: []string{"http://127.0.0.1:1"}}).Client(slog.New(slog.DiscardHandler))
@@ -56,21 +70,34 @@ func readWhileItIsDeleted(t *testing.T, until int64) {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.client.Close)
+	p := Partition{topics.ConfirmMoneyTransfer, 0}
+	if err := r.reach(t.Context(), map[Partition]int64{p: read}); err != nil {
+		t.Fatal(err)
+	}
+	held.Store(true)
+	write(read, 10)
 	var before kadm.Offsets
 	before.AddOffset(topics.ConfirmMoneyTransfer, 0, until, -1)
 	if _, err := kadm.NewClient(writer).DeleteRecords(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
 	close(deleted)
-	if err := r.reach(t.Context(), r.ends); err != nil {
+	if err := r.reach(t.Context(), map[Partition]int64{p: 10}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p := Partition{topics.ConfirmMoneyTransfer, 0}
 	s := r.evidence.Scope
-	if at, cut := s.Cut[p.Topic]; s.Starts[p] != until || !cut || at.IsZero() != (until == 10) || len(r.evidence.Deliveries) != int(10-until) {
+	var oldest time.Time // that may be taken for the first one that was not deleted unread
+	switch {
+	case until == 10:
+	case read > until:
+		oldest = written(0)
+	default:
+		oldest = written(until)
+	}
+	if at, cut := s.Cut[p.Topic]; s.Starts[p] != until || !cut || !at.Equal(oldest) || len(r.evidence.Deliveries) != int(10-max(until-read, 0)) {
 		t.Errorf("%d records were read, and the scope is %+v", len(r.evidence.Deliveries), s)
 	}
 }

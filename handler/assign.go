@@ -53,13 +53,16 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 		return err // or the consumer is closing
 	}
 	var ending []*epoch
+	interrupted := !now.continues(l.member.Load())
 	for partition, e := range l.epochs {
 		again := slices.ContainsFunc(partitions, func(p kafka.TopicPartition) bool { return p.Partition == partition }) // the client does not do that
-		if again || !now.continues(l.member.Load()) || time.Since(l.unasked) < answeredAlready {
+		if again || interrupted || time.Since(l.unasked) < answeredAlready {
 			ending = append(ending, e)
 		}
 	}
-	l.retire(ending)
+	if len(ending) > 0 {
+		l.retire(ending) // waits for a transaction that is under way
+	}
 	l.member.Store(now)
 	l.joined.Holds()
 	l.meter.assigned.Inc()
@@ -82,7 +85,7 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 	for _, e := range epochs {
 		l.epochs[e.partition] = e
 	}
-	if len(ending) > 0 {
+	if len(ending) > 0 && interrupted {
 		l.meter.lost.Inc()
 		l.log.Warn("the group had given our place up: partitions that it has given us again begin anew", "partitions", numbers(ending))
 	}

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -133,24 +134,31 @@ func (p *producer) sendAgain(ctx context.Context) error {
 			open = append(open, &p.out[i])
 		}
 	}
-	refusal := all.err()
+	refusal, alone, lines := all.err(), false, p.lines()
 	err := p.h.until(ctx, p.h.log, publishing, func() error {
-		if refusal == nil {
-			open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.epoch.current.Load() })
-			if err := p.attempt(ctx, open); err != nil {
-				return err
-			}
-			if open = p.refusedAndBehind(open); len(open) == 0 {
+		for refusal == nil {
+			if open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.epoch.current.Load() }); len(open) == 0 {
 				p.link.ok()
 				return nil
 			}
-			refusal = fmt.Errorf("producing to %s: %w", *open[0].topic, open[0].err)
+			offered := open
+			if alone {
+				offered = p.firsts(open)
+			}
+			if err := p.attempt(ctx, offered); err != nil {
+				return err
+			}
+			if at := slices.IndexFunc(offered, func(o *outgoing) bool { return o.err != nil }); at >= 0 {
+				refusal = fmt.Errorf("producing to %s: %w", *offered[at].topic, offered[at].err)
+			}
+			open, alone = p.stillOpen(open), refusal != nil
 		}
 		err := refusal
 		refusal = nil // the next time, it is tried
-		if e := p.anew(); e != nil {
+		if e := p.anew(lines...); e != nil {
 			return e
 		}
+		lines = []*line{&p.main} // all is sent over it from here on
 		return err
 	})
 	if err != nil {
@@ -185,13 +193,36 @@ func (p *producer) attempt(ctx context.Context, open []*outgoing) error {
 	return f.wait(ctx)
 }
 
-// refusedAndBehind leaves those that were refused, and what is of the same key behind them: the last copies are to stand in order.
-func (p *producer) refusedAndBehind(open []*outgoing) []*outgoing {
-	type line struct{ topic, key string }
-	refused := map[line]bool{}
+// sequence is what stands in one partition, in its order.
+type sequence struct{ topic, key string }
+
+func (p *producer) sequenceOf(o *outgoing) sequence {
+	return sequence{*o.topic, string(p.arena[o.key:o.value])}
+}
+
+// errBehind is of records that are sent once what is ahead of them is taken.
+var errBehind = errors.New("a record ahead of it was refused")
+
+// stillOpen leaves the records that were refused, and what is behind them: the last copies are to stand in order.
+func (p *producer) stillOpen(open []*outgoing) []*outgoing {
+	refused := map[sequence]bool{}
 	return slices.DeleteFunc(open, func(o *outgoing) bool {
-		of := line{*o.topic, string(p.arena[o.key:o.value])}
-		refused[of] = refused[of] || o.err != nil
+		of := p.sequenceOf(o)
+		if refused[of] = refused[of] || o.err != nil; refused[of] && o.err == nil {
+			o.err = errBehind
+		}
 		return !refused[of]
 	})
+}
+
+// firsts are the first record of each sequence. While brokers refuse those, what is behind them is not sent time and again.
+func (p *producer) firsts(open []*outgoing) (firsts []*outgoing) {
+	seen := map[sequence]bool{}
+	for _, o := range open {
+		if of := p.sequenceOf(o); !seen[of] {
+			seen[of] = true
+			firsts = append(firsts, o)
+		}
+	}
+	return firsts
 }

@@ -63,6 +63,7 @@ type lane struct {
 	drained chan struct{} // an epoch has nothing in flight any more
 
 	holding atomic.Int64               // how many partitions are ours
+	seen    atomic.Int32               // the most partitions that the topic was found to have
 	member  atomic.Pointer[membership] // as of the last change of it that was told to us; the client may be further, in a place where partitions are another one's whose epochs are current here
 
 	// The rest belongs to the Poll goroutine.

@@ -223,7 +223,7 @@ func (p *producer) sendLetters(ctx context.Context, all []*letter) (refusedLette
 			if open = slices.DeleteFunc(open, func(o *outgoing) bool { return o.err == nil }); len(open) == 0 {
 				return nil
 			}
-			if err := p.anew(); err != nil {
+			if err := p.anew(&p.main); err != nil {
 				return err
 			}
 			open = slices.DeleteFunc(open, func(o *outgoing) bool { return !o.isTooLarge() || !shorten(o.letter) })

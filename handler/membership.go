@@ -3,6 +3,7 @@ package handler
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"reflect"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -23,8 +24,11 @@ func (l *lane) membership(c *kafka.Consumer) *membership {
 		l.log.Debug("asking for our place in the group", "error", err)
 		return nil
 	}
-	member, generation, in := memberOf(reflect.ValueOf(metadata).Elem().FieldByName("serialized").Bytes())
-	if !in {
+	member, generation, err := memberOf(reflect.ValueOf(metadata).Elem().FieldByName("serialized").Bytes())
+	if err != nil {
+		l.h.fail(err)
+	}
+	if member == "" {
 		return nil
 	}
 	return &membership{metadata, member, generation}
@@ -43,13 +47,15 @@ func (m *membership) lasts(before *membership) bool {
 }
 
 // memberOf reads the member from what the library keeps for the producer, as rd_kafka_consumer_group_metadata_write writes it: a version, the
-// generation, the group's name, the member's id, and whether it has a place and which. It is none (false) while it has no id or no generation.
-func memberOf(serialized []byte) (member string, generation int32, in bool) {
+// generation, the group's name, the member's id, and whether it has a place and which. It is empty while it has no id or no generation.
+func memberOf(serialized []byte) (member string, generation int32, err error) {
 	rest, ok := bytes.CutPrefix(serialized, []byte("CGMDv2:"))
 	if !ok || len(rest) < 4 {
-		return "", 0, false
+		return "", 0, fmt.Errorf("librdkafka describes its membership in the group otherwise than this handler knows (%q): it goes by version 2.15", serialized)
 	}
 	generation = int32(binary.NativeEndian.Uint32(rest))
-	names := bytes.SplitN(rest[4:], []byte{0}, 3)
-	return string(rest[4:]), generation, generation >= 0 && len(names) == 3 && len(names[1]) > 0
+	if names := bytes.SplitN(rest[4:], []byte{0}, 3); generation >= 0 && len(names) == 3 && len(names[1]) > 0 {
+		member = string(rest[4:])
+	}
+	return member, generation, nil
 }

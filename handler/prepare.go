@@ -111,6 +111,7 @@ func (l *lane) stillThere(ctx context.Context) (partitions int, err error) {
 	}
 	partitions = found[l.topic.name].partitions // there may be more by now
 	l.meter.topic.Set(float64(partitions))
+	l.seen.Store(max(l.seen.Load(), int32(partitions))) // what the next broker that is asked may not know yet
 	return partitions, nil
 }
 

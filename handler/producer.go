@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -134,8 +135,7 @@ func (p *producer) close() {
 	}
 }
 
-// renew replaces a line. Where no new one can be made, the old one stays, for those who ask over its
-// connections.
+// renew replaces a line. Where no new one can be made, the old one stays, for those who ask over its connections.
 func (p *producer) renew(l *line) error {
 	p.inUse.Lock()
 	defer p.inUse.Unlock()
@@ -148,13 +148,16 @@ func (p *producer) renew(l *line) error {
 	return nil
 }
 
-// anew replaces all lines after a record was not taken, and says whose client had failed for good. Nothing is on its way. A topic that brokers
-// refuse, or don't know for a moment, is forgotten by the client: it numbers what comes for it from 0 again, under the same identity, as what
-// may be there already, and brokers take for repeated, and drop, what has the numbers of another one (librdkafka 2.15.1).
-func (p *producer) anew() error {
+// anew replaces lines over which a record was not taken, and those whose client has failed for good, which it tells. Nothing is on its way.
+// After a refusal, a client was seen to number records of that topic from 0 twice over under one identity, and brokers take what has the numbers
+// of another record for repeated, and drop it (librdkafka 2.15.1).
+func (p *producer) anew(lines ...*line) error {
 	var failed error
 	for _, l := range p.lines() {
 		fatal := l.client.GetFatalError()
+		if fatal == nil && !slices.Contains(lines, l) {
+			continue
+		}
 		switch err := p.renew(l); {
 		case err != nil && fatal != nil:
 			failed = errors.Join(failed, fmt.Errorf("making a new Kafka client %q after %w: %w", l.name, fatal, err))

@@ -245,7 +245,7 @@ func TestWhatOvertookARefusedRecordIsSentAgainBehindIt(t *testing.T) {
 		for _, r := range w.of(events, account)[1:] {
 			versions = append(versions, string(r.Headers[0].Value)) // of one digit
 		}
-		if last := versions[max(0, len(versions)-deposits):]; len(last) < deposits || !slices.IsSorted(last) || len(versions) != 2*deposits-1 {
+		if last := versions[max(0, len(versions)-deposits):]; len(last) < deposits || !slices.IsSorted(last) || len(versions) == deposits || len(versions) > 2*deposits-1 {
 			return fmt.Errorf("the events came with the versions %v", versions)
 		}
 		return nil

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -52,32 +53,40 @@ func TestAProducerThatCannotBeReplacedIsKept(t *testing.T) {
 	}
 }
 
-// At least once, answers have a client of their own beside that of all else. After a refusal both are replaced, and the one that failed for
-// good is told.
-func TestBothProducersAreReplacedAfterARefusal(t *testing.T) {
+// At least once, answers have a client of their own beside that of all else. After a refusal the one that the record was sent over is replaced,
+// and one that failed for good, which is told.
+func TestProducersAreReplacedAfterARefusal(t *testing.T) {
 	t.Parallel()
 	_, p := unconnected(t)
 	if len(p.lines()) != 2 {
 		t.Fatalf("%d producers", len(p.lines()))
 	}
-	for i, failing := range p.lines() {
-		var before []*kafka.Producer
+	for name, c := range map[string]struct {
+		over, failed []*line
+	}{
+		"both sent":                          {over: p.lines()},
+		"one sent, and failed":               {over: p.lines()[:1], failed: p.lines()[:1]},
+		"one sent, and the other one failed": {over: p.lines()[:1], failed: p.lines()[1:]},
+		"one failed while nothing was sent":  {failed: p.lines()[1:]},
+		"nothing happened":                   {},
+	} {
+		before := map[*line]*kafka.Producer{}
 		for _, l := range p.lines() {
-			before = append(before, l.client)
+			before[l] = l.client
 		}
-		if code := failing.client.TestFatalError(kafka.ErrOutOfOrderSequenceNumber, "of the test"); code != kafka.ErrNoError {
-			t.Fatal(code)
-		}
-		if err := p.anew(); !isKafka(err, kafka.ErrOutOfOrderSequenceNumber) || !strings.Contains(err.Error(), strconv.Quote(failing.name)) {
-			t.Errorf("producer %d failed, and it says %v", i, err)
-		}
-		for j, l := range p.lines() {
-			if l.client == before[j] {
-				t.Errorf("producer %d failed, and producer %d was not replaced", i, j)
+		for _, l := range c.failed {
+			if code := l.client.TestFatalError(kafka.ErrOutOfOrderSequenceNumber, "of the test"); code != kafka.ErrNoError {
+				t.Fatal(code)
 			}
 		}
-		if err := p.anew(); err != nil {
-			t.Errorf("once more: %v", err)
+		err := p.anew(c.over...)
+		if len(c.failed) == 0 && err != nil || len(c.failed) > 0 && (!isKafka(err, kafka.ErrOutOfOrderSequenceNumber) || !strings.Contains(err.Error(), strconv.Quote(c.failed[0].name))) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, l := range p.lines() {
+			if replaced := l.client != before[l]; replaced != (slices.Contains(c.over, l) || slices.Contains(c.failed, l)) {
+				t.Errorf("%s: that %q was replaced is %t", name, l.name, replaced)
+			}
 		}
 	}
 }

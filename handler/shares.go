@@ -82,7 +82,7 @@ func (l *lane) orphans(ctx context.Context) (orphans []int32, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for partition := range int32(topics[l.topic.name].partitions) {
+	for partition := range max(int32(topics[l.topic.name].partitions), l.seen.Load()) {
 		if !slices.Contains(shared, partition) {
 			orphans = append(orphans, partition)
 		}
@@ -95,7 +95,7 @@ func (l *lane) shareAnew(work context.Context, orphans []int32) {
 	if l.queue.isClosed() {
 		return // a stop keeps our place
 	}
-	l.log.Warn("partitions are nobody's, as when a handler died while it gave them up: leaving the group and joining it again, which has it share them out",
+	l.log.Warn("partitions are nobody's, as when they were added, or a handler died while it gave them up: leaving the group and joining it again, which has it share them out",
 		"group", l.h.cfg.Group, "partitions", orphans)
 	l.orphanings++
 	l.meter.orphaned.Inc()

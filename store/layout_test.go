@@ -89,7 +89,7 @@ func TestOfBothLayoutsTheOneThatIsInChargeIsRead(t *testing.T) {
 		t.Errorf("it is the %s layout", s.layout.name)
 	}
 	if err := s.Snapshot(t.Context(), func(_ *sql.Tx, names Tables) error {
-		if names != (Tables{Balance: "balancer", Creations: "cacr", Transfers: "cmtr", AccountType: "type_", Tenure: "tenurer", Topics: "command_topicr"}) {
+		if names != (Tables{Balance: "balancer", Creations: "cacr", Transfers: "cmtr", AccountType: "type_", Tenure: "tenurer", Topics: "command_topicr", Progress: "progressr"}) {
 			t.Errorf("%+v", names)
 		}
 		return nil
