@@ -114,6 +114,18 @@ func accountsThere(t *testing.T, url string) map[string]bool {
 	return there
 }
 
+// withStore does something with a database as a handler's store does.
+func withStore(t *testing.T, url string, do func(*store.Store) error) {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{URL: url, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(do(s), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAnAccountThatWasThereBeforeIsToldFromOneThatCameLater(t *testing.T) {
 	t.Parallel()
 	server := embeddedtest.Postgres(t, embedded.PostgresConfig{Version: os.Getenv("POSTGRES_VERSION")})
@@ -146,13 +158,7 @@ func TestAnAccountThatWasThereBeforeIsToldFromOneThatCameLater(t *testing.T) {
 		}
 		expectAfter := func(when string, do func(*store.Store) error) {
 			t.Helper()
-			s, err := store.Open(t.Context(), store.Config{URL: url, Logger: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := errors.Join(do(s), s.Close()); err != nil {
-				t.Fatal(err)
-			}
+			withStore(t, url, do)
 			expect(when)
 		}
 		migrate := func(s *store.Store) error { return s.Migrate(t.Context()) }
@@ -187,16 +193,6 @@ func TestWhatIsExecutedOnADatabaseThatIsHandedBackIsTold(t *testing.T) {
 	server := embeddedtest.Postgres(t, embedded.PostgresConfig{Version: os.Getenv("POSTGRES_VERSION")})
 	url, topic := server.URL(""), DefaultTopics().ConfirmMoneyTransfer
 	db := embeddedtest.Database(t, url)
-	with := func(do func(*store.Store) error) {
-		t.Helper()
-		s, err := store.Open(t.Context(), store.Config{URL: url, Logger: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(do(s), s.Close()); err != nil {
-			t.Fatal(err)
-		}
-	}
 	expect := func(when string, want ...Place) {
 		t.Helper()
 		var e Evidence
@@ -214,14 +210,14 @@ func TestWhatIsExecutedOnADatabaseThatIsHandedBackIsTold(t *testing.T) {
 		_, err := s.Execute(t.Context(), store.Batch{Progress: []store.Progress{{Topic: topic, Partition: 2, ExecutedTo: 8, PublishedTo: 8}}})
 		return err
 	}
-	with(work)
+	withStore(t, url, work)
 	expect("in charge")
-	with(func(s *store.Store) error { return s.HandBack(t.Context()) })
+	withStore(t, url, func(s *store.Store) error { return s.HandBack(t.Context()) })
 	expect("handed back")
 	if _, err := db.ExecContext(t.Context(), `INSERT INTO progress VALUES ($1, $2, 2, 9, 8)`, topic, noTopicID); err != nil {
 		t.Fatal(err)
 	}
 	expect("executed since", Place{topic, 2, 8})
-	with(work)
+	withStore(t, url, work)
 	expect("taken over again")
 }

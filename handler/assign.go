@@ -71,19 +71,19 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 	for _, old := range ending {
 		e := l.newEpoch(old.partition)
 		e.assigned = old.assigned
+		l.epochs[e.partition] = e
 		epochs = append(epochs, e)
 	}
 	for _, p := range partitions {
-		if !slices.ContainsFunc(epochs, func(e *epoch) bool { return e.partition == p.Partition }) {
-			epochs = append(epochs, l.newEpoch(p.Partition))
+		if l.epochs[p.Partition] == nil {
+			e := l.newEpoch(p.Partition)
+			l.epochs[e.partition] = e
+			epochs = append(epochs, e)
 		}
 	}
 	if len(epochs) == 0 {
 		l.standBy()
 		return nil
-	}
-	for _, e := range epochs {
-		l.epochs[e.partition] = e
 	}
 	if len(ending) > 0 && interrupted {
 		l.meter.lost.Inc()

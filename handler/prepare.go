@@ -100,27 +100,24 @@ func replicas(d kafka.TopicDescription) (addresses []string) {
 
 // stillThere says whether the topic is the one that the lane began with: what a lane knows of offsets is of that one alone. One that was
 // deleted and made anew is a fatalError.
-func (l *lane) stillThere(ctx context.Context) (partitions int, err error) {
+func (l *lane) stillThere(ctx context.Context) error {
 	found, err := l.h.describe(ctx, []string{l.topic.name})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if l.topic.differsFrom(found[l.topic.name].id) {
-		return 0, fatalError{fmt.Errorf("%s: the topic was deleted and made anew while this handler read it: what it held and was not handled is lost. Start with --new-topics to go on with the new one",
+		return fatalError{fmt.Errorf("%s: the topic was deleted and made anew while this handler read it: what it held and was not handled is lost. Start with --new-topics to go on with the new one",
 			l.topic.name)}
 	}
-	partitions = found[l.topic.name].partitions // there may be more by now
+	partitions := found[l.topic.name].partitions // there may be more by now
 	l.meter.topic.Set(float64(partitions))
 	l.seen.Store(max(l.seen.Load(), int32(partitions))) // what the next broker that is asked may not know yet
-	return partitions, nil
+	return nil
 }
 
 // findTopic waits for the answer of stillThere.
 func (l *lane) findTopic(ctx context.Context) error {
-	return l.h.until(ctx, l.log, findingTopics, func() error {
-		_, err := l.stillThere(ctx)
-		return err
-	})
+	return l.h.until(ctx, l.log, findingTopics, func() error { return l.stillThere(ctx) })
 }
 
 // missingTopics says which topics the brokers do not have.

@@ -17,13 +17,13 @@ const probeAgain = time.Second
 // works until the lane closes.
 func (l *lane) probe(work context.Context) {
 	wait := l.h.cfg.ProbeInterval
-	shared := l.topic.partitions
+	shared := int32(l.topic.partitions)
 	for pause(l.ctx, wait) {
-		partitions, err := l.stillThere(l.ctx)
+		err := l.stillThere(l.ctx)
 		if err == nil {
-			if partitions > shared {
+			if seen := l.seen.Load(); seen > shared {
 				l.post(func() { l.watchShares(work) })
-				shared = partitions
+				shared = seen
 			}
 			err = l.measureLag()
 		}
