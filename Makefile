@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
+PROMTOOL_VERSION := v0.316.0
 BIN := bin
 IMAGES := command-handler synchronizer open-bank
 COMMANDS := $(IMAGES) latency-benchmark
@@ -90,6 +91,12 @@ lint: tools .tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## gofmt, vet, golangc
 	@mkdir -p .tools
 	GOBIN=$(CURDIR)/.tools go install golang.org/x/vuln/cmd/govulncheck@$*
 	mv .tools/govulncheck $@
+
+# Kept out of go.mod, as above. It is Prometheus 3.16's; Debian's package is of 2023, and starts a server at the port of the stack's.
+.tools/promtool-%:
+	@mkdir -p .tools
+	GOBIN=$(CURDIR)/.tools go install github.com/prometheus/prometheus/cmd/promtool@$*
+	mv .tools/promtool $@
 
 .PHONY: vulncheck
 vulncheck: tools .tools/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities in what the commands call; asks vuln.go.dev, or GOVULNDB
@@ -180,6 +187,10 @@ test-kafka-tools: tools ## synchronizer, open-bank, privileges and secrets on th
 test-report: tools ## the benchmark's report in a headless Chromium: on phones, in the dark, on paper, and what it asks for (1 min)
 	$(call install,chromium,chromium)
 	CGO_ENABLED=0 go test -tags chromium -count 1 -timeout 5m -run Browser -v ./report
+
+.PHONY: test-alerts
+test-alerts: tools .tools/promtool-$(PROMTOOL_VERSION) ## when each alert fires and what the dashboard asks for, by promtool (10 s, and once minutes to build it)
+	CGO_ENABLED=0 go test -tags promtool -count 1 -timeout 5m -run Promtool -v ./metric -args -promtool $(CURDIR)/.tools/promtool-$(PROMTOOL_VERSION)
 
 .PHONY: clean
 clean: ## remove what was built and the bank of `make run`

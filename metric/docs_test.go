@@ -77,22 +77,30 @@ func TestEveryAlertIsExplained(t *testing.T) {
 	}
 }
 
+// panels is what a dashboard has.
+type panels struct {
+	UID, Title    string
+	SchemaVersion int
+	Panels        []struct {
+		ID                       int
+		Type, Title, Description string
+		GridPos                  struct{ X, Y, W, H int }
+		Targets                  []struct{ RefID, Expr, LegendFormat string }
+	}
+}
+
+func dashboard(t *testing.T) (d panels) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(read(t, "grafana/openbank.json")), &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 // The dashboard is one that Grafana can import: panels with ids of their own, a query each, and room for all of them.
 func TestTheDashboardIsWhole(t *testing.T) {
 	t.Parallel()
-	var dashboard struct {
-		UID, Title    string
-		SchemaVersion int
-		Panels        []struct {
-			ID                       int
-			Type, Title, Description string
-			GridPos                  struct{ X, Y, W, H int }
-			Targets                  []struct{ RefID, Expr string }
-		}
-	}
-	if err := json.Unmarshal([]byte(read(t, "grafana/openbank.json")), &dashboard); err != nil {
-		t.Fatal(err)
-	}
+	dashboard := dashboard(t)
 	if dashboard.UID == "" || dashboard.Title == "" || dashboard.SchemaVersion < 39 || len(dashboard.Panels) < 20 {
 		t.Errorf("uid %q, title %q, schema version %d, %d panels", dashboard.UID, dashboard.Title, dashboard.SchemaVersion, len(dashboard.Panels))
 	}
