@@ -102,7 +102,7 @@ lint: tools .tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## gofmt, vet, golangc
 vulncheck: tools .tools/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities in what the commands call; asks vuln.go.dev, or GOVULNDB
 	@.tools/govulncheck-$(GOVULNCHECK_VERSION) $(if $(GOVULNDB),-db $(GOVULNDB)) ./... || { status=$$?; \
 	  [ $$status = 3 ] && echo "govulncheck found what is above: upgrade those" >&2 || \
-	  echo "nothing was checked: the database of vulnerabilities could not be reached; name a mirror of it by GOVULNDB=URL" >&2; exit $$status; }
+	  echo "nothing was checked, for the reason above; where the database of vulnerabilities can't be reached, name a mirror of it by GOVULNDB=URL" >&2; exit $$status; }
 
 .PHONY: bench
 bench: tools ## what the store does in a second, beside pgbench and the bare writes (5 min); the codecs' allocations
