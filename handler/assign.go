@@ -46,6 +46,9 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 
 // assigned begins an epoch for each partition. Where it starts is asked of Kafka and Postgres, which may be away: so the
 // client gets a partition only when the answer is there. The group is told that the assignment is taken.
+//
+// What a client claims that the group had given up, the group can give it in the generation in which it asks another handler to give it up,
+// which that one has the time of revokeWait for: such partitions are not begun. Whoever joins without a claim gets them in the next one.
 func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition) error {
 	l.link.ok()
 	now := l.membership(l.consumer) // in which the client stays until it is answered
@@ -86,8 +89,11 @@ func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition)
 		return nil
 	}
 	if len(ending) > 0 && interrupted {
+		l.count()
 		l.meter.lost.Inc()
-		l.log.Warn("the group had given our place up: partitions that it has given us again begin anew", "partitions", numbers(ending))
+		l.log.Warn("the group had given our place up: leaving it and joining it again, since another handler may be about to give up what we have of it", "partitions", numbers(ending))
+		l.background.Go(func() { l.post(func() { l.joinAgain(work) }) }) // which can't be done in a call-back
+		return nil
 	}
 	l.log.Info("partitions assigned", "partitions", numbers(epochs))
 	l.count()

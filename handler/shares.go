@@ -99,6 +99,14 @@ func (l *lane) shareAnew(work context.Context, orphans []int32) {
 		"group", l.h.cfg.Group, "partitions", orphans)
 	l.orphanings++
 	l.meter.orphaned.Inc()
+	l.joinAgain(work)
+}
+
+// joinAgain leaves the group and joins it without a claim to any partition.
+func (l *lane) joinAgain(work context.Context) {
+	if l.queue.isClosed() {
+		return
+	}
 	l.leave(work)
 	if l.rejoining {
 		return // it was fenced, and joins anew in any case
