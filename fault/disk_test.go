@@ -50,7 +50,7 @@ func TestTheBooksAreRightAfterThePostgresDiskWasFull(t *testing.T) {
 	total := &tally{sum: map[string]*count{}}
 	for i := range uint64(diskSchedules) {
 		s := draw(seed + i)
-		s.again = fmt.Sprintf("-tags soak -args -seed %d", seed+i)
+		s.again = fmt.Sprintf("-tags soak,disk -args -seed %d", seed+i)
 		r := rand.New(rand.NewPCG(seed+i, 2))
 		s.faults = nil
 		for range 1 + r.IntN(3) {

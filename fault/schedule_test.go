@@ -108,7 +108,7 @@ const (
 // draw makes the schedule of a seed.
 func draw(seed uint64) schedule {
 	r := rand.New(rand.NewPCG(seed, 0))
-	s := schedule{seed: seed, again: fmt.Sprintf("-args -seed %d -schedules 1", seed), delivery: exactlyOnce, handlers: []int{1, 1, 2, 3}[r.IntN(4)], maxBatch: []int{1, 10, 50, 4000}[r.IntN(4)]}
+	s := schedule{seed: seed, again: fmt.Sprintf("%s-args -seed %d -schedules 1", tags, seed), delivery: exactlyOnce, handlers: []int{1, 1, 2, 3}[r.IntN(4)], maxBatch: []int{1, 10, 50, 4000}[r.IntN(4)]}
 	if r.IntN(5) < 2 {
 		s.delivery = atLeastOnce
 	}

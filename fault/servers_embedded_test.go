@@ -18,6 +18,9 @@ type servers = embedded.Bank
 // clockAhead is how far ahead a sender's clock may be.
 const clockAhead = 10 * 24 * time.Hour
 
+// tags are what these tests were built with.
+const tags = ""
+
 // maxPollInterval is above boundRebalances' many times over: a client gives a join up that long after it asked, and asks anew.
 const maxPollInterval = "60s"
 

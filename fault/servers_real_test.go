@@ -16,6 +16,9 @@ type servers = realkafka.Bank
 // clockAhead is how far ahead a sender's clock may be: the brokers refuse what is more than an hour ahead.
 const clockAhead = 55 * time.Minute
 
+// tags are what these tests were built with.
+const tags = "-tags realkafka "
+
 // maxPollInterval bounds a rebalance.
 const maxPollInterval = "26s"
 

@@ -87,11 +87,12 @@ const escaped = "what is not a letter or digit in user and password has to be wr
 
 // parse reads a URL. The parser's own error would show it, and a password with it.
 func parse(raw string) (*url.URL, error) {
-	parsed, err := url.Parse(strings.TrimSpace(raw))
+	raw = strings.TrimSpace(raw)
+	parsed, err := url.Parse(raw)
 	switch {
-	case err != nil:
+	case err != nil && strings.Contains(raw, "://"):
 		return nil, errors.New("can't be parsed; " + escaped)
-	case parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
+	case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
 		return nil, errors.New("has to start with http:// or https:// and a host, such as http://localhost:8081")
 	case parsed.RawQuery != "" || parsed.Fragment != "":
 		return nil, errors.New("has a query or fragment, which no registry has; " + escaped)

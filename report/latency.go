@@ -187,7 +187,12 @@ func (g *gathered) percentiles() []Chart {
 		for _, q := range quantiles(curve.l.TotalCount()) {
 			s.Points = append(s.Points, Point{X: 1 / (1 - q/100), Y: ms(curve.l.At(q))})
 		}
-		c.Series = append(c.Series, s)
+		if len(s.Points) > 0 { // or fewer than ten had an answer
+			c.Series = append(c.Series, s)
+		}
+	}
+	if len(c.Series) == 0 {
+		return nil
 	}
 	return []Chart{c}
 }

@@ -402,10 +402,15 @@ func TestARunThatFailedSaysSo(t *testing.T) {
 // What a run lacks is left out, and never drawn as nothing or as a wrong number.
 func TestRunsThatHoldLittle(t *testing.T) {
 	t.Parallel()
+	few := result.NewLatency()
+	if err := few.RecordValue(int64(time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
 	for name, run := range map[string]*result.Run{
 		"nothing":              {Scenario: "drain"},
 		"a subject of nothing": {Scenario: "latency", Subjects: []result.Subject{{Name: "a"}}},
 		"an empty histogram":   {Scenario: "latency", Subjects: []result.Subject{{Name: "a", Rounds: []result.Round{{Load: 5, Latency: result.NewLatency()}}}}},
+		"few answers":          {Scenario: "latency", Subjects: []result.Subject{{Name: "a", Rounds: []result.Round{{Load: 1, Latency: few}}}}},
 		"only time-outs":       {Scenario: "ramp", Subjects: []result.Subject{{Name: "a", Rounds: []result.Round{{TimedOut: 1, Samples: []result.Sample{{Timeout: true, Latency: time.Second}}}}}}},
 		"an unknown scenario":  {Scenario: "another", Subjects: []result.Subject{{Name: "a", Rounds: []result.Round{{Rate: 7}}}}},
 		"no rate":              {Scenario: "hot", Subjects: []result.Subject{{Name: "a", Rounds: []result.Round{{}, {Hot: 1}}}}},

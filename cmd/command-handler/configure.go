@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"openbank/certs"
 	"openbank/environment"
@@ -52,6 +53,11 @@ func (v *values) configure() (config, error) {
 		faults = append(faults, err)
 	} else {
 		faults = append(faults, environment.Contradictions(v.given)...)
+	}
+	for _, n := range []string{"kafka-group", "kafka-client-id", "kafka-transactional-id", "kafka-group-instance-id"} {
+		if name := v.value[n]; name != strings.TrimSpace(name) || strings.ContainsFunc(name, unicode.IsControl) {
+			fault(n, "%q begins or ends with white space, or has a control character in it: Kafka would take it for another name; write it without", name)
+		}
 	}
 	group := c.environment.Group(v.value["kafka-group"], clientID)
 	if clientID == "" {

@@ -41,7 +41,7 @@ func (c *balanceCommand) Run(s *session) error {
 	case err != nil:
 		return fmt.Errorf("looking %s up: %w", c.IBAN, err)
 	case !there:
-		return fmt.Errorf("%s is no account of this bank", c.IBAN)
+		return fmt.Errorf("%q is no account of this bank", c.IBAN)
 	}
 	_, err = fmt.Fprintf(s.stdout, "balance %s euro, limit %s euro, type %s, changed %s\n", euro(account.Balance), euro(account.Limit), account.Type, progress.Counted(account.Version, "time"))
 	return err

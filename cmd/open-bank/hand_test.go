@@ -56,7 +56,7 @@ func TestABankThatRunsIsJoinedAndKeptFromRunToRun(t *testing.T) {
 	if got := execute(t, dir, nil, "balance", first["iban"]); got.stdout != "balance 12.50 euro, limit -500.00 euro, type MANUAL, changed 1 time\n" {
 		t.Errorf("balance: %+v", got)
 	}
-	if got := execute(t, dir, nil, "balance", "NL00"); got.code != 1 || !strings.Contains(got.stderr, "NL00 is no account of this bank") {
+	if got := execute(t, dir, nil, "balance", "NL00"); got.code != 1 || !strings.Contains(got.stderr, `"NL00" is no account of this bank`) {
 		t.Errorf("balance of nobody: %+v", got)
 	}
 	checkTail(t, dir, first["iban"])
