@@ -18,6 +18,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 )
@@ -36,7 +37,7 @@ func DefaultText() []byte { return embedded }
 // Load reads a topology from fsys; schema files are looked for beside it, or in directories below. What is wrong with the file
 // is a *FileError that lists all of it.
 func Load(fsys fs.FS, name string) (*Topology, error) {
-	text, err := fs.ReadFile(fsys, name)
+	text, err := readFile(fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading the topology: %w", err)
 	}
@@ -48,8 +49,25 @@ func Load(fsys fs.FS, name string) (*Topology, error) {
 		if !fs.ValidPath(below) {
 			return nil, errors.New("it lies outside of the topology's directory")
 		}
-		return fs.ReadFile(fsys, below)
+		return readFile(fsys, below)
 	})
+}
+
+// mostBytes is the most that a topology or a schema may have; brokers and registries take less.
+const mostBytes = 16 << 20
+
+// readFile reads a file of at most mostBytes, whatever it is: also a device that never ends.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, mostBytes+1))
+	if err == nil && len(text) > mostBytes {
+		err = fmt.Errorf("%s has more than %d bytes, which no topology and no schema has", name, mostBytes)
+	}
+	return text, err
 }
 
 func parse(text []byte, name string, readFile func(string) ([]byte, error)) (*Topology, error) {

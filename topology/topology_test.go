@@ -156,6 +156,15 @@ func TestTheACLsThatTheDefaultProposesAreThoseOfTheSecurityPage(t *testing.T) {
 	}
 }
 
+// What is far too long, as a device that never ends is, is not read to its end.
+func TestAFileThatIsFarTooLongIsRefused(t *testing.T) {
+	t.Parallel()
+	_, err := Load(os.DirFS("/dev"), "zero")
+	if err == nil || !strings.Contains(err.Error(), "zero has more than 16777216 bytes") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestTheSubjectsOfAProtectedOrInternalTopicAreKept(t *testing.T) {
 	t.Parallel()
 	topology := &Topology{Internal: []string{"connect-*"}, Protected: Protected{Topics: []string{"orders"}, Subjects: []string{"alone"}}}

@@ -227,10 +227,16 @@ func (s *several[N]) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// mostOf is beyond what any machine does.
+const mostOf = 1_000_000
+
 func positive[N int | float64](flag, example string, values []N) error {
 	for _, v := range values {
 		if v <= 0 || math.IsNaN(float64(v)) {
 			return fmt.Errorf("%s: %v is not above 0: write what is, such as %s", flag, v, example)
+		}
+		if v > mostOf {
+			return fmt.Errorf("%s: %v is above %d, the most: write less, such as %s", flag, v, mostOf, example)
 		}
 	}
 	return nil

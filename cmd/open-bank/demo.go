@@ -41,11 +41,14 @@ type demoCommand struct {
 func (c *demoCommand) check() error {
 	var faults []error
 	for _, f := range []struct {
-		flag  string
-		value int
-	}{{"--accounts", c.Accounts}, {"--transfers", c.Transfers}, {"--rate", c.Rate}, {"--handlers", c.Handlers}} {
-		if f.value < 1 {
+		flag        string
+		value, most int // all commands are made in memory
+	}{{"--accounts", c.Accounts, 1_000_000}, {"--transfers", c.Transfers, 5_000_000}, {"--rate", c.Rate, 1_000_000}, {"--handlers", c.Handlers, 100}} {
+		switch {
+		case f.value < 1:
 			faults = append(faults, fmt.Errorf("%s must be at least 1", f.flag))
+		case f.value > f.most:
+			faults = append(faults, fmt.Errorf("%s: %d is above %s, the most", f.flag, f.value, progress.Grouped(int64(f.most))))
 		}
 	}
 	if c.Accounts == 1 {

@@ -162,6 +162,7 @@ func TestWhatIsWrongIsASentenceAndExitsWith1(t *testing.T) {
 		"no letter":              {nil, []string{"dead-letters", "show"}, []string{"(see open-bank dead-letters show --help)"}},
 		"no handler":             {nil, []string{"demo", "--handler=/nowhere/command-handler"}, []string{"/nowhere/command-handler", "make build", "--handler"}},
 		"no handler to run":      {nil, []string{"run", "--handler=/nowhere/command-handler"}, []string{"make build"}},
+		"numbers beyond memory":  {nil, []string{"demo", "--accounts=99999999999"}, []string{"--accounts: 99999999999 is above 1,000,000, the most"}},
 		"nonsense numbers":       {nil, []string{"demo", "--accounts=1", "--transfers=0", "--rate=-1"}, []string{"--accounts", "--transfers", "--rate"}},
 		"no bank to ask":         {nil, []string{"account"}, []string{"no bank is running in this directory: start open-bank run, source its bank.env, or set KAFKA_BROKERS and SCHEMA_REGISTRY_URL\n"}},
 		"no bank to tail":        {nil, []string{"tail", "x"}, []string{"set KAFKA_BROKERS and SCHEMA_REGISTRY_URL\n"}},
