@@ -19,6 +19,7 @@ func (l *lane) probe(work context.Context) {
 	wait := l.h.cfg.ProbeInterval
 	shared := int32(l.topic.partitions)
 	for pause(l.ctx, wait) {
+		l.nudge()
 		err := l.stillThere(l.ctx)
 		if err == nil {
 			if seen := l.seen.Load(); seen > shared {
@@ -42,6 +43,25 @@ func (l *lane) probe(work context.Context) {
 			l.link.answered()
 			l.post(l.passEnds)
 		}
+	}
+}
+
+// nudge asks for all topics while the client is no member: one whose question before its join died with a broker waits for good for somebody's
+// look that includes its topic (librdkafka 2.15.1, join state wait-metadata), and its own looks are switched off. With partitions such a look
+// could have it join in the middle of giving some up.
+func (l *lane) nudge() {
+	if !l.h.static {
+		return
+	}
+	err := l.ask(func(c *kafka.Consumer) error {
+		if l.holding.Load() > 0 || l.membership(c) != nil {
+			return nil
+		}
+		_, err := c.GetMetadata(nil, true, askTimeout)
+		return err
+	})
+	if err != nil {
+		l.log.Debug("asking for the topics before the group has let us in", "error", err)
 	}
 }
 

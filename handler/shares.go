@@ -111,6 +111,14 @@ func (l *lane) joinAgain(work context.Context) {
 	if l.rejoining {
 		return // it was fenced, and joins anew in any case
 	}
+	if len(l.epochs) > 0 { // the client gives up what it has when it has heard of the commits that are on their way
+		l.background.Go(func() {
+			if pause(l.ctx, leaveTold) {
+				l.post(func() { l.joinAgain(work) })
+			}
+		})
+		return
+	}
 	l.joined.Fails("it joins group " + l.h.cfg.Group + " again, to have it share out the partitions of topic " + l.topic.name)
 	if err := l.subscribe(work); err != nil && !isKafka(err, kafka.ErrFatal) { // which Poll tells with its reason
 		l.h.fail(fmt.Errorf("joining group %s again: %w", l.h.cfg.Group, err))
