@@ -390,7 +390,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"rate":           {[]string{"latency", "--rate=0"}, "--rate: 0 is not above 0: write what is, such as 100,500"},
 		"second rate":    {[]string{"latency", "--rate", "100,-5"}, "--rate: -5 is not above 0: write what is, such as 100,500"},
 		"rate again":     {[]string{"floor", "--rate=100", "--rate=-1e3"}, "--rate: -1000 is not above 0"},
-		"rate of no one": {[]string{"latency", "--rate=99999999999999999999"}, "--rate: 1e+20 is above 1000000, the most: write less, such as 100,500"},
+		"rate of no one": {[]string{"latency", "--rate=99999999999999999999"}, "--rate: 1e+20 is above 1000000000, the most: write less, such as 100,500"},
 		"rates of all":   {[]string{"latency", "--rate=100,inf"}, `--rate: "inf" is no number: write one, or several with commas between`},
 		"no rate":        {[]string{"latency", "--rate=100,"}, `--rate: "" is no number`},
 		"soak's rate":    {[]string{"soak", "--rate=nan"}, "--rate: NaN is not above 0: write what is, such as 500"},

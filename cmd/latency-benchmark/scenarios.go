@@ -228,7 +228,7 @@ func (s *several[N]) UnmarshalText(text []byte) error {
 }
 
 // mostOf is beyond what any machine does.
-const mostOf = 1_000_000
+const mostOf = 1_000_000_000
 
 func positive[N int | float64](flag, example string, values []N) error {
 	for _, v := range values {
