@@ -95,6 +95,7 @@ func newLane(h *Handler, suffix string, t topic) (*lane, error) {
 		control: make(chan func(), 64), drained: make(chan struct{}, 1),
 		epochs: map[int32]*epoch{}, packed: map[string]*packed{}, working: map[*epoch]struct{}{}, endWatch: func() {},
 	}
+	l.seen.Store(int32(t.partitions))
 	l.link.condition = h.cfg.Health.Condition(health.Kafka)
 	var err error
 	if l.consumer, err = l.newConsumer(); err != nil {

@@ -76,7 +76,7 @@ func (h *Handler) lookForHanging(ctx context.Context) (since time.Time, err erro
 		return since, err
 	}
 	for _, l := range h.lanes {
-		all := make([]kafka.TopicPartition, max(l.topic.partitions, int(l.seen.Load())))
+		all := make([]kafka.TopicPartition, l.seen.Load())
 		for partition := range all {
 			all[partition] = l.at(int32(partition), kafka.OffsetInvalid)
 		}

@@ -191,9 +191,6 @@ func (g *gathered) percentiles() []Chart {
 			c.Series = append(c.Series, s)
 		}
 	}
-	if len(c.Series) == 0 {
-		return nil
-	}
 	return []Chart{c}
 }
 

@@ -37,7 +37,7 @@ func DefaultText() []byte { return embedded }
 // Load reads a topology from fsys; schema files are looked for beside it, or in directories below. What is wrong with the file
 // is a *FileError that lists all of it.
 func Load(fsys fs.FS, name string) (*Topology, error) {
-	text, err := readFile(fsys, name)
+	text, err := readBounded(fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading the topology: %w", err)
 	}
@@ -49,15 +49,15 @@ func Load(fsys fs.FS, name string) (*Topology, error) {
 		if !fs.ValidPath(below) {
 			return nil, errors.New("it lies outside of the topology's directory")
 		}
-		return readFile(fsys, below)
+		return readBounded(fsys, below)
 	})
 }
 
 // mostBytes is the most that a topology or a schema may have; brokers and registries take less.
 const mostBytes = 16 << 20
 
-// readFile reads a file of at most mostBytes, whatever it is: also a device that never ends.
-func readFile(fsys fs.FS, name string) ([]byte, error) {
+// readBounded reads a file of at most mostBytes, whatever it is: also a device that never ends.
+func readBounded(fsys fs.FS, name string) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err

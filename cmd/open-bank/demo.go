@@ -48,7 +48,7 @@ func (c *demoCommand) check() error {
 		case f.value < 1:
 			faults = append(faults, fmt.Errorf("%s must be at least 1", f.flag))
 		case f.value > f.most:
-			faults = append(faults, fmt.Errorf("%s: %d is above %s, the most", f.flag, f.value, progress.Grouped(int64(f.most))))
+			faults = append(faults, fmt.Errorf("%s: %d is above %s, the most", f.flag, f.value, n(f.most)))
 		}
 	}
 	if c.Accounts == 1 {
