@@ -13,8 +13,8 @@ import (
 var wallClock = regexp.MustCompile(`time\.Now\(\)\.(Unix|UTC|Local|In|Round|Truncate|Format|Equal|Year|Date|Clock|Marshal)|time\.(Unix|UnixMilli|Date|Parse)\(`)
 
 // A machine's clock that is set, by a minute or a year, changes no decision of the handler's own code: whatever waits there, waits by the
-// monotonic clock. So there is no clock to inject in it; this holds it to that. The Kafka client's threads wait by the wall clock, which is
-// stepped nowhere here. What other machines' clocks say, in the records that they send, is wrong in the load of every schedule.
+// monotonic clock. So there is no clock to inject in it; this holds it to that. The Kafka client's threads are held to the
+// same by package monotonic (TestAClockThatIsSetHoldsNothingUp). What other machines' clocks say, in the records that they send, is wrong in the load of every schedule.
 func TestNoDecisionGoesByTheWallClock(t *testing.T) {
 	t.Parallel()
 	looked := 0

@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
+	if err := buildClock(dir); err != nil {
+		fmt.Fprintln(os.Stderr, "building the clock:", err)
+		os.Exit(1)
+	}
 	handlerBinary = filepath.Join(dir, "command-handler")
 	arguments := []string{"build", "-tags", "crashpoints", "-o", handlerBinary}
 	if raceDetector {

@@ -20,9 +20,10 @@ import (
 // fleet is the handlers of one schedule. Whichever kills itself has another one started in its place, armed with the next
 // crash, until there are no more.
 type fleet struct {
-	env  []string
-	logs string
-	fail context.CancelCauseFunc
+	env   []string
+	logs  string
+	clock machineClock
+	fail  context.CancelCauseFunc
 	// slotless says that Postgres goes away: handlers then lose the sessions that hold their slots, and one that another has taken
 	// the slot of meanwhile ends, to be started again.
 	slotless bool

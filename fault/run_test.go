@@ -96,8 +96,14 @@ func (w *world) prepare(ctx context.Context, s schedule, logs string, fail conte
 		return nil, err
 	}
 	r.load = newLoad(w, r.topics, s.seed)
-	r.fleet = newFleet(append(w.environment(r.database), r.settings()...), logs, s, fail)
-	return r, nil
+	env := append(w.environment(r.database), r.settings()...)
+	machine, err := newMachineClock(logs)
+	if slices.ContainsFunc(s.faults, func(f fault) bool { return f.where == theClock }) {
+		env = append(env, machine.environment()...)
+	}
+	r.fleet = newFleet(env, logs, s, fail)
+	r.fleet.clock = machine
+	return r, err
 }
 
 func (r *run) settings() []string {
@@ -177,6 +183,8 @@ func (r *run) fault(ctx context.Context, pests chan<- int) error {
 			case pests <- 1 + int(f.long/(20*time.Millisecond)):
 			case <-ctx.Done():
 			}
+		case timeBack, timeAhead:
+			err = r.fleet.clock.set(map[string]time.Duration{timeBack: -time.Hour, timeAhead: time.Hour}[f.what])
 		default:
 			err = r.world.make(ctx, f)
 		}

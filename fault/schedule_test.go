@@ -45,6 +45,9 @@ type fault struct {
 }
 
 func (f fault) String() string {
+	if f.where == theClock {
+		return fmt.Sprintf("+%s %s: %s by an hour", f.after, f.where, f.what)
+	}
 	return fmt.Sprintf("+%s %s: %s for %s", f.after, f.where, f.what, f.long)
 }
 
@@ -96,6 +99,7 @@ const (
 	postgres  = "Postgres"
 	group     = "the group"
 	topic     = "the topics"
+	theClock  = "the clock"
 )
 
 // What can be done there besides what networks do.
@@ -103,6 +107,9 @@ const (
 	restart = "restart" // Postgres: immediate stop, and recovery; brokers: the embedded ones all at once, of real ones one
 	storm   = "join and leave"
 	poison  = "poison"
+	// The handlers' wall clock is an hour behind or ahead from then on.
+	timeBack  = "set back"
+	timeAhead = "set ahead"
 )
 
 // draw makes the schedule of a seed.
@@ -129,7 +136,7 @@ func draw(seed uint64) schedule {
 
 func drawFault(r *rand.Rand) fault {
 	f := fault{after: milliseconds(r, 0, 500), long: milliseconds(r, 50, 1200)}
-	switch n := r.IntN(20); {
+	switch n := r.IntN(22); {
 	case n < 4:
 		f.where, f.what = oneBroker, drawNetwork(r)
 	case n < 6:
@@ -144,6 +151,8 @@ func drawFault(r *rand.Rand) fault {
 		f.where, f.what = brokers, restart
 	case n < 18:
 		f.where, f.what = group, storm
+	case n < 20:
+		f.where, f.what = theClock, []string{timeBack, timeAhead}[r.IntN(2)]
 	default:
 		f.where, f.what = topic, poison
 	}

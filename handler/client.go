@@ -12,6 +12,7 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"openbank/health"
+	_ "openbank/monotonic"
 )
 
 // Kafka says how to reach the brokers.

@@ -1,0 +1,3 @@
+package monotonic
+
+import "C" // cnd_linux.c
