@@ -3,6 +3,7 @@ package security
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -52,21 +53,24 @@ func (s *told) check(what, text string) {
 	}
 }
 
-// failing starts a program and looks at what it writes until it says a text, or ends.
-func (s *told) failing(what, name string, env []string, until string, args ...string) {
+// failing starts a handler and looks at what it writes until it says a text, or ends; and at what it serves when it waits.
+func (s *told) failing(env []string, until string, args ...string) (waited bool) {
 	s.t.Helper()
-	p := s.start(name, env, args...)
+	const what = "command-handler"
+	p := s.start(what, with(env, serving), args...)
 	eventually(s.t, what, reasonable, func() error {
 		if !p.Running() {
 			return nil
 		}
 		return p.says(until)()
 	})
+	waited = s.pages(what, p, http.StatusServiceUnavailable, waits)
 	p.Kill()
 	if !strings.Contains(p.text(), until) {
 		s.t.Errorf("%s: it does not say %q: %s", what, until, p.text())
 	}
 	s.check(what, p.text())
+	return waited
 }
 
 // with is an environment with other values of some variables.
@@ -107,7 +111,7 @@ func TestNoSecretIsTold(t *testing.T) {
 			t.Fatalf("%v: %s", err, said)
 		}
 		s.check(what+": migrate", said)
-		h := w.start("command-handler", env)
+		h := w.start("command-handler", with(env, serving, "DATABASE_URL="+w.role("worker", secretDatabase)+"&lock_timeout=300ms"))
 		w.everyKind()
 		opened := w.creation()
 		w.send(opened)
@@ -115,6 +119,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		s.secrets = append(s.secrets, account.Token)
 		s.tokens(account)
 		w.settled()
+		s.pagesThroughout(what, h, around, account)
 		h.stop()
 		s.check(what, h.text())
 	}
@@ -198,7 +203,9 @@ func TestNoSecretIsTold(t *testing.T) {
 			here := *w
 			here.t = t
 			s := &told{world: &here, secrets: s.secrets}
-			s.failing("command-handler", "command-handler", fault.env, fault.until, fault.args...)
+			if waits := strings.Contains(fault.what, "away") || strings.Contains(fault.what, "refuses"); s.failing(fault.env, fault.until, fault.args...) != waits {
+				t.Errorf("waited for and served meanwhile: %t, want %t", !waits, waits)
+			}
 			if fault.args != nil {
 				return
 			}
@@ -217,8 +224,8 @@ func (s *told) tokens(account bank.AccountCreationConfirmed) {
 	s.t.Helper()
 	for _, token := range []string{account.Token, secretToken, "\x00" + secretToken, strings.Repeat(secretToken, 10)} {
 		id := s.id()
-		good := s.record(transfers, id, &bank.ConfirmMoneyTransfer{ID: id, Token: token, Amount: 1, From: account.IBAN, To: "shop", Description: "d"})
-		other := s.record(transfers, id, &bank.ConfirmMoneyTransfer{ID: id, Token: token, Amount: 2, From: account.IBAN, To: "shop", Description: "d"})
+		good := s.record(transfers, id, &bank.ConfirmMoneyTransfer{ID: id, Token: token, Amount: 1, From: account.IBAN, To: recipient, Description: description})
+		other := s.record(transfers, id, &bank.ConfirmMoneyTransfer{ID: id, Token: token, Amount: 2, From: account.IBAN, To: recipient, Description: description})
 		s.send(good, good, other)
 		for _, cut := range []int{1, 3, 10, 30} {
 			s.send(&kgo.Record{Topic: transfers, Key: good.Key, Value: good.Value[:len(good.Value)-cut]})
