@@ -65,6 +65,8 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 	case committed < 0 && row.PublishedTo <= 0: // nothing was published yet
 		return start{int64(kafka.OffsetBeginning), noOffset, noOffset}, nil
 	case committed < 0: // never committed, or expired
+		l.log.Info("the group has no offset, as when it is another one than before, or the offset has expired: going on at what is not published yet",
+			"group", l.h.cfg.Group, "partition", partition, "published", row.PublishedTo)
 		return start{row.PublishedTo, row.PublishedTo, noOffset}, nil
 	case committed > row.ExecutedTo && l.h.cfg.Ahead == RewindAhead:
 		l.log.Warn("going back to what Postgres has executed", "partition", partition, "committed", committed, "executed", row.ExecutedTo)

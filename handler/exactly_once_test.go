@@ -156,7 +156,7 @@ func TestAHandlerThatLosesItsSessionsKeepsItsSlot(t *testing.T) {
 	l.open(w, 50)
 	sent := l.busy(2000)
 	for range 3 {
-		b.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'open-bank' AND pid <> pg_backend_pid()`)
+		b.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'open-bank%' AND pid <> pg_backend_pid()`)
 		b.open(w, l.n.next())
 	}
 	<-sent

@@ -77,11 +77,14 @@ func settings(url, setting string) (pq.Config, error) {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
 	if cfg.ApplicationName == "" {
-		cfg.ApplicationName = "open-bank"
+		cfg.ApplicationName = ourName
 	}
 	cfg.BinaryParameters = true
 	return cfg, nil
 }
+
+// ourName is what the sessions are called on the server, unless the URL says otherwise.
+const ourName = "open-bank"
 
 // CheckURL says what is wrong with the URL of a database, as far as that shows without a connection. The error is a *FatalError that names
 // the setting, and holds no password.
@@ -159,7 +162,7 @@ func (s *Store) executes(ctx context.Context, conn connection) (driver.Conn, err
 }
 
 // serve makes a session one that executes: no other session can hand the database back while it is there, and none
-// begins to execute in one that was.
+// begins to execute in one that was, nor beside another group's.
 func (s *Store) serve(ctx context.Context, conn driver.Conn) error {
 	lock, err := conn.(driver.QueryerContext).QueryContext(ctx, fmt.Sprintf(`SELECT pg_advisory_lock_shared(%d)`, s.layout.serving), nil)
 	if err == nil {
@@ -187,7 +190,7 @@ func (s *Store) serve(ctx context.Context, conn driver.Conn) error {
 	}
 	since, _ := row[0].(int64)
 	s.since.Store(since)
-	return nil
+	return s.join(ctx, conn)
 }
 
 // check refuses a server that the bank cannot live on, and finds the layout.

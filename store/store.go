@@ -60,6 +60,9 @@ type Config struct {
 	Grantee string
 	// Sessions is how many batches may be in Postgres at once. Default: 3, one for each of the two lanes and one more.
 	Sessions int
+	// Group is the consumer group whose commands are executed: no other group's sessions execute in this database meanwhile, and sessions
+	// bear its name. Default: none, and nobody is kept off.
+	Group string
 	// Health is told what is waited for, and Metrics what is tried again. Default: boards that nobody sees.
 	Health  *health.Board
 	Metrics *metric.Set
@@ -78,6 +81,7 @@ type Store struct {
 	random       io.Reader // for IBANs and tokens
 	unguarded    bool
 	grantee      string
+	group        string
 	health       *health.Board
 	metrics      *metric.Set
 	retries      map[string]*metric.Counter // by state
@@ -110,6 +114,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		c.Sessions = 3
 	}
 	cfg, err := settings(c.URL, c.Setting)
+	if c.Group != "" && cfg.ApplicationName == ourName {
+		cfg.ApplicationName += groupName(c.Group)
+	}
 	if err == nil {
 		err = errors.Join(checkLayout(c.Layout), checkLayout(c.Prefer))
 	}
@@ -127,6 +134,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		random:       rand.Reader,
 		unguarded:    c.Unguarded,
 		grantee:      c.Grantee,
+		group:        c.Group,
 		reached:      func(string) {},
 		topics:       make(map[topic]int32),
 		memory:       memory{executedTo: make(map[partition]int64)},

@@ -78,6 +78,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		return onDatabase(ctx, command, cfg, log, stdout)
 	}
 	cfg.handler.Logger, cfg.registry.Logger, cfg.store.Logger = log, log, log
+	cfg.store.Group = cfg.handler.Group
 	log.Info("starting", "version", version)
 	board, metrics := health.New(), metric.New()
 	cfg.handler.Health, cfg.registry.Health, cfg.store.Health = board, board, board

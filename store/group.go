@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// A bank is worked on by one consumer group: how far commands are published is noted for all of them together, and each group reads all
+// commands, so that two would answer each and publish its events twice. So every session that executes holds a shared advisory lock whose
+// first key says that it is in charge of these tables, and whose second is the group; it takes that while it holds another lock, alone, and
+// sees nobody else's there. With a handler's sessions its locks are gone: nothing is left of a group that no handler is in.
+//
+// Handlers of earlier versions hold none, and are neither refused nor seen.
+
+// groupName is what Config.Group adds to a session's name, by which another group's handlers tell who is in charge.
+func groupName(group string) string { return " of group " + group }
+
+func (s *Store) inCharge() uint32 { return uint32(key("group in charge of " + s.layout.name)) }
+func (s *Store) deciding() uint32 { return uint32(key("deciding the group of " + s.layout.name)) }
+
+// others are the locks, l, of other groups' sessions.
+func (s *Store) others() string {
+	return fmt.Sprintf(`l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = '%d' AND l.objid <> '%d'
+	AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`, s.inCharge(), uint32(key(s.group)))
+}
+
+// join puts our group in charge, or finds it there. Handlers that have just ended are waited for. Error: a *FatalError, when another
+// group is in charge.
+func (s *Store) join(ctx context.Context, conn driver.Conn) error {
+	if s.group == "" {
+		return nil
+	}
+	for end := time.Now().Add(sessionsEnd); ; sleep(ctx, poll) {
+		joined, err := s.tryJoin(ctx, conn.(driver.QueryerContext))
+		switch {
+		case err != nil:
+			return fmt.Errorf("joining the sessions of group %s: %w", s.group, err)
+		case joined:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case time.Now().Before(end):
+			continue
+		}
+		holders, err := sessions(ctx, s.reading, s.others())
+		if err != nil {
+			return err
+		}
+		if len(holders) > 0 {
+			return &FatalError{Sentence: fmt.Sprintf("%s: handlers of another consumer group have this database: %s; this one is of group %s, and two groups would each answer every command. "+
+				"Set KAFKA_GROUP and KAFKA_CLIENT_ID to what they have. To go on in group %[3]s instead, stop them first: it begins at the offsets that it has, and where it has none, at what is not published yet",
+				s.at(), strings.Join(holders, "; "), s.group)}
+		}
+	}
+}
+
+// tryJoin takes our group's lock unless there is another's. Both statements are one message and with that one transaction, for which the
+// deciding lock is held.
+func (s *Store) tryJoin(ctx context.Context, conn driver.QueryerContext) (joined bool, err error) {
+	rows, err := conn.QueryContext(ctx, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d, 0);
+SELECT pg_advisory_lock_shared(%d, %d) WHERE NOT EXISTS (SELECT FROM pg_locks l WHERE %s)`, int32(s.deciding()), int32(s.inCharge()), key(s.group), s.others()), nil)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if err := drain(rows, func() {}); err != nil {
+		return false, err
+	}
+	if err := rows.(driver.RowsNextResultSet).NextResultSet(); err != nil {
+		return false, err
+	}
+	err = drain(rows, func() { joined = true })
+	return joined, err
+}
+
+// drain reads a result to its end.
+func drain(rows driver.Rows, each func()) error {
+	row := make([]driver.Value, len(rows.Columns()))
+	for {
+		err := rows.Next(row)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		each()
+	}
+}
