@@ -94,7 +94,7 @@ func TestAccountsAndRowsCanBeRead(t *testing.T) {
 	out := execute(t, s, paid)[0]
 	s.exec(t, `INSERT INTO {cmt} (uuid) VALUES ($1)`, newID().String())
 
-	all, err := s.Accounts(t.Context())
+	all, err := s.all(t.Context())
 	if err != nil || len(all) != 2 {
 		t.Fatal(all, err)
 	}
@@ -102,8 +102,8 @@ func TestAccountsAndRowsCanBeRead(t *testing.T) {
 	if all[0] != want && all[1] != want {
 		t.Fatalf("%+v", all)
 	}
-	var rows []Row
-	if err := s.Replay(t.Context(), func(r Row) error { rows = append(rows, r); return nil }); err != nil {
+	var rows []handled
+	if err := s.replay(t.Context(), func(r handled) error { rows = append(rows, r); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(rows) != 3 || rows[0].Seq != 0 || rows[1].Seq != made.Seq || rows[2].Seq != out.Seq {

@@ -43,7 +43,7 @@ var (
 		"statement_timeout":                   "4s",
 		"idle_in_transaction_session_timeout": "0",
 	}
-	// Verify and replay read whole tables, a migration may wait for another one.
+	// Verify and snapshots read whole tables, a migration may wait for another one.
 	reading = map[string]string{
 		"lock_timeout":                        "0",
 		"statement_timeout":                   "0",

@@ -115,7 +115,7 @@ func TestWhatIsExecutedBelowPublishedToIsNoDuplicateThere(t *testing.T) {
 			again[1].Disposition != Duplicate || other.Disposition != Duplicate {
 			t.Errorf("%+v, then %+v, at another place %+v", outs, again, other)
 		}
-		if err := s.Replay(t.Context(), func(r Row) error {
+		if err := s.replay(t.Context(), func(r handled) error {
 			if !r.Creation && r.Reason == "" && r.ID == pay.Transfer.ID && r.Origin != pay.Origin {
 				t.Errorf("its row has the origin %+v", r.Origin)
 			}

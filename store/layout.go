@@ -58,7 +58,7 @@ func (l layout) sql(text string) string {
 	).Replace(text)
 }
 
-// rule puts one of Verify's or Replay's queries into the layout's names.
+// rule puts one of Verify's queries into the layout's names.
 func (l layout) rule(text string) string {
 	return l.sql(strings.NewReplacer("{events}", eventsSQL, "{since}", sinceSQL).Replace(text))
 }

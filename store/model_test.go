@@ -21,13 +21,13 @@ type model struct {
 
 // replay decides the stored commands again, in order, and compares the outcomes and the accounts that remain.
 func (m *model) replay(ctx context.Context, s *Store) error {
-	stored, err := s.Accounts(ctx)
+	stored, err := s.all(ctx)
 	if err != nil {
 		return err
 	}
 	replayed := bank.Accounts{bank.CompanyIBAN: bank.Company()}
 	last := int64(0)
-	err = s.Replay(ctx, func(r Row) error {
+	err = s.replay(ctx, func(r handled) error {
 		if r.Seq <= last {
 			return fmt.Errorf("seq %d after %d", r.Seq, last)
 		}

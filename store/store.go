@@ -1,7 +1,7 @@
 // Package store keeps the bank in Postgres: accounts with their balances, and one row for each command handled, which
 // is its event, its answer and the proof that it was handled. It answers for every command taking effect once, whatever
 // is delivered again, dies halfway or runs beside it; for the order of execution being written down (seq); and for the
-// books being open to inspection (Verify, Replay). What a command means is decided in package bank, and Kafka is
+// books being open to inspection (Verify, Snapshot). What a command means is decided in package bank, and Kafka is
 // nobody's business here but for the names of records (Origin) and how far they are handled (Progress).
 //
 // A batch is one transaction, READ COMMITTED, with one order of statements and of locks in every session:
@@ -75,7 +75,7 @@ type Store struct {
 	target       string    // where we are connected to, for sentences; no password
 	settings     pq.Config // of every session; with the password
 	executing    *sqlx.DB  // sessions with time-outs and prepared statements
-	reading      *sqlx.DB  // sessions for migrations, verify, replay
+	reading      *sqlx.DB  // sessions for migrations, verify, snapshots
 	lines        lines     // the connections of both
 	surroundings surroundings
 	random       io.Reader // for IBANs and tokens

@@ -4,23 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
 	"openbank/bank"
 )
 
-// Account is an account as it is stored.
-type Account struct {
-	bank.Account
-	Opening        int64 // cents; the balance at OpeningVersion
-	OpeningVersion int64 // 0, unless the account was there when the database was taken over again after a hand-back
-}
+// What a database holds, as the tests read it: package audit reads the same for those who check a bank.
 
-// Row is a handled command as it is stored. Rows from before the database was taken over, of which an older
+// handled is a handled command as it is stored. Rows from before the database was taken over, of which an older
 // handler's hold no more than id, reason and the account made, have Seq 0.
-type Row struct {
+type handled struct {
 	Seq       int64
 	ID        bank.ID
 	Creation  bool // otherwise a transfer
@@ -40,10 +34,7 @@ type Row struct {
 	FromSide, ToSide      bank.Side // of a rejected one as it saw them; unknown if the texts were unfit
 }
 
-const (
-	accountSQL  = `SELECT iban, token, {type}, amount, lmt, version, opening, opening_version FROM {balance} WHERE iban = $1`
-	accountsSQL = `SELECT iban, token, {type}, amount, lmt, version, opening, opening_version FROM {balance} ORDER BY iban COLLATE "C"`
-)
+const accountsSQL = `SELECT iban, token, {type}, amount, lmt, version, opening, opening_version FROM {balance} ORDER BY iban COLLATE "C"`
 
 const replaySQL = `
 SELECT CASE WHEN r.seq > {since} THEN r.seq END AS seq, r.id, r.creation, r.origin_topic, r.origin_partition, r.origin_offset, r.reason, r.created_at,
@@ -62,8 +53,8 @@ SELECT CASE WHEN r.seq > {since} THEN r.seq END AS seq, r.id, r.creation, r.orig
 LEFT JOIN {command_topic} t ON t.id = r.origin_topic
 ORDER BY 1 NULLS FIRST, r.id`
 
-// Accounts returns every account, by IBAN. It waits like Execute. Errors: ctx's, or a *FatalError.
-func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
+// all returns every account, by IBAN.
+func (s *Store) all(ctx context.Context) ([]Account, error) {
 	var accounts []Account
 	err := s.read(ctx, func(ctx context.Context) error {
 		accounts = nil
@@ -83,35 +74,16 @@ func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 	return accounts, err
 }
 
-// Account returns the account with an IBAN, and whether there is one. It waits like Execute. Errors: ctx's, or a
-// *FatalError.
-func (s *Store) Account(ctx context.Context, iban string) (a Account, there bool, err error) {
-	err = s.read(ctx, func(ctx context.Context) error {
-		err := scanAccount(s.reading.QueryRowContext(ctx, s.layout.sql(accountSQL), iban), &a)
-		if there = err == nil; errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		return err
-	})
-	return a, there, err
-}
-
-func scanAccount(row interface{ Scan(into ...any) error }, a *Account) error {
-	return row.Scan(&a.IBAN, &a.Token, &a.Type, &a.Balance, &a.Limit, &a.Version, &a.Opening, &a.OpeningVersion)
-}
-
-// Replay calls each with every handled command, in the order of execution, as of one moment; rows from before
+// replay calls each with every handled command, in the order of execution, as of one moment; rows from before
 // the database was taken over come first. Decided again one after the other from the accounts' openings, the commands come to the same outcomes.
-//
-// Like Snapshot it does not wait for Postgres. Errors: ctx's, each's, or what Postgres says.
-func (s *Store) Replay(ctx context.Context, each func(Row) error) error {
+func (s *Store) replay(ctx context.Context, each func(handled) error) error {
 	return s.Snapshot(ctx, func(tx *sql.Tx, _ Tables) error {
 		rows, err := tx.QueryContext(ctx, s.layout.rule(replaySQL))
 		if err != nil {
 			return fmt.Errorf("reading the commands: %w", err)
 		}
 		return eachRow(rows, func() error {
-			row, err := scanRow(rows)
+			row, err := scanHandled(rows)
 			if err != nil {
 				return fmt.Errorf("reading a command: %w", err)
 			}
@@ -120,8 +92,8 @@ func (s *Store) Replay(ctx context.Context, each func(Row) error) error {
 	})
 }
 
-func scanRow(rows *sql.Rows) (Row, error) {
-	var r Row
+func scanHandled(rows *sql.Rows) (handled, error) {
+	var r handled
 	var id string
 	var seq, offset, amount, fingerprint, fromBalance, fromVersion, toBalance, toVersion sql.NullInt64
 	var topicNumber, partition sql.NullInt32
