@@ -11,7 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"openbank/registry"
+	"openbank/environment"
 )
 
 // Explain adds to an error of a connection to the brokers what mostly is the reason for it, by the setting that it is about. Others it leaves as
@@ -19,15 +19,12 @@ import (
 func Explain(err error) error {
 	var dns *net.DNSError
 	var failed *net.OpError
+	if reason := environment.TLSReason(err); reason != "" {
+		return fmt.Errorf("%w: %s", err, reason)
+	}
 	switch {
 	case err == nil:
 		return nil
-	case registry.IsCertificateFault(err):
-		return fmt.Errorf("%w: the broker's certificate is not one that KAFKA_SSL_CA_LOCATION (or SSL_TRUSTSTORE_LOCATION) vouches for, or is another host's", err)
-	case registry.IsRefusedCertificate(err):
-		return fmt.Errorf("%w: the brokers want another client certificate, one that they trust: set KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION (or SSL_KEYSTORE_LOCATION) to it", err)
-	case registry.IsOtherProtocol(err):
-		return fmt.Errorf("%w: there is no TLS at this port: name another in KAFKA_BROKERS, or set KAFKA_SECURITY_PROTOCOL to PLAINTEXT or SASL_PLAINTEXT", err)
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return fmt.Errorf("%w: the brokers refuse KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD", err)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):

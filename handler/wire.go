@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"openbank/environment"
 )
 
 // request is one of the Kafka protocol that the client library has no call for, or none that is safe (kafka.apache.org/protocol).
@@ -100,7 +102,9 @@ func inOneLine(errs []error) (one error) {
 // one try to the next.
 func (k Kafka) call(ctx context.Context, address string, r request, body []byte) (_ *fields, err error) {
 	defer func() {
-		if err != nil {
+		if reason := environment.TLSReason(err); reason != "" {
+			err = fmt.Errorf("no answer from Kafka at %s: %w: %s", address, lasting(err), reason)
+		} else if err != nil {
 			err = fmt.Errorf("no answer from Kafka at %s: %w", address, lasting(err))
 		}
 	}()

@@ -24,6 +24,7 @@ type config struct {
 	owner       store.Config // of migrate and hand-back
 	environment environment.Handler
 	encryption  string // of the connections to the brokers, in words
+	expired     bool   // the own certificate is
 	httpAddress string // "" for nowhere
 	logJSON     bool
 	logLevel    slog.Level
@@ -63,12 +64,11 @@ func (v *values) configure() (config, error) {
 	if clientID == "" {
 		clientID = group
 	}
-	kafka, encryption, faulty := v.kafkaTLS()
+	kafka, faulty := v.kafkaTLS(&c)
 	faults = append(faults, faulty...)
 	if len(faulty) == 0 {
 		faults = append(faults, v.checkProtocol(kafka.Dial != nil))
 	}
-	c.encryption = encryption
 	brokers := v.value["kafka-brokers"]
 	faults = append(faults, environment.CheckBrokers(environment.List(brokers)))
 	maxBatch, err := strconv.Atoi(v.value["max-batch"])
@@ -210,8 +210,9 @@ func (v *values) checkProtocol(encrypted bool) error {
 	return fmt.Errorf("KAFKA_SECURITY_PROTOCOL: %q is neither SSL nor PLAINTEXT, which are what the handler knows", protocol)
 }
 
-// kafkaTLS is how connections to the brokers are encrypted, in the client's terms and in words.
-func (v *values) kafkaTLS() (kafka handler.Kafka, inWords string, faults []error) {
+// kafkaTLS is how connections to the brokers are encrypted, in the client's terms, and in words for c.
+func (v *values) kafkaTLS(c *config) (kafka handler.Kafka, faults []error) {
+	c.encryption = "plaintext"
 	files, faults := v.kafkaFiles()
 	verify, err := strconv.ParseBool(v.value["kafka-ssl-verify-hostname"])
 	if err != nil {
@@ -219,31 +220,35 @@ func (v *values) kafkaTLS() (kafka handler.Kafka, inWords string, faults []error
 	}
 	files.SkipHostname = !verify
 	if files.CA == "" && files.TrustStore == "" || len(faults) > 0 {
-		return kafka, "plaintext", faults
+		return kafka, faults
 	}
 	// librdkafka reads PEM files itself; reading them here first gives errors that name the setting.
 	config, err := certs.ClientTLS(files)
 	if err != nil {
-		return kafka, "", []error{fmt.Errorf("KAFKA_SSL_*: %w", err)}
+		return kafka, []error{fmt.Errorf("KAFKA_SSL_*: %w", err)}
 	}
 	if kafka.Dial, err = certs.Dialer(files, 0); err != nil {
-		return kafka, "", []error{fmt.Errorf("KAFKA_SSL_*: %w", err)}
+		return kafka, []error{fmt.Errorf("KAFKA_SSL_*: %w", err)}
 	}
 	own := config.Certificates[0].Leaf
-	inWords = fmt.Sprintf("TLS as %s (valid until %s)", own.Subject, own.NotAfter.Format(time.DateOnly))
+	validity := "valid until " + own.NotAfter.Format(time.DateOnly)
+	if c.expired = time.Now().After(own.NotAfter); c.expired { // no fault: there are brokers that do not look at it
+		validity = "expired since " + own.NotAfter.Format(time.DateOnly)
+	}
+	c.encryption = fmt.Sprintf("TLS as %s (%s)", own.Subject, validity)
 	if !verify {
-		inWords += ", host names not checked"
+		c.encryption += ", host names not checked"
 	}
 	if files.KeyStore == "" {
 		kafka.TLS = handler.TLS{CA: files.CA, Cert: files.Cert, Key: files.Key, KeyPassword: files.Password, SkipHostnameCheck: !verify}
-		return kafka, inWords, nil
+		return kafka, nil
 	}
 	text, err := files.Text()
 	if err != nil {
-		return kafka, "", []error{fmt.Errorf("SSL_*: %w", err)}
+		return kafka, []error{fmt.Errorf("SSL_*: %w", err)}
 	}
 	kafka.TLS = handler.TLS{CA: text.CA, Cert: text.Cert, Key: text.Key, Text: true, SkipHostnameCheck: !verify}
-	return kafka, inWords, nil
+	return kafka, nil
 }
 
 // kafkaFiles takes all four KAFKA_SSL_*, or all three SSL_*, or none: some of them are a mistake, and plaintext would be a

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"openbank/certs"
 	"openbank/environment"
@@ -132,5 +134,26 @@ func TestCheckConfigShowsWhatComesOfIt(t *testing.T) {
 	}
 	if text := out.String(); strings.Contains(text, "hush") || strings.Contains(text, "openbanksafe") {
 		t.Errorf("a secret is printed:\n%s", text)
+	}
+}
+
+// Brokers in Java say of an expired certificate no more than that they do not know it.
+func TestAnExpiredCertificateIsSaid(t *testing.T) {
+	t.Parallel()
+	for validFor, want := range map[time.Duration]bool{time.Hour: false, time.Nanosecond: true} {
+		o := certs.Options{Dir: filepath.Join(t.TempDir(), "certs"), Servers: []string{"kafka-1"}, ValidFor: validFor, WithoutStores: true}
+		if err := certs.Generate(o); err != nil {
+			t.Fatal(err)
+		}
+		var out, log bytes.Buffer
+		if err := run(t.Context(), []string{"--check-config"}, variables(rustEnvironment(o)...), &out, &out); err != nil || strings.Contains(out.String(), "expired since ") != want {
+			t.Errorf("valid for %s: %v, printed\n%s", validFor, err, &out)
+		}
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		err := run(stopped, []string{"--http-address=off"}, variables(rustEnvironment(o)...), &out, &log)
+		if err != nil || strings.Contains(log.String(), "set KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION") != want {
+			t.Errorf("valid for %s: %v, logged\n%s", validFor, err, &log)
+		}
 	}
 }

@@ -80,6 +80,9 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	cfg.handler.Logger, cfg.registry.Logger, cfg.store.Logger = log, log, log
 	cfg.store.Group = cfg.handler.Group
 	log.Info("starting", "version", version)
+	if cfg.expired {
+		log.Warn("brokers that check certificates will not let this handler in: set KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION (or SSL_KEYSTORE_LOCATION) to one that is valid, and start again", "brokers", cfg.encryption)
+	}
 	board, metrics := health.New(), metric.New()
 	cfg.handler.Health, cfg.registry.Health, cfg.store.Health = board, board, board
 	cfg.handler.Metrics, cfg.registry.Metrics, cfg.store.Metrics = metrics, metrics, metrics
