@@ -47,7 +47,7 @@ func (b *Bench) generator(ctx context.Context, commands int) (err error) {
 	if err := s.book.Invent(b.Accounts); err != nil {
 		return err
 	}
-	if err := b.World.until(ctx, vanish, "waiting for the topics", func() error { return s.client.Ready(ctx) }); err != nil {
+	if err := b.ready(ctx, s.client); err != nil {
 		return err
 	}
 	start := time.Now()

@@ -3,10 +3,12 @@ package benchmark
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -32,16 +34,32 @@ func Describe(ctx context.Context, w *World, r *result.Run) {
 			return err
 		})
 	}
-	url := w.DatabaseURL()
+	r.Postgres = map[string]string{}
+	if err := describePostgres(ctx, w, r); err != nil {
+		r.Postgres = map[string]string{"unknown": err.Error()}
+		w.Logger.Warn("version and settings of Postgres will be missing from the result", "reason", err)
+	}
+}
+
+// answerOfPostgres is how long the database may take to tell of itself.
+const answerOfPostgres = 10 * time.Second
+
+// describePostgres notes what the database is. Error: why it is not known, without a password.
+func describePostgres(ctx context.Context, w *World, r *result.Run) error {
+	url := ""
 	if w.Own != nil {
 		url = w.Own.Postgres.URL("")
+	} else if err := w.Connection.Database.Check(); err != nil {
+		return err
+	} else {
+		url = w.DatabaseURL()
 	}
-	if url != "" {
-		r.Postgres = map[string]string{}
-		if err := withDatabase(url, func(db *sql.DB) error { return settings(ctx, db, r) }); err != nil {
-			r.Postgres["unknown"] = "the database did not tell"
-		}
+	ctx, cancel := context.WithTimeout(ctx, answerOfPostgres)
+	defer cancel()
+	if err := withDatabase(url, func(db *sql.DB) error { return settings(ctx, db, r) }); err != nil {
+		return fmt.Errorf("the database could not be asked (%s): %w", w.Connection.Database.Setting(), err)
 	}
+	return nil
 }
 
 // brokersVersion says what the brokers of somebody else's stack are. Kafka tells not its own version but those of its requests, by which a

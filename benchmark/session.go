@@ -55,7 +55,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if s.book, err = load.NewBook(kind); err != nil {
 		return err
 	}
-	if err := b.World.until(ctx, vanish, "waiting for the topics", func() error { return s.client.Ready(ctx) }); err != nil {
+	if err := b.ready(ctx, s.client); err != nil {
 		return err
 	}
 	if err := s.start(ctx); err != nil {
@@ -75,6 +75,23 @@ func (s *session) open(ctx context.Context) (err error) {
 		err = b.World.shared(ctx, s.handlers)
 	}
 	return err
+}
+
+// ready waits for the topics and the registry. That there is no registry must be told here: later the client waits for it without end.
+func (b *Bench) ready(ctx context.Context, client *load.Client) error {
+	if err := b.World.until(ctx, vanish, "waiting for the topics", func() error { return client.Ready(ctx) }); err != nil {
+		return err
+	}
+	waiting, cancel := context.WithTimeout(ctx, b.Patience)
+	defer cancel()
+	_, err := client.SchemaID(waiting, b.World.Topics.TransferAnswers, schemas.NameMoneyTransferConfirmed)
+	switch {
+	case err != nil && waiting.Err() != nil:
+		return fmt.Errorf("no answer from the schema registry (SCHEMA_REGISTRY_URL) within %s (--patience): %w", b.Patience, err)
+	case err != nil:
+		return fmt.Errorf("asking the schema registry (SCHEMA_REGISTRY_URL) for the schema of answers: %w", err)
+	}
+	return nil
 }
 
 // command is how the contestant is started.

@@ -34,8 +34,11 @@ func Print(out io.Writer, run *result.Run) {
 			fmt.Fprintf(out, "%s: %s\n", s.Name, note)
 		}
 	}
-	fmt.Fprintf(out, "%d cores, %s; Kafka: %s; Postgres %s, fsync %s, synchronous_commit %s, shared_buffers %s\n", run.Machine.Cores, run.Machine.System,
-		run.Versions["kafka"], run.Versions["postgres"], run.Postgres["fsync"], run.Postgres["synchronous_commit"], run.Postgres["shared_buffers"])
+	postgres := "Postgres unknown: " + run.Postgres["unknown"]
+	if run.Postgres["unknown"] == "" {
+		postgres = fmt.Sprintf("Postgres %s, fsync %s, synchronous_commit %s, shared_buffers %s", run.Versions["postgres"], run.Postgres["fsync"], run.Postgres["synchronous_commit"], run.Postgres["shared_buffers"])
+	}
+	fmt.Fprintf(out, "%d cores, %s; Kafka: %s; %s\n", run.Machine.Cores, run.Machine.System, run.Versions["kafka"], postgres)
 }
 
 // group is rounds under the same conditions.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -365,6 +366,7 @@ func TestAHandlerThatRunsOnSomebodysStackIsMeasuredThere(t *testing.T) {
 	if got := measureOn(t, stack.Environment(), nil, "drain", "--accounts=50", "--commands=100", fake(t, "well")); got.code != 1 || got.result != nil || !strings.Contains(got.stderr, "is handled already, by ") {
 		t.Errorf("another one beside it: %+v", got)
 	}
+	checkWhatIsMissingIsSaid(t, stack.Environment())
 	client, err := stack.Connection.Kafka.Client("test")
 	if err != nil {
 		t.Fatal(err)
@@ -378,6 +380,23 @@ func TestAHandlerThatRunsOnSomebodysStackIsMeasuredThere(t *testing.T) {
 		if strings.Contains(name, "echo") {
 			t.Errorf("topic %s is left", name)
 		}
+	}
+}
+
+// checkWhatIsMissingIsSaid measures the handler of a stack of which one thing does not answer: without the registry nothing can be measured,
+// without the database all but what it tells of itself.
+func checkWhatIsMissingIsSaid(t *testing.T, stack []string) {
+	t.Helper()
+	args := []string{"latency", "--accounts=50", "--rate=200", "--warm-up=200ms", "--duration=500ms"}
+	got := measureOn(t, append(slices.Clone(stack), "SCHEMA_REGISTRY_URL=http://127.0.0.1:1"), nil, append(args, "--patience=1s")...)
+	if got.code != 1 || !strings.Contains(got.stderr, "no answer from the schema registry (SCHEMA_REGISTRY_URL) within 1s (--patience): ") || !strings.Contains(got.stderr, "connection refused") {
+		t.Errorf("without the registry: %+v", got)
+	}
+	got = measureOn(t, append(slices.Clone(stack), "DATABASE_URL=postgres://u:hush@127.0.0.1:1/d"), nil, args...)
+	const says = "the database could not be asked (DATABASE_URL): "
+	if got.code != 0 || got.result == nil || !strings.Contains(got.result.Postgres["unknown"], says) || !strings.Contains(got.stdout, "Postgres unknown: "+says) ||
+		!strings.Contains(got.stderr, "will be missing from the result") || !strings.Contains(got.stderr, "connection refused") || strings.Contains(got.stderr, "hush") {
+		t.Errorf("without the database: %+v", got)
 	}
 }
 
