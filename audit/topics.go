@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"openbank/bank"
@@ -100,13 +101,19 @@ func (t Topics) all() []string {
 func (r *reader) begin(ctx context.Context) (err error) {
 	admin := kadm.NewClient(r.client)
 	there, err := admin.ListTopics(ctx, r.topics.all()...)
+	if err != nil {
+		return fmt.Errorf("looking at the topics: %w", connect.Explain(err))
+	}
 	for _, topic := range there.Sorted() {
-		if topic.Err != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", topic.Topic, topic.Err))
+		switch {
+		case errors.Is(topic.Err, kerr.UnknownTopicOrPartition):
+			err = errors.Join(err, fmt.Errorf("there is no topic %s: run synchronizer apply first, or name the bank's topics (KAFKA_CMT_TOPIC and its like)", topic.Topic))
+		case topic.Err != nil:
+			err = errors.Join(err, fmt.Errorf("looking at topic %s: %w", topic.Topic, connect.Explain(topic.Err)))
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("looking at the topics: %w", err)
+		return err
 	}
 	r.evidence.Scope.IDs = map[string]string{}
 	for name, topic := range there {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,26 @@ func TestWhatIsDeletedWhileItIsBeingReadIsNotMissed(t *testing.T) {
 			t.Parallel()
 			readWhileItIsDeleted(t, of.read, of.deleted)
 		})
+	}
+}
+
+func TestWhatThereIsNoneOfIsNamed(t *testing.T) {
+	t.Parallel()
+	topics := DefaultTopics()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topics.all()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	topics.ConfirmMoneyTransfer = "nope"
+	for name, c := range map[string]struct{ brokers, says string }{
+		"a topic": {cluster.ListenAddrs()[0], "there is no topic nope: run synchronizer apply first, or name the bank's topics (KAFKA_CMT_TOPIC and its like)"},
+		"brokers": {"127.0.0.1:1", "connection refused: nothing answers there (named in KAFKA_BROKERS"},
+	} {
+		_, err := ReadTopics(t.Context(), connect.Kafka{Brokers: []string{c.brokers}}, nil, topics, nil)
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: error %v", name, err)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"openbank/audit"
 	"openbank/connect"
 	"openbank/progress"
+	"openbank/store"
 )
 
 type checkCommand struct {
@@ -53,7 +54,7 @@ func (c *checkCommand) Run(s *session) (err error) {
 	case err != nil && s.ctx.Err() != nil:
 		return errInterrupted
 	case err != nil && ctx.Err() != nil:
-		return context.Cause(ctx)
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	case isUndefinedTable(err):
 		return errNoTables
 	case err != nil:
@@ -68,10 +69,24 @@ func (c *checkCommand) Run(s *session) (err error) {
 	return nil
 }
 
+// databasePatience is how long the check waits for a database that does not answer: --timeout is for the reading.
+const databasePatience = 30 * time.Second
+
+// openSoon is openStore for whoever has better to do than to wait for a database that is not there.
+func openSoon(ctx context.Context, database connect.Database, logger *slog.Logger, patience time.Duration) (*store.Store, error) {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	db, err := openStore(limited, database, logger)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("no answer from the database (%s) within %s: %w", database.Setting(), patience, err)
+	}
+	return db, err
+}
+
 func (c *checkCommand) audit(ctx context.Context, s *session) (_ *audit.Report, err error) {
 	logger := slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	// The database is read last. What is wrong with its address is told before the topics are read, which may take long.
-	db, err := openStore(ctx, c.Database, logger)
+	db, err := openSoon(ctx, c.Database, logger, databasePatience)
 	if err != nil {
 		return nil, err
 	}

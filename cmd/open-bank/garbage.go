@@ -63,8 +63,12 @@ func (c *garbageCommand) Run(s *session) error {
 	return err
 }
 
-// send makes all records before it sends the first one: the registry may lack the schema of some.
+// send makes all records before it sends the first one: the registry may lack the schema of some. The brokers are asked for the topic even
+// before: a producer would wait for them, and for a topic that is not there, without a word.
 func (c *garbageCommand) send(ctx context.Context, s *session, r *reach, topic string) (err error) {
+	if err := r.knows(ctx, topic); err != nil {
+		return err
+	}
 	records, what := make([]*kgo.Record, c.Count), make([]string, c.Count)
 	for i := range records {
 		if records[i], what[i], err = r.garbage(ctx, topic, c.To == "creations", i); err != nil {
