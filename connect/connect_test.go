@@ -55,6 +55,26 @@ func TestAFlagWinsOverTheEnvironmentAndTheEnvironmentOverTheDefault(t *testing.T
 	}
 }
 
+func TestWhatIsOnOrOffIsSpelledAsForTheHandler(t *testing.T) {
+	t.Parallel()
+	const flag, variable = "--kafka-ssl-verify-hostname", "KAFKA_SSL_VERIFY_HOSTNAME"
+	for text, want := range map[string]bool{"T": true, "yes": true, "1": true, "f": false, "No": false, "0": false} {
+		if s := parse(t, map[string]string{variable: text}); s.Kafka.SSLVerifyHostname != want {
+			t.Errorf("%s=%s: %v", variable, text, !want)
+		}
+		if s := parse(t, nil, flag+"="+text); s.Kafka.SSLVerifyHostname != want {
+			t.Errorf("%s=%s: %v", flag, text, !want)
+		}
+	}
+	if s := parse(t, map[string]string{variable: "yes"}, "--no-kafka-ssl-verify-hostname"); s.Kafka.SSLVerifyHostname {
+		t.Error("the flag that negates does not")
+	}
+	_, err := connect.Program{Name: "test"}.Parse(&settings{}, nil, func(string) string { return "maybe" }, nil, nil)
+	if err == nil || !strings.Contains(err.Error(), flag+`: "maybe" is neither true (t, yes, 1) nor false (f, no, 0) ($`+variable+")") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestTheDatabaseIsNamedEitherWayAndAFlagOverrulesTheOther(t *testing.T) {
 	t.Parallel()
 	url, parts := map[string]string{"DATABASE_URL": "postgres://u:p@h/d"}, map[string]string{"DB_HOSTNAME": "db", "DB_PORT": "25432"}

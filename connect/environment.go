@@ -1,6 +1,8 @@
 package connect
 
 import (
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -30,13 +32,34 @@ func Environment(getenv func(string) string) kong.Option {
 		return nil, nil // as above
 	})
 	return kong.OptionFunc(func(k *kong.Kong) error {
-		for _, option := range []kong.Option{kong.Resolvers(resolve), kong.ValueFormatter(helpWithMore)} {
+		for _, option := range []kong.Option{kong.Resolvers(resolve), kong.ValueFormatter(helpWithMore), kong.KindMapper(reflect.Bool, onOrOff{})} {
 			if err := option.Apply(k); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// onOrOff has the tools read what is on or off as the handler does: kong knows fewer spellings.
+type onOrOff struct{}
+
+func (onOrOff) IsBool() bool { return true }
+
+// Decode takes what stands behind a flag's =, or in its variable; a flag alone is on.
+func (onOrOff) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	on := true
+	if ctx.Scan.Peek().Type == kong.FlagValueToken {
+		var err error
+		if on, err = environment.Switch(fmt.Sprint(ctx.Scan.Pop().Value)); err != nil {
+			if name := ctx.Value.Tag.Get(tag); name != "" {
+				return fmt.Errorf("%w ($%s)", err, name)
+			}
+			return err
+		}
+	}
+	target.SetBool(on)
+	return nil
 }
 
 // helpWithMore adds to a flag's help its variable, and the default where a placeholder hides it.

@@ -152,9 +152,9 @@ func (v *values) configure() (config, error) {
 	if l := c.store.Layout; l != "" && l != "clojure" && l != "rust" {
 		fault("database-layout", "%q is neither clojure nor rust", l)
 	}
-	guarded, err := strconv.ParseBool(v.value["database-guard"])
+	guarded, err := environment.Switch(v.value["database-guard"])
 	if err != nil {
-		fault("database-guard", "%q is neither true nor false", v.value["database-guard"])
+		fault("database-guard", "%w", err)
 	}
 	c.store.Unguarded = !guarded
 	faults = append(faults, c.asOwner(v.value["migrate-database-url"])...)
@@ -214,9 +214,9 @@ func (v *values) checkProtocol(encrypted bool) error {
 func (v *values) kafkaTLS(c *config) (kafka handler.Kafka, faults []error) {
 	c.encryption = "plaintext"
 	files, faults := v.kafkaFiles()
-	verify, err := strconv.ParseBool(v.value["kafka-ssl-verify-hostname"])
+	verify, err := environment.Switch(v.value["kafka-ssl-verify-hostname"])
 	if err != nil {
-		faults = append(faults, fmt.Errorf("KAFKA_SSL_VERIFY_HOSTNAME (--kafka-ssl-verify-hostname): %q is neither true nor false", v.value["kafka-ssl-verify-hostname"]))
+		faults = append(faults, fmt.Errorf("%s: %w", named("kafka-ssl-verify-hostname"), err))
 	}
 	files.SkipHostname = !verify
 	if files.CA == "" && files.TrustStore == "" || len(faults) > 0 {

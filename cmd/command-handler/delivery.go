@@ -1,17 +1,16 @@
 package main
 
 import (
-	"strconv"
-
+	"openbank/environment"
 	"openbank/handler"
 )
 
 // configureDelivery reads what is promised, under which identity, and what to do where Kafka and Postgres contradict each other.
 func (v *values) configureDelivery(c *handler.Config, fault func(name, format string, args ...any)) {
 	toggle := func(name string) bool {
-		on, err := strconv.ParseBool(v.value[name])
+		on, err := environment.Switch(v.value[name])
 		if err != nil {
-			fault(name, "%q is neither true nor false", v.value[name])
+			fault(name, "%w", err)
 		}
 		return on
 	}

@@ -56,6 +56,16 @@ func TestAFlagWinsOverTheEnvironmentAndThatOverTheDefault(t *testing.T) {
 	}
 }
 
+func TestWhatIsOnOrOffHasManySpellings(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{"yes": true, "T": true, "1": true, "no": false, "f": false, "0": false, "False": false} {
+		c := configured(t, []string{"LEAVE_ON_STOP=" + text, "DATABASE_GUARD=" + text, "KAFKA_SSL_VERIFY_HOSTNAME=" + text})
+		if c.handler.LeaveOnStop != want || c.store.Unguarded == want {
+			t.Errorf("%s: %v, guarded %v", text, c.handler.LeaveOnStop, !c.store.Unguarded)
+		}
+	}
+}
+
 func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 	t.Parallel()
 	garbage := filepath.Join(t.TempDir(), "garbage.pem")
@@ -123,7 +133,7 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 		"a layout that there is not":        {env: []string{"DATABASE_LAYOUT=kotlin"}, want: []string{"DATABASE_LAYOUT (--database-layout)", `"kotlin" is neither clojure nor rust`}},
 		"an owner and no port":              {env: []string{"DATABASE_URL=postgres://u:hush@h/d", "MIGRATE_DATABASE_URL=postgres://o:hush@h:x/d"}, want: []string{"MIGRATE_DATABASE_URL (--migrate-database-url)", "is not a Postgres URL"}},
 		"an sslmode that there is not":      {env: []string{"DATABASE_URL=postgres://u:hush@h/d?sslmode=on"}, want: []string{"DATABASE_URL (--database-url) has an sslmode", "verify-full"}},
-		"a guard neither on or off":         {env: []string{"DATABASE_GUARD=maybe"}, want: []string{"DATABASE_GUARD (--database-guard)", `"maybe"`}},
+		"a guard neither on or off":         {env: []string{"DATABASE_GUARD=maybe"}, want: []string{`DATABASE_GUARD (--database-guard): "maybe" is neither true (t, yes, 1) nor false (f, no, 0)`}},
 		"an owner's database that is none":  {env: []string{"MIGRATE_DATABASE_URL=u:hush@h"}, want: []string{"MIGRATE_DATABASE_URL (--migrate-database-url)", "postgres://user:password@host"}},
 		"a database port that is none":      {env: []string{"DB_PORT=postgres"}, want: []string{"DB_PORT (--db-port)", `"postgres"`}},
 		"only some of the store settings":   {env: stores("kafka.jks", "", ""), want: []string{"SSL_TRUSTSTORE_LOCATION and SSL_PASSWORD missing"}},
