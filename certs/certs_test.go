@@ -208,10 +208,12 @@ func TestAKeyInPlaceOfItsPathIsNotTold(t *testing.T) {
 	t.Parallel()
 	const text = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----"
 	for name, c := range map[string]struct{ value, says string }{
-		"a path":               {"/etc/keys/my begin.key", ""},
-		"a key":                {text, "KEY holds a key or certificate itself; it must be the path of a file"},
-		"a key in one line":    {strings.ReplaceAll(text, "\n", ""), "KEY holds a key"},
-		"a key without a head": {"hush\nhush", "KEY has a line break in it"},
+		"a path":                {"/etc/keys/my begin.key", ""},
+		"a path and a line end": {"certs_test.go\n", `KEY: "certs_test.go\n" begins or ends with white space; set it to certs_test.go`},
+		"a line end of no path": {"hush\n", "KEY has a line break in it"},
+		"a key":                 {text, "KEY holds a key or certificate itself; it must be the path of a file"},
+		"a key in one line":     {strings.ReplaceAll(text, "\n", ""), "KEY holds a key"},
+		"a key without a head":  {"hush\nhush", "KEY has a line break in it"},
 	} {
 		if err := certs.CheckPath("KEY", c.value); (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hush")) {
 			t.Errorf("%s: %v", name, err)

@@ -14,8 +14,13 @@ import (
 )
 
 // CheckPath refuses a setting's value that is no path but what a file holds, as $(cat x.key) makes it: whatever names the path afterwards would
-// tell the key. The error doesn't repeat the value.
+// tell the key. The error doesn't repeat the value, unless it is the path of a file with white space around it.
 func CheckPath(setting, value string) error {
+	if path := strings.TrimSpace(value); path != value && path != "" {
+		if _, err := os.Stat(path); err == nil {
+			return fmt.Errorf("%s: %q begins or ends with white space; set it to %s", setting, value, path)
+		}
+	}
 	switch {
 	case strings.Contains(value, "-----BEGIN"):
 		return fmt.Errorf("%s holds a key or certificate itself; it must be the path of a file", setting)

@@ -150,6 +150,20 @@ func TestFaultsAreReportedTogetherAndNameTheSetting(t *testing.T) {
 		"half of a certificate":        {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERT_LOCATION": file}, []string{"KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION belong together"}},
 		"two ways to ask the registry": {map[string]string{"SCHEMA_REGISTRY_BEARER_TOKEN": "hush", "SCHEMA_REGISTRY_USERNAME": "u", "SCHEMA_REGISTRY_PASSWORD": "hush"}, []string{"SCHEMA_REGISTRY_BEARER_TOKEN and SCHEMA_REGISTRY_USERNAME both say who asks"}},
 		"a token with a line break":    {map[string]string{"SCHEMA_REGISTRY_BEARER_TOKEN": "hush\n"}, []string{"SCHEMA_REGISTRY_BEARER_TOKEN has the character U+000A in it"}},
+		"line ends of the files they were in": {map[string]string{
+			"KAFKA_SSL_CA_LOCATION": file + "\n", "KAFKA_SSL_CERT_LOCATION": file, "KAFKA_SSL_KEY_LOCATION": file, "KAFKA_SSL_KEY_PASSWORD": "hush\n",
+			"SCHEMA_REGISTRY_USERNAME": "u", "SCHEMA_REGISTRY_PASSWORD": "hush\r\n", "SCHEMA_REGISTRY_KEY_PASSWORD": "\nhush", "DATABASE_URL": "postgres://u:hush@h/d\n",
+		}, []string{
+			`KAFKA_SSL_CA_LOCATION (--kafka-ssl-ca-location): "` + file + `\n" begins or ends with white space; set it to ` + file,
+			"KAFKA_SSL_KEY_PASSWORD (--kafka-ssl-key-password) begins or ends with a line break, which belongs to the file that it was read from: set it without",
+			"SCHEMA_REGISTRY_PASSWORD (--schema-registry-password) begins", "SCHEMA_REGISTRY_KEY_PASSWORD (--schema-registry-key-password) begins", "DATABASE_URL (--database-url) begins",
+		}},
+		"those of SASL": {map[string]string{"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "u\n", "KAFKA_SASL_PASSWORD": "hush\n", "KAFKA_SSL_KEY_PASSWORD": "hush\n"}, []string{
+			"KAFKA_SASL_USERNAME (--kafka-sasl-username) begins", "KAFKA_SASL_PASSWORD (--kafka-sasl-password) begins", "KAFKA_SSL_KEY_PASSWORD (--kafka-ssl-key-password) begins",
+		}},
+		"those of the Clojure handler's": {map[string]string{
+			"SSL_KEYSTORE_LOCATION": "jdk8.keystore.jks", "SSL_TRUSTSTORE_LOCATION": "jdk17.truststore.jks", "SSL_PASSWORD": "hush\n", "SSL_STORE_DIRECTORY": "../certs/testdata", "DB_PASSWORD": "hush\n",
+		}, []string{"SSL_PASSWORD (--ssl-password) begins", "DB_PASSWORD (--db-password) begins"}},
 		"another password": {map[string]string{
 			"SSL_KEYSTORE_LOCATION": "jdk8.keystore.jks", "SSL_TRUSTSTORE_LOCATION": "jdk17.truststore.jks", "SSL_PASSWORD": "hush", "SSL_STORE_DIRECTORY": "../certs/testdata",
 		}, []string{"SSL_PASSWORD (--ssl-password) does not open SSL_KEYSTORE_LOCATION"}},

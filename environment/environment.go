@@ -236,6 +236,9 @@ func (s Stores) Files() (certs.Files, []error) {
 			faults = append(faults, err)
 		}
 	}
+	if err := CheckEnds("SSL_PASSWORD (--ssl-password)", s.Password); err != nil {
+		faults = append(faults, err)
+	}
 	if len(faults) > 0 {
 		return certs.Files{}, faults
 	}

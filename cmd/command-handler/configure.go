@@ -120,7 +120,8 @@ func (v *values) configure() (config, error) {
 		fault("schema-registry-bearer-token", "it stands in for user and password: set it or those")
 	}
 	ca, cert, key := v.value["schema-registry-ca-location"], v.value["schema-registry-cert-location"], v.value["schema-registry-key-location"]
-	var noPaths []error
+	faults = append(faults, v.checkEnds("schema-registry-username", "schema-registry-password", "db-password")...)
+	noPaths := v.checkEnds("schema-registry-key-password")
 	for _, n := range []string{"schema-registry-ca-location", "schema-registry-cert-location", "schema-registry-key-location"} {
 		if err := certs.CheckPath(named(n), v.value[n]); err != nil {
 			noPaths = append(noPaths, err)
@@ -251,6 +252,16 @@ func (v *values) kafkaTLS(c *config) (kafka handler.Kafka, faults []error) {
 	return kafka, nil
 }
 
+// checkEnds are the faults of users and passwords with a line break around them.
+func (v *values) checkEnds(names ...string) (faults []error) {
+	for _, n := range names {
+		if err := environment.CheckEnds(named(n), v.value[n]); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return faults
+}
+
 // kafkaFiles takes all four KAFKA_SSL_*, or all three SSL_*, or none: some of them are a mistake, and plaintext would be a
 // worse one.
 func (v *values) kafkaFiles() (certs.Files, []error) {
@@ -271,7 +282,7 @@ func (v *values) kafkaFiles() (certs.Files, []error) {
 	if len(missing) > 0 {
 		return files, []error{fmt.Errorf("%s missing: set all four KAFKA_SSL_* for TLS, or none of them for plaintext", strings.Join(missing, " and "))}
 	}
-	var faults []error
+	faults := v.checkEnds(names[3])
 	for _, n := range names[:3] {
 		if err := certs.CheckFile(named(n), v.value[n]); err != nil {
 			faults = append(faults, err)

@@ -144,9 +144,15 @@ func TestWrongSettingsAreNamedAllTogether(t *testing.T) {
 		"TLS without a certificate":         {env: []string{"KAFKA_SECURITY_PROTOCOL=ssl"}, want: []string{"KAFKA_SECURITY_PROTOCOL", "set all four KAFKA_SSL_*"}},
 		"no TLS and a certificate":          {args: fixtures, env: append(stores("jdk17.keystore.jks", "jdk17.truststore.jks", "openbanksafe"), "KAFKA_SECURITY_PROTOCOL=PLAINTEXT"), want: []string{"KAFKA_SECURITY_PROTOCOL", "set it to SSL"}},
 		"a token with a line break":         {env: []string{"SCHEMA_REGISTRY_BEARER_TOKEN=hush\n"}, want: []string{"SCHEMA_REGISTRY_BEARER_TOKEN", "line break"}},
-		"a real JKS":                        {args: fixtures, env: stores("java.jks", "jdk17.truststore.jks", "openbanksafe"), want: []string{"SSL_KEYSTORE_LOCATION", "keytool -importkeystore -srckeystore ../../certs/testdata/java.jks"}},
-		"a key store without a key":         {args: fixtures, env: stores("jdk17.truststore.jks", "jdk17.truststore.jks", "openbanksafe"), want: []string{"SSL_KEYSTORE_LOCATION", "no private key"}},
-		"PEM for a store":                   {args: fixtures, env: stores("jdk17.keystore.jks", "ca.crt", "openbanksafe"), want: []string{"SSL_TRUSTSTORE_LOCATION", "it is PEM"}},
+		"line ends of the files they were in": {env: append(tls(garbage+"\n", garbage, garbage+" ", "hush\n"), "SCHEMA_REGISTRY_USERNAME=u\n", "SCHEMA_REGISTRY_PASSWORD=hush\n", "SCHEMA_REGISTRY_KEY_PASSWORD=hush\n", "DATABASE_URL=postgres://u:hush@h/d\n"), want: []string{
+			`KAFKA_SSL_CA_LOCATION (--kafka-ssl-ca-location): "` + garbage + `\n" begins or ends with white space; set it to ` + garbage, "KAFKA_SSL_KEY_LOCATION (--kafka-ssl-key-location)",
+			"KAFKA_SSL_KEY_PASSWORD (--kafka-ssl-key-password) begins or ends with a line break", "SCHEMA_REGISTRY_USERNAME (--schema-registry-username) begins", "SCHEMA_REGISTRY_PASSWORD (--schema-registry-password) begins",
+			"SCHEMA_REGISTRY_KEY_PASSWORD (--schema-registry-key-password) begins", "DATABASE_URL (--database-url) begins",
+		}},
+		"those of the Clojure handler's": {args: fixtures, env: append(stores("jdk17.keystore.jks", "jdk17.truststore.jks", "hush\n"), "DB_PASSWORD=hush\n"), want: []string{"SSL_PASSWORD (--ssl-password) begins", "DB_PASSWORD (--db-password) begins"}},
+		"a real JKS":                     {args: fixtures, env: stores("java.jks", "jdk17.truststore.jks", "openbanksafe"), want: []string{"SSL_KEYSTORE_LOCATION", "keytool -importkeystore -srckeystore ../../certs/testdata/java.jks"}},
+		"a key store without a key":      {args: fixtures, env: stores("jdk17.truststore.jks", "jdk17.truststore.jks", "openbanksafe"), want: []string{"SSL_KEYSTORE_LOCATION", "no private key"}},
+		"PEM for a store":                {args: fixtures, env: stores("jdk17.keystore.jks", "ca.crt", "openbanksafe"), want: []string{"SSL_TRUSTSTORE_LOCATION", "it is PEM"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
