@@ -93,7 +93,7 @@ func (s *session) drain(ctx context.Context, d Drain, mix load.Mix, handled int6
 		b.Progress.Say(func() string {
 			rate := float64(answers-shown) / time.Since(shownAt).Seconds()
 			shown, shownAt = answers, time.Now()
-			return fmt.Sprintf("%s of %s answered, %s/s", progress.Grouped(min(answers, int64(d.Commands))), progress.Grouped(int64(d.Commands)), progress.Grouped(int64(rate)))
+			return fmt.Sprintf("%s of %s answered, %s/s", progress.Grouped(min(answers, int64(d.Commands))), progress.Grouped(int64(d.Commands)), result.Number(rate))
 		})
 	})
 	used := sampler.Stop()
@@ -112,7 +112,7 @@ func (s *session) drain(ctx context.Context, d Drain, mix load.Mix, handled int6
 		round.Seconds = append(round.Seconds, result.Second{Second: i, Answered: second.Answered})
 	}
 	s.subject().Rounds = append(s.subject().Rounds, round)
-	b.Progress.Done("%s commands/s", progress.Grouped(int64(round.Rate)))
+	b.Progress.Done("%s commands/s", result.Number(round.Rate))
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"openbank/load"
-	"openbank/progress"
 	"openbank/result"
 )
 
@@ -60,6 +59,6 @@ func (b *Bench) generator(ctx context.Context, commands int) (err error) {
 	subject.Rounds = append(subject.Rounds, result.Round{
 		Started: start, Duration: took, Commands: int64(commands), Rate: float64(commands) / took.Seconds(), Usage: sampler.Stop(),
 	})
-	b.Progress.Done("%s commands/s", progress.Grouped(int64(subject.Rounds[len(subject.Rounds)-1].Rate)))
+	b.Progress.Done("%s commands/s", result.Number(subject.Rounds[len(subject.Rounds)-1].Rate))
 	return nil
 }

@@ -38,7 +38,7 @@ const lead = 50 * time.Millisecond
 
 func (s *session) latency(ctx context.Context, l Latency, rate float64) error {
 	b := s.bench
-	b.Progress.Step(fmt.Sprintf("%s at %s/s", s.contestant.Name, progress.Grouped(int64(rate))))
+	b.Progress.Step(fmt.Sprintf("%s at %s/s", s.contestant.Name, result.Number(rate)))
 	if err := b.World.checkpoint(ctx); err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (s *session) noteLatency(timed *load.Timed, rate float64, n int, lateness *
 	}
 	s.subject().Rounds = append(s.subject().Rounds, round)
 	if by := lateness.At(99); by > late {
-		s.note(fmt.Sprintf("at %s/s the load generator itself was late by %s at its p99: that is in the latencies", progress.Grouped(int64(rate)), ms(by)))
+		s.note(fmt.Sprintf("at %s/s the load generator itself was late by %s at its p99: that is in the latencies", result.Number(rate), ms(by)))
 	}
 	s.bench.Progress.Done("p50 %s, p99 %s, max %s", ms(timed.Latency.At(50)), ms(timed.Latency.At(99)), ms(timed.Latency.At(100)))
 }

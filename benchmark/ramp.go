@@ -96,7 +96,7 @@ func (s *session) ramp(ctx context.Context, r Ramp) error {
 		round.Samples = append(round.Samples, result.Sample{At: at, Load: round.Load, Latency: took, Timeout: !seen})
 		_ = round.Latency.RecordValue(max(int64(took), int64(time.Microsecond))) // in its range
 		b.Progress.Say(func() string {
-			return fmt.Sprintf("%s at %s/s beside it: %s; so far p50 %s, p99 %s, %s", progress.Counted(i+1, "interaction"), progress.Grouped(int64(round.Load)), ms(took),
+			return fmt.Sprintf("%s at %s/s beside it: %s; so far p50 %s, p99 %s, %s", progress.Counted(i+1, "interaction"), result.Number(round.Load), ms(took),
 				ms(round.Latency.At(50)), ms(round.Latency.At(99)), progress.Counted(round.TimedOut, "time-out"))
 		})
 		select {
@@ -123,9 +123,9 @@ func (s *session) ramp(ctx context.Context, r Ramp) error {
 	}
 	s.subject().Rounds = append(s.subject().Rounds, round)
 	if by := beside.lateness.At(99); by > late {
-		s.note(fmt.Sprintf("up to %s/s the load generator was late by %s at its p99", progress.Grouped(int64(round.Load)), ms(by)))
+		s.note(fmt.Sprintf("up to %s/s the load generator was late by %s at its p99", result.Number(round.Load), ms(by)))
 	}
-	b.Progress.Done("%s/s reached after %s, p50 %s, p99 %s, %s", progress.Grouped(int64(round.Load)), progress.Counted(len(round.Samples), "interaction"),
+	b.Progress.Done("%s/s reached after %s, p50 %s, p99 %s, %s", result.Number(round.Load), progress.Counted(len(round.Samples), "interaction"),
 		ms(round.Latency.At(50)), ms(round.Latency.At(99)), progress.Counted(round.TimedOut, "time-out"))
 	return failed
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"openbank/floor"
-	"openbank/progress"
 	"openbank/result"
 	"openbank/tpcb"
 )
@@ -86,7 +85,7 @@ func (b *Bench) store(name, how string, run func(ctx context.Context) (rate floa
 		}
 		s := b.subject(result.Subject{Name: name, Kind: "store", Command: how})
 		s.Rounds = append(s.Rounds, result.Round{Started: start, Duration: time.Since(start), Rate: rate, Latency: took})
-		b.Progress.Done("%s/s", progress.Grouped(int64(rate)))
+		b.Progress.Done("%s/s", result.Number(rate))
 		return nil
 	}}
 }

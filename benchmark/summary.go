@@ -55,7 +55,7 @@ func groups(rounds []result.Round) []group {
 		case len(r.Samples) > 0: // of a ramp, which goes through all loads
 			what += ", load reached"
 		case r.Load > 0:
-			what += fmt.Sprintf(" at %s/s", progress.Grouped(int64(r.Load)))
+			what += fmt.Sprintf(" at %s/s", result.Number(r.Load))
 		}
 		if r.Handlers > 1 {
 			what += fmt.Sprintf(" %d handlers", r.Handlers)
@@ -97,7 +97,7 @@ func line(out io.Writer, s result.Subject, g group, yardstick []result.Round) {
 	if delivery == "" {
 		delivery = "-"
 	}
-	fmt.Fprintf(out, "%s%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", s.Name, g.what, delivery, len(g.rounds), progress.Grouped(int64(rate)), times, p50, p99, p999, most, cpu, rss)
+	fmt.Fprintf(out, "%s%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", s.Name, g.what, delivery, len(g.rounds), result.Number(rate), times, p50, p99, p999, most, cpu, rss)
 }
 
 // together is all rounds' latencies, nil when nothing was timed.

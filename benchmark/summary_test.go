@@ -18,7 +18,7 @@ func TestTheTableNamesDeliveryAndRatio(t *testing.T) {
 	var out strings.Builder
 	Print(&out, &result.Run{Subjects: []result.Subject{
 		{Name: "ours", Kind: "handler", Delivery: "exactly-once", Notes: []string{"a note"}, Rounds: []result.Round{
-			{Rate: 30000, Answered: 1000, Usage: used}, {Rate: 50000, Answered: 1000, Usage: used}, {Rate: 500, Load: 500, Answered: 100, Latency: latency},
+			{Rate: 30000, Answered: 1000, Usage: used}, {Rate: 50000, Answered: 1000, Usage: used}, {Rate: 500, Load: 500, Answered: 100, Latency: latency}, {Rate: 0.4, Load: 0.4, Answered: 1, Latency: latency},
 			{Rate: 20000, Hot: 1, Handlers: 4, Handled: 1000000},
 		}},
 		{Name: "TPC-B", Kind: "store", Rounds: []result.Round{{Rate: 8000}}},
@@ -27,7 +27,8 @@ func TestTheTableNamesDeliveryAndRatio(t *testing.T) {
 		}},
 	}})
 	for _, want := range []string{
-		"ours exactly-once 2 40,000 5.00 - - - - 30.0 us 21.0 MiB", "ours at 500/s exactly-once 1 500 - 50.0 ms 99.0 ms", "ours 4 handlers 100% hot after 1,000,000 exactly-once 1 20,000 2.50",
+		"ours exactly-once 2 40,000 5.00 - - - - 30.0 us 21.0 MiB", "ours at 500/s exactly-once 1 500 - 50.0 ms 99.0 ms", "ours at 0.4/s exactly-once 1 0.4 - 50.0 ms",
+		"ours 4 handlers 100% hot after 1,000,000 exactly-once 1 20,000 2.50",
 		"TPC-B - 1 8,000 1.00", "ours: a note", "climber, load reached exactly-once 2 2,500 - - - - -",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {

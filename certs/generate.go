@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 
@@ -188,6 +189,9 @@ func writeNew(path string, text []byte, mode fs.FileMode) error {
 	return nil
 }
 
+// hostName is a name that can stand in a certificate for a server, one of several beneath it (*.) included.
+var hostName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`)
+
 func (o Options) generate() ([]file, error) {
 	seen := map[string]bool{caName: true}
 	for _, name := range slices.Concat(o.Servers, o.Clients) {
@@ -195,6 +199,11 @@ func (o Options) generate() ([]file, error) {
 			return nil, fmt.Errorf("%q can't be a name of the set: names are file names, and each stands there once", name)
 		}
 		seen[name] = true
+	}
+	for _, host := range slices.Concat(o.Servers, o.Hosts) {
+		if net.ParseIP(host) == nil && !hostName.MatchString(host) {
+			return nil, fmt.Errorf("%q is neither a host name nor an IP address: nobody could reach a server at it; write one such as kafka-1 or broker.example", host)
+		}
 	}
 	if o.ValidFor < 0 {
 		return nil, fmt.Errorf("they can't be valid for %s", o.ValidFor)

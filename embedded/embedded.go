@@ -173,14 +173,7 @@ func (b *Bank) complete(config *Config) error {
 		}
 		config.Kafka.TLS = tls
 	}
-	var last ports
-	text, err := os.ReadFile(filepath.Join(b.home.dir, portsName))
-	if err == nil {
-		err = json.Unmarshal(text, &last)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading the ports of the last run: %w", err)
-	}
+	last := b.lastPorts(config.Logger)
 	if len(config.Kafka.Ports) == 0 && (config.Kafka.Brokers == 0 && len(last.Kafka) == defaultBrokers || len(last.Kafka) == config.Kafka.Brokers) && allFree(last.Kafka...) {
 		config.Kafka.Ports = last.Kafka
 	}
@@ -191,6 +184,20 @@ func (b *Bank) complete(config *Config) error {
 		config.Postgres.Port = last.Postgres
 	}
 	return nil
+}
+
+// lastPorts are those that notePorts noted; none when they can't be read: others do as well.
+func (b *Bank) lastPorts(logger *slog.Logger) (last ports) {
+	path := filepath.Join(b.home.dir, portsName)
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &last)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		logger.Warn("the ports of the last run can't be read: taking others; what noted the addresses down needs the new ones", "file", path, "error", err)
+		return ports{}
+	}
+	return last
 }
 
 func allFree(ports ...int) bool {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,12 +95,20 @@ func parse(raw string) (*url.URL, error) {
 		return nil, errors.New("can't be parsed; " + escaped)
 	case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
 		return nil, errors.New("has to start with http:// or https:// and a host, such as http://localhost:8081")
+	case !isPort(parsed.Port()):
+		return nil, fmt.Errorf("has the port %s, and ports are 1 to 65535", parsed.Port())
 	case parsed.RawQuery != "" || parsed.Fragment != "":
 		return nil, errors.New("has a query or fragment, which no registry has; " + escaped)
 	case strings.Contains(parsed.Path, "@"):
 		return nil, errors.New("has an @ behind its host; " + escaped) // a password with a slash in it
 	}
 	return parsed, nil
+}
+
+// isPort says whether there is such a port; without one it is the scheme's.
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && port > 0
 }
 
 func (config Config) endpoint(parsed *url.URL) endpoint {

@@ -229,6 +229,7 @@ func TestFaultyConfigs(t *testing.T) {
 		"nothing":          {registry.Config{}, []string{"has no URL"}},
 		"no scheme":        {registry.Config{URLs: []string{"http://a", "localhost:8081"}}, []string{"URL 2 of the schema registry"}},
 		"a query":          {registry.Config{URLs: []string{"http://h/?api_key=hush"}}, []string{"URL 1 of the schema registry has a query or fragment"}},
+		"no such port":     {registry.Config{URLs: []string{"http://a", "http://127.0.0.1:99999"}}, []string{"URL 2 of the schema registry has the port 99999, and ports are 1 to 65535"}},
 		"a slash":          {registry.Config{URLs: []string{"http://u:4711/hush@h"}}, []string{"URL 1 of the schema registry has an @ behind its host", "%2F"}},
 		"everything wrong": {registry.Config{URLs: []string{"://", "http://a#b"}, BearerToken: "x", Password: "y", Timeout: -time.Second}, []string{"URL 1", "URL 2", "bearer", "negative", "without a user name"}},
 	} {

@@ -94,17 +94,32 @@ func (c *reportCommand) chosen(charts []report.Chart) ([]report.Chart, error) {
 	return slices.DeleteFunc(charts, func(chart report.Chart) bool { return !slices.Contains(c.Charts, chart.ID) }), nil
 }
 
-// write makes a file, and the directory that it lies in.
-func write(path string, content func(io.Writer) error) error {
+// write makes a file, and the directory that it lies in. What was there before stays until the new one is whole.
+func write(path string, content func(io.Writer) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("writing %s: %w", path, err)
+		}
+	}()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
+		return err
 	}
-	f, err := os.Create(path)
+	if there, err := os.Stat(path); err == nil && !there.Mode().IsRegular() { // /dev/stdout, a pipe: nothing may take its place
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(content(f), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
+		return err
 	}
-	if err := errors.Join(content(f), f.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+	if err := errors.Join(content(f), f.Chmod(0o644), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
 }

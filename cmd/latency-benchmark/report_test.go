@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +24,33 @@ func TestReportWritesThePageAndThePictures(t *testing.T) {
 	}
 	if got := names(t, pictures); !slices.Equal(got, []string{"hot.png", "hot.svg", "throughput.png", "throughput.svg"}) {
 		t.Errorf("pictures: %v", got)
+	}
+}
+
+// A report that can't be written to its end, on a full disk, leaves the one before as it was.
+func TestAReportTakesTheOldOnesPlaceAsAWhole(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	page := filepath.Join(dir, "page.html")
+	if err := os.WriteFile(page, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("no space left on device")
+	err := write(page, func(to io.Writer) error { _, err := io.WriteString(to, "ne"); return errors.Join(err, full) })
+	if !errors.Is(err, full) || !strings.Contains(err.Error(), "writing "+page) {
+		t.Errorf("error %v", err)
+	}
+	if text, err := os.ReadFile(page); err != nil || string(text) != "old" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if got := names(t, dir); !slices.Equal(got, []string{"page.html"}) {
+		t.Errorf("files: %v", got)
+	}
+	if err := write(page, func(to io.Writer) error { _, err := io.WriteString(to, "new"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(page); err != nil || string(text) != "new" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

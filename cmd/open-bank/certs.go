@@ -25,6 +25,9 @@ func (c *certsCommand) Run(s *session) error {
 	options := certs.Options{
 		Dir: c.Dir, Servers: c.Server, Clients: c.Client, Hosts: c.Host, CNOnly: c.CNOnly, ValidFor: c.ValidFor, Readable: c.Readable,
 	}
+	if err := checkDir(c.Dir); err != nil {
+		return err
+	}
 	if c.Password != nil {
 		if options.Password = *c.Password; options.Password == "" {
 			return errors.New("--password is empty, and keys are written encrypted: give one, or leave the flag out for the stack's")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -345,6 +346,16 @@ func TestCertsAreMade(t *testing.T) {
 	}
 	if got := execute(t, dir, nil, "certs", "--dir=other", "--password=hush"); got.code != 0 || strings.Contains(got.stdout, "hush") || !strings.Contains(got.stdout, "command-handler.key") {
 		t.Errorf("%+v", got)
+	}
+	for _, host := range []string{"bad host", "http://broker", "broker:9092", "broker."} {
+		if got := execute(t, dir, nil, "certs", "--dir=fourth", "--host="+host); got.code != 1 || !strings.Contains(got.stderr, fmt.Sprintf("%q is neither a host name nor an IP address", host)) {
+			t.Errorf("host %q: %+v", host, got)
+		}
+	}
+	for _, command := range []string{"certs", "run"} {
+		if got := execute(t, dir, nil, command, "--dir="); got.code != 1 || !strings.Contains(got.stderr, `--dir is "": name a directory`) {
+			t.Errorf("%s without a directory: %+v", command, got)
+		}
 	}
 	for fault, flag := range map[string]string{"--valid-for must be more than nothing": "--valid-for=0s", "no further names such as x": "--host=x", "--password is empty, and keys are written encrypted": "--password="} {
 		if got := execute(t, dir, nil, "certs", "--dir=third", "--cn-only", flag); got.code != 1 || !strings.Contains(got.stderr, fault) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"openbank/fleet"
 	"openbank/progress"
@@ -21,6 +22,9 @@ type runCommand struct {
 
 // Run keeps the bank up until it is interrupted, which is an orderly end.
 func (c *runCommand) Run(s *session) (err error) {
+	if err := checkDir(c.Dir); err != nil {
+		return err
+	}
 	handlerPath := ""
 	if c.Only == "all" {
 		if handlerPath, err = fleet.Find(c.Handler); err != nil {
@@ -75,6 +79,14 @@ func (c *runCommand) Run(s *session) (err error) {
 		children.Kill()
 		return nil // stopping it says how it ended
 	}
+}
+
+// checkDir refuses what a shell makes of a variable that is not set: it would be the directory that one is in.
+func checkDir(dir string) error {
+	if strings.TrimSpace(dir) == "" {
+		return fmt.Errorf("--dir is %q: name a directory, or leave the flag out for the one that --help tells", dir)
+	}
+	return nil
 }
 
 func (c *runCommand) announce(out io.Writer, around *surroundings.Surroundings, children *fleet.Fleet, bankFile string) error {
