@@ -223,11 +223,15 @@ func (k *Kafka) Close(ctx context.Context) error { return errors.Join(k.Stop(ctx
 // brokerLogger passes the brokers' warnings and errors on.
 type brokerLogger struct{ logger *slog.Logger }
 
+// endOfTransactionIsSlow begins a warning that is no news: kfake gives it for each transaction that takes more than 5 ms to end, and writing
+// the markers of all its partitions takes as long wherever other work is on the cores or the disk.
+const endOfTransactionIsSlow = "txn: EndTxn slow"
+
 func (l brokerLogger) Logf(level kfake.LogLevel, format string, args ...any) {
-	switch level {
-	case kfake.LogLevelError:
+	switch {
+	case level == kfake.LogLevelError:
 		l.logger.Error("Kafka: " + fmt.Sprintf(format, args...))
-	case kfake.LogLevelWarn:
+	case level == kfake.LogLevelWarn && !strings.HasPrefix(format, endOfTransactionIsSlow):
 		l.logger.Warn("Kafka: " + fmt.Sprintf(format, args...))
 	default: // requests, one by one
 	}
