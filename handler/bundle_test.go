@@ -276,8 +276,13 @@ type watch struct {
 
 func (b *bundle) watch(topics ...string) *watch {
 	b.t.Helper()
-	client, err := b.kafka.Client("watch", kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(-1))
+	return b.watchAs(kgo.ReadCommitted(), topics...)
+}
+
+func (b *bundle) watchAs(level kgo.IsolationLevel, topics ...string) *watch {
+	b.t.Helper()
+	client, err := b.kafka.Client("watch", kgo.FetchIsolationLevel(level), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxWait(100*time.Millisecond), kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(-1))
 	if err != nil {
 		b.t.Fatal(err)
 	}

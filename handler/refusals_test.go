@@ -186,6 +186,9 @@ func TestWhatABrokerRefusesIsSentAgainWithItsTopicAlone(t *testing.T) {
 	for _, r := range w.of(events, "") {
 		times[string(r.Key)+string(r.Value)]++ // with the new balance, which differs each time
 	}
+	if len(times) != deposits {
+		t.Errorf("%d different events of %d deposits: what comes again is another one", len(times), deposits)
+	}
 	for event, n := range times {
 		if n > 2 {
 			t.Errorf("the event %q is there %d times", event, n)
@@ -347,6 +350,22 @@ func TestACommitThatTookEffectAfterAllIsNotRepeated(t *testing.T) {
 	b.stop(h)
 }
 
+// notCommitted answers a request to commit offsets with an error that the client is to try again after.
+func notCommitted(asked *kmsg.OffsetCommitRequest) kmsg.Response {
+	response := asked.ResponseKind().(*kmsg.OffsetCommitResponse)
+	for _, at := range asked.Topics {
+		topic := kmsg.NewOffsetCommitResponseTopic()
+		topic.Topic, topic.TopicID = at.Topic, at.TopicID
+		for _, p := range at.Partitions {
+			partition := kmsg.NewOffsetCommitResponseTopicPartition()
+			partition.Partition, partition.ErrorCode = p.Partition, kerr.CoordinatorLoadInProgress.Code
+			topic.Partitions = append(topic.Partitions, partition)
+		}
+		response.Topics = append(response.Topics, topic)
+	}
+	return response
+}
+
 // pay sends a payment of the company's, with that id, to the first partition, and returns the id.
 func (b *bundle) pay(id bank.ID) string {
 	b.t.Helper()
@@ -385,18 +404,7 @@ func TestWhatIsPublishedIsNotWrittenDownBeforeItsOffsetsAreCommitted(t *testing.
 			return nil
 		}
 		refused.Add(1)
-		response := asked.ResponseKind().(*kmsg.OffsetCommitResponse)
-		for _, at := range asked.Topics {
-			topic := kmsg.NewOffsetCommitResponseTopic()
-			topic.Topic, topic.TopicID = at.Topic, at.TopicID
-			for _, p := range at.Partitions {
-				partition := kmsg.NewOffsetCommitResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, kerr.CoordinatorLoadInProgress.Code
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			response.Topics = append(response.Topics, topic)
-		}
-		return response
+		return notCommitted(asked)
 	})
 	second := b.pay(n.next())
 	w.wait(transferAnswers, second, 1)
