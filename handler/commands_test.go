@@ -73,22 +73,27 @@ func TestACommandIsAnsweredAndItsEventsCarryTheVersion(t *testing.T) {
 
 func TestTheNextHandlerGoesOnWhereACleanStopEnded(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.synchronize()
-	w := b.watch(creationAnswers, transferAnswers, events)
-	var n ids
-	h := b.start()
-	account := b.open(w, n.next())
-	for i := range 3 {
-		deposit := bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 100, From: bank.Cash, To: account.IBAN, Description: fmt.Sprint(i)}
-		b.send(b.command(&deposit))
-		w.wait(transferAnswers, deposit.ID.String(), 1)
-		b.stop(h)
-		h = b.start()
-	}
-	b.open(w, n.next())
-	b.stop(h)
-	if report := b.answered(reasonableTimeout, false); report.Repeats != 0 {
-		t.Errorf("%d records were sent twice", report.Repeats)
+	for _, delivery := range []string{"exactly-once", "at-least-once"} {
+		t.Run(delivery, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.synchronize()
+			w := b.watch(creationAnswers, transferAnswers, events)
+			var n ids
+			h := b.start("DELIVERY=" + delivery)
+			account := b.open(w, n.next())
+			for i := range 3 {
+				deposit := bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 100, From: bank.Cash, To: account.IBAN, Description: fmt.Sprint(i)}
+				b.send(b.command(&deposit))
+				w.wait(transferAnswers, deposit.ID.String(), 1)
+				b.stop(h)
+				h = b.start("DELIVERY=" + delivery)
+			}
+			b.open(w, n.next())
+			b.stop(h)
+			if report := b.answered(reasonableTimeout, false); report.Repeats != 0 {
+				t.Errorf("%d records were sent twice", report.Repeats)
+			}
+		})
 	}
 }

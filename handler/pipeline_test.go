@@ -195,83 +195,102 @@ func comeAndGo(t *testing.T, delivery string, repeats bool) {
 	f.stop()
 }
 
-// Each server is taken away for 30 s under load and given back: nothing is lost, nothing becomes a dead letter.
+// server is what can be taken away.
+type server interface {
+	Stop(context.Context) error
+	Start(context.Context) error
+}
+
+// Each server is taken away under load and given back: nothing is lost, nothing becomes a dead letter. Exactly once, it is for longer than a
+// transaction may last, and at least once for longer than a session in the group.
 func TestServersThatGoAwayAreWaitedFor(t *testing.T) {
 	t.Parallel()
-	const away, perSecond = 30 * time.Second, 50
-	type server interface {
-		Stop(context.Context) error
-		Start(context.Context) error
-	}
 	for name, pick := range map[string]func(*bundle) server{
 		"Kafka":    func(b *bundle) server { return b.bank.Kafka },
 		"registry": func(b *bundle) server { return b.bank.Registry },
 		"Postgres": func(b *bundle) server { return b.bank.Postgres },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			b.synchronize()
-			// A schema that is refreshed each second makes the registry's absence felt.
-			f := b.fleet(2, "REFRESH_SCHEMAS=1s")
-			w := b.watch(creationAnswers, transferAnswers)
-			l := &load{b: b, random: rand.New(rand.NewPCG(7, 7))}
-			l.open(w, 20)
-			server := pick(b)
-
-			failed := make(chan error, 10000)
-			sent := 20
-			produce := func(d time.Duration) {
-				tick := time.NewTicker(time.Second / perSecond)
-				defer tick.Stop()
-				for end := time.After(d); ; {
-					select {
-					case <-end:
-						return
-					case <-tick.C:
-						c := l.transfer()
-						sent++
-						b.client.Produce(context.WithoutCancel(t.Context()), b.command(&c), func(_ *kgo.Record, err error) {
-							if err != nil {
-								failed <- err
-							}
-						})
-					}
-				}
-			}
-			produce(2 * time.Second)
-			if err := server.Stop(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			produce(away)
-			if err := server.Start(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			produce(2 * time.Second)
-			if err := b.client.Flush(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case err := <-failed:
-				t.Fatal(err)
-			default:
-			}
-			report := b.answered(2*reasonableTimeout, true)
-			if report.DeadLetters > 0 || report.Deliveries != sent {
-				t.Errorf("%d dead letters; %d records of %d", report.DeadLetters, report.Deliveries, sent)
-			}
-			f.stop()
-		})
+		for delivery, away := range map[string]time.Duration{"exactly-once": 30 * time.Second, "at-least-once": 10 * time.Second} {
+			t.Run(name+", "+delivery, func(t *testing.T) {
+				t.Parallel()
+				b := setup(t)
+				b.synchronize()
+				b.goesAway(pick(b), away, delivery)
+			})
+		}
 	}
+}
+
+func (b *bundle) goesAway(s server, away time.Duration, delivery string) {
+	b.t.Helper()
+	const perSecond = 50
+	// A schema that is refreshed each second makes the registry's absence felt.
+	f := b.fleet(2, "REFRESH_SCHEMAS=1s", "DELIVERY="+delivery)
+	w := b.watch(creationAnswers, transferAnswers)
+	l := &load{b: b, random: rand.New(rand.NewPCG(7, 7))}
+	l.open(w, 20)
+
+	failed := make(chan error, 10000)
+	sent := 20
+	produce := func(d time.Duration) {
+		tick := time.NewTicker(time.Second / perSecond)
+		defer tick.Stop()
+		for end := time.After(d); ; {
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+				c := l.transfer()
+				sent++
+				b.client.Produce(context.WithoutCancel(b.t.Context()), b.command(&c), func(_ *kgo.Record, err error) {
+					if err != nil {
+						failed <- err
+					}
+				})
+			}
+		}
+	}
+	produce(2 * time.Second)
+	if err := s.Stop(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+	produce(away)
+	if err := s.Start(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+	produce(2 * time.Second)
+	if err := b.client.Flush(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+	select {
+	case err := <-failed:
+		b.t.Fatal(err)
+	default:
+	}
+	report := b.answered(2*reasonableTimeout, delivery == "at-least-once")
+	if report.DeadLetters > 0 || report.Deliveries != sent {
+		b.t.Errorf("%d dead letters; %d records of %d", report.DeadLetters, report.Deliveries, sent)
+	}
+	f.stop()
 }
 
 // Two signals to a handler under load: the first one stops it in order, what is in flight is answered.
 func TestAStopUnderLoadLeavesNothingHalfDone(t *testing.T) {
 	t.Parallel()
-	const patient = "STOP_TIMEOUT=25s" // a machine that does other things has what is in flight finished, too
+	for _, delivery := range []string{"exactly-once", "at-least-once"} {
+		t.Run(delivery, func(t *testing.T) {
+			t.Parallel()
+			stopUnderLoad(t, delivery)
+		})
+	}
+}
+
+func stopUnderLoad(t *testing.T, delivery string) {
+	t.Helper()
+	env := []string{"DELIVERY=" + delivery, "STOP_TIMEOUT=25s"} // a machine that does other things has what is in flight finished, too
 	b := setup(t)
 	b.synchronize()
-	h := b.start(patient)
+	h := b.start(env...)
 	w := b.watch(creationAnswers, transferAnswers)
 	l := &load{b: b, random: rand.New(rand.NewPCG(3, 3))}
 	l.open(w, 50)
@@ -290,7 +309,7 @@ func TestAStopUnderLoadLeavesNothingHalfDone(t *testing.T) {
 		})
 		h.Signal(syscall.SIGINT)
 		b.stop(h)
-		h = b.start(patient)
+		h = b.start(env...)
 	}
 	// A clean stop repeats nothing: that is what it is for.
 	if report := b.answered(2*reasonableTimeout, false); report.Repeats != 0 {

@@ -131,7 +131,7 @@ func TestWhatADeadHandlerWasGivingUpFindsAnOwner(t *testing.T) {
 			if successor.says(found)() != nil && other.says(found)() != nil {
 				t.Error("nobody said that partitions were nobody's")
 			}
-			b.answered(reasonableTimeout, true)
+			b.answered(reasonableTimeout, delivery == "at-least-once")
 			b.stop(successor)
 			b.stop(other)
 		})
