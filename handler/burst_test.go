@@ -3,16 +3,20 @@
 package handler_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"openbank/bank"
 	"openbank/embedded"
+	handlers "openbank/handler"
 )
 
 // Without transactions, the answers to few commands have a connection of their own. When the brokers are slow with one of them, those of a
@@ -64,4 +68,52 @@ func TestTheAnswersOfABurstComeBehindTheOneBefore(t *testing.T) {
 	}
 	b.answered(reasonableTimeout, false)
 	b.stop(h)
+}
+
+// The next commands follow those on their way while these are no more than 32.
+func TestThirtyTwoCommandsMayBeOnTheirWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	var taken atomic.Bool
+	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
+		asked := request.(*kmsg.ProduceRequest)
+		if topic := asked.Topics[0].Topic; taken.Load() || topic != transferAnswers && topic != events {
+			return nil
+		}
+		return producedWith(asked, func(string, int32) *kerr.Error { return kerr.NotEnoughReplicas }) // the client itself sends it again
+	})
+	h := b.halfway(handlers.Config{Delivery: handlers.AtLeastOnce})
+	ctx, cancel := context.WithTimeout(t.Context(), reasonableTimeout)
+	defer cancel()
+	var n ids
+	next := func() {
+		t.Helper()
+		b.send(b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: bank.CompanyIBAN}))
+		if err := h.Executed(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 32 {
+		next()
+		if err := h.Launch(ctx); err != nil {
+			t.Fatalf("command %d waits for those before it: %v", i+1, err)
+		}
+	}
+	next()
+	over := make(chan error, 1)
+	go func() { over <- h.Launch(ctx) }()
+	select {
+	case err := <-over:
+		t.Fatal("command 33 does not wait: ", err)
+	case <-time.After(time.Second): // one that does not wait is sooner
+	}
+	taken.Store(true)
+	if err := <-over; err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Publish(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.answered(reasonableTimeout, false)
 }

@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -46,5 +47,51 @@ func TestNoPartitionIsLeftBehind(t *testing.T) {
 	if least < most/4 { // on a busy machine one may begin later than the others; in front of one that is left behind nothing moves
 		t.Errorf("one partition is at %d when another is at %d", least, most)
 	}
+	b.stop(h)
+}
+
+// Transfers that wait, for an account here, are no concern of those who log in.
+func TestALoginDoesNotWaitBehindTransfers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	h := b.start()
+	w := b.watch(creationAnswers, transferAnswers)
+	var n ids
+	id := n.next()
+	account := b.open(w, id)
+	tx, err := b.connected(b.bank.Postgres.URL("")).BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), `SELECT FROM balance WHERE iban = $1 FOR UPDATE`, account.IBAN); err != nil {
+		t.Fatal(err)
+	}
+	backlog := make([]*kgo.Record, 500)
+	for i := range backlog {
+		backlog[i] = b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 1, From: bank.Cash, To: account.IBAN})
+	}
+	b.send(backlog...)
+	b.eventually("the transfers wait for the account", reasonableTimeout, func() error {
+		waiting := false
+		err := tx.QueryRowContext(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)`).Scan(&waiting)
+		if err == nil && !waiting {
+			err = errors.New("nobody waits")
+		}
+		return err
+	})
+	b.send(b.command(&bank.ConfirmAccountCreation{ID: id, Type: bank.Manual}))
+	if again := decode[bank.AccountCreationConfirmed](b, w.wait(creationAnswers, id.String(), 2)[1]); again != account {
+		t.Errorf("logged in to %+v, opened %+v", again, account)
+	}
+	if answers := len(w.of(transferAnswers, "")); answers > 0 {
+		t.Errorf("%d transfers did not wait", answers)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(transferAnswers, "", len(backlog))
+	b.answered(reasonableTimeout, false)
 	b.stop(h)
 }

@@ -81,6 +81,17 @@ func TestAHandlerWhosePlaceAnotherHasEnds(t *testing.T) {
 	b.eventually("it has its other place too", reasonableTimeout, former.says(`"partitions assigned" topic=confirm_money_transfer`))
 	later := b.start("KAFKA_GROUP_INSTANCE_ID=twin")
 	b.ends("the former of two with one identity", former, "another handler has this one's place in group command-handler, twin")
+	back := map[string]int{} // by topic
+	for _, line := range former.lines() {
+		for _, topic := range []string{creations, transfers} {
+			if strings.Contains(line, "joining anew") && strings.Contains(line, "topic="+topic) {
+				back[topic]++
+			}
+		}
+	}
+	if n := back[creations]; n > 1 || back[transfers] > 1 || n+back[transfers] == 0 {
+		t.Errorf("it has taken its places back %v times, not once", back)
+	}
 	b.open(w, bank.ID{15: 2})
 	b.stop(later)
 }

@@ -100,10 +100,10 @@ func TestWhatTheLogNoLongerOrNotYetHasEndsTheHandler(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		trim, commit int64
-		says         string
+		says, goOnAt string
 	}{
-		"retention has deleted commands":     {8, 3, "begins at 8"},
-		"the offset is beyond the log's end": {0, 1000, "ends at 10"},
+		"retention has deleted commands":     {8, 3, "begins at 8", "of group command-handler to 8 "},
+		"the offset is beyond the log's end": {0, 1000, "ends at 10", "Set it to 10 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -115,7 +115,11 @@ func TestWhatTheLogNoLongerOrNotYetHasEndsTheHandler(t *testing.T) {
 				b.trim(c.trim)
 			}
 			b.commitAt(creations, 0, c.commit)
-			b.ends(name, b.start(), c.says)
+			h := b.start()
+			b.ends(name, h, c.says)
+			if last := tail(h.log, 1); !strings.Contains(last, c.goOnAt) {
+				t.Errorf("the last line does not say where to go on: %s", last)
+			}
 		})
 	}
 }

@@ -238,3 +238,59 @@ func TestWhatReadersSeeOfAHandlerThatWasKilled(t *testing.T) {
 		})
 	}
 }
+
+// For as long as the brokers do not take the offsets, nothing else of the transaction comes: from a handler that has lost its place in the group
+// they never do, and then nobody has seen anything of it.
+func TestATransactionSendsItsOffsetsBeforeItsRecords(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.synchronize()
+	h := b.start("DELIVERY=exactly-once")
+	w := b.watchAs(kgo.ReadUncommitted(), creationAnswers, transferAnswers)
+	var n ids
+	account := b.open(w, n.next()).IBAN
+	var allowed atomic.Bool
+	var refused, produced atomic.Int64
+	b.refuse(kmsg.TxnOffsetCommit, func(request kmsg.Request) kmsg.Response {
+		if allowed.Load() {
+			return nil
+		}
+		refused.Add(1)
+		response := request.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+		for _, at := range request.(*kmsg.TxnOffsetCommitRequest).Topics {
+			topic := kmsg.NewTxnOffsetCommitResponseTopic()
+			topic.Topic = at.Topic
+			for _, p := range at.Partitions {
+				partition := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, kerr.CoordinatorLoadInProgress.Code
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			response.Topics = append(response.Topics, topic)
+		}
+		return response
+	})
+	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
+		if !allowed.Load() && request.(*kmsg.ProduceRequest).TransactionID != nil {
+			produced.Add(1)
+		}
+		return nil
+	})
+	deposit := b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 5, From: bank.Cash, To: account})
+	b.send(deposit)
+	b.eventually("the client tries again and again", reasonableTimeout, func() error {
+		if tries := refused.Load(); tries < 20 {
+			return fmt.Errorf("%d so far", tries)
+		}
+		return nil
+	})
+	if requests := produced.Load(); requests != 0 {
+		t.Errorf("%d requests to produce before the offsets are taken", requests)
+	}
+	allowed.Store(true)
+	w.wait(transferAnswers, string(deposit.Key), 1)
+	b.answered(reasonableTimeout, false)
+	b.stop(h)
+	if answers := w.of(transferAnswers, ""); len(answers) != 1 {
+		t.Errorf("%d answers, to a reader of uncommitted records", len(answers))
+	}
+}
