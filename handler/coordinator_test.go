@@ -75,6 +75,9 @@ func TestAClientThatHangsIsLeftBehind(t *testing.T) {
 	first := n.next()
 	b.send(b.command(&bank.ConfirmAccountCreation{ID: first, Type: bank.Auto}))
 	b.eventually("the client is given up", reasonableTimeout, h.says("a new one goes on"))
+	if err := h.says("the client does not return from it within 6s")(); err != nil {
+		t.Error(err)
+	}
 	misled.Store(false)
 	w.wait(creationAnswers, first.String(), 1)
 	select {

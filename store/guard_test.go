@@ -197,3 +197,16 @@ func TestWhatCannotBeTakenOverIsASentence(t *testing.T) {
 		})
 	}
 }
+
+// An operator who has to change a balance can, and verify tells of it.
+func TestWhatAnOperatorChangesIsSeenByVerify(t *testing.T) {
+	t.Parallel()
+	o := predecessorsBank(t, predecessor.Clojure)[0]
+	s := takeOver(t, o)
+	o.refused(t)
+	sound(t, s)
+	o.must(t, `SET open_bank.handler = 'on'; UPDATE balance SET amount = amount + 1 WHERE iban = '`+o.poor.IBAN+`'`)
+	if r, err := s.Verify(t.Context()); err != nil || r.OK() {
+		t.Errorf("the books add up though a balance was changed: %+v, %v", r, err)
+	}
+}
