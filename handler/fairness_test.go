@@ -1,7 +1,6 @@
 package handler_test
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
@@ -60,27 +59,13 @@ func TestALoginDoesNotWaitBehindTransfers(t *testing.T) {
 	var n ids
 	id := n.next()
 	account := b.open(w, id)
-	tx, err := b.connected(b.bank.Postgres.URL("")).BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(t.Context(), `SELECT FROM balance WHERE iban = $1 FOR UPDATE`, account.IBAN); err != nil {
-		t.Fatal(err)
-	}
+	tx := b.lock(account.IBAN)
 	backlog := make([]*kgo.Record, 500)
 	for i := range backlog {
 		backlog[i] = b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 1, From: bank.Cash, To: account.IBAN})
 	}
 	b.send(backlog...)
-	b.eventually("the transfers wait for the account", reasonableTimeout, func() error {
-		waiting := false
-		err := tx.QueryRowContext(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)`).Scan(&waiting)
-		if err == nil && !waiting {
-			err = errors.New("nobody waits")
-		}
-		return err
-	})
+	b.eventually("the transfers wait for the account", reasonableTimeout, func() error { return b.awaited(tx) })
 	b.send(b.command(&bank.ConfirmAccountCreation{ID: id, Type: bank.Manual}))
 	if again := decode[bank.AccountCreationConfirmed](b, w.wait(creationAnswers, id.String(), 2)[1]); again != account {
 		t.Errorf("logged in to %+v, opened %+v", again, account)

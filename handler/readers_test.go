@@ -107,19 +107,6 @@ func (r *readers) finished(m move) error {
 	return nil
 }
 
-// lock keeps the handler from an account.
-func (r *readers) lock(account string) *sql.Tx {
-	r.t.Helper()
-	tx, err := r.db.BeginTx(r.t.Context(), nil)
-	if err == nil {
-		_, err = tx.ExecContext(r.t.Context(), `SELECT FROM balance WHERE iban = $1 FOR UPDATE`, account)
-	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return tx
-}
-
 // killed kills a handler at a point with a deposit in its hands. What keeps it there ends when its successor has its partitions: nothing of what
 // the dead one has sent is under way then.
 func (r *readers) killed(h *handler, delivery, point string) (m move, successor *handler) {
@@ -131,14 +118,7 @@ func (r *readers) killed(h *handler, delivery, point string) (m move, successor 
 	switch point {
 	case beforePostgres:
 		tx := r.lock(account)
-		reached = func() error {
-			var waiting bool
-			err := tx.QueryRowContext(r.t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)`).Scan(&waiting)
-			if err == nil && !waiting {
-				err = errors.New("nobody waits for the account")
-			}
-			return err
-		}
+		reached = func() error { return r.awaited(tx) }
 		letGo = func() { _ = tx.Rollback() }
 	case beforeOutput:
 		r.noOutput.Store(true)

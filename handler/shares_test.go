@@ -75,27 +75,13 @@ func TestWhatADeadHandlerWasGivingUpFindsAnOwner(t *testing.T) {
 			b.eventually("it has all partitions", reasonableTimeout, b.hasAll(dying))
 
 			// What is in flight waits for a row, and the partitions with it.
-			tx, err := b.connected(b.bank.Postgres.URL("")).BeginTx(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = tx.Rollback() }()
-			if _, err := tx.ExecContext(t.Context(), `SELECT FROM balance WHERE iban = $1 FOR UPDATE`, account.IBAN); err != nil {
-				t.Fatal(err)
-			}
+			tx := b.lock(account.IBAN)
 			var deposits []*kgo.Record
 			for range 100 {
 				deposits = append(deposits, b.command(&bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 1, From: bank.Cash, To: account.IBAN}))
 			}
 			b.send(deposits...)
-			b.eventually("the handler waits for the row", reasonableTimeout, func() error {
-				waiting := false
-				err := tx.QueryRowContext(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)`).Scan(&waiting)
-				if err == nil && !waiting {
-					err = errors.New("nobody waits")
-				}
-				return err
-			})
+			b.eventually("the handler waits for the row", reasonableTimeout, func() error { return b.awaited(tx) })
 			other := b.start("DELIVERY=" + delivery)
 			b.eventually("it is to give some up", reasonableTimeout, func() error {
 				if in := b.members(); len(in) < 4 {
