@@ -126,7 +126,7 @@ func TestHandlersOfTwoGroupsPublishEverythingTwiceAndMoveMoneyOnce(t *testing.T)
 	b := setup(t)
 	b.synchronize()
 	groups := []*handler{b.start("KAFKA_GROUP=one", serving), b.start("KAFKA_GROUP=another", serving)}
-	for _, h := range groups { // who comes later begins at what is published
+	for _, h := range groups { // or it would be like the third
 		b.eventually("it has begun in all partitions", reasonableTimeout, b.caughtUp(h))
 	}
 	w := b.watch(creationAnswers, transferAnswers, events)
@@ -138,6 +138,10 @@ func TestHandlersOfTwoGroupsPublishEverythingTwiceAndMoveMoneyOnce(t *testing.T)
 	for _, h := range groups {
 		b.stop(h)
 	}
+	// Whoever comes now finds that all is published.
+	third := b.start("KAFKA_GROUP=third", serving)
+	b.eventually("it has begun in all partitions", reasonableTimeout, b.caughtUp(third))
+	b.stop(third)
 	// Without leave to repeat, each repeat is a violation.
 	if report := b.answered(reasonableTimeout, true); report.Repeats != 3 || report.Answers != 4 || report.Events != 1 {
 		t.Errorf("%d answers to 2 commands, %d different events, %d records more than needed", report.Answers, report.Events, report.Repeats)
