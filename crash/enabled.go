@@ -5,6 +5,7 @@
 //	CRASH_AT=after-postgres-commit:3:0s   the process kills itself at the third passage of that point with a batch in flight;
 //	                                      with 200ms, whoever is there stands still for so long first, while all else goes on
 //	crash point=... passage=3 batch=17 at=<Unix ns>                written before it does
+//	passed point=...                                               every point, the first time that it is passed with a batch in flight
 //	delivered topic=... partition=2 offset=41 at=<Unix ns>         every record that the consumer handed over
 package crash
 
@@ -14,6 +15,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -24,6 +26,7 @@ var (
 	passage int64
 	pause   time.Duration
 	passed  atomic.Int64
+	told    sync.Map // the points that were passed
 )
 
 func init() {
@@ -48,7 +51,13 @@ const Enabled = true
 
 // Point kills the process with SIGKILL when this is the passage that CRASH_AT names. Without a batch it is none.
 func Point(point string, batch int) {
-	if point != name || batch == 0 || passed.Add(1) != passage {
+	if batch == 0 {
+		return
+	}
+	if _, known := told.LoadOrStore(point, true); !known {
+		say("passed point=%s\n", point)
+	}
+	if point != name || passed.Add(1) != passage {
 		return
 	}
 	time.Sleep(pause)

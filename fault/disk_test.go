@@ -47,7 +47,7 @@ func TestTheBooksAreRightAfterThePostgresDiskWasFull(t *testing.T) {
 		return fill(ctx, w, filepath.Join(disk, "filler"), long)
 	}
 	seed := seedOrTime()
-	total := &tally{sum: map[string]*count{}}
+	total := &tally{sum: map[spot]*count{}}
 	for i := range uint64(diskSchedules) {
 		s := draw(seed + i)
 		s.again = fmt.Sprintf("-tags soak,disk -args -seed %d", seed+i)

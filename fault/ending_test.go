@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -27,10 +26,6 @@ const (
 	anew     ending = "topic made anew"
 	restored ending = "Postgres restored"
 )
-
-func drawEnding(r *rand.Rand) ending {
-	return append([]ending{setBack, anew, restored}, slices.Repeat([]ending{plain}, 12)...)[r.IntN(15)]
-}
 
 // play does it, and returns the report on the evidence as it must be then.
 func (e ending) play(ctx context.Context, r *run) (*audit.Report, error) {
@@ -79,13 +74,58 @@ func (r *run) refuses(ctx context.Context, says string) error {
 	return nil
 }
 
-// works runs a handler until the evidence, as change makes it, has n answers and is right, and stops it.
-func (r *run) works(ctx context.Context, change func(*audit.Evidence), answers func(*audit.Evidence) int, options audit.Options, env ...string) (*audit.Report, error) {
-	p, log, err := r.alone(env...)
+// dies has one more handler begin its work and kill itself with it in hand.
+func (r *run) dies(ctx context.Context, crash crashAt) error {
+	crash.passage = 1 // which comes however little is left to do
+	p, log, err := r.alone("CRASH_AT=" + crash.String())
+	if err != nil {
+		return err
+	}
+	defer p.Kill()
+	return killedItself(ctx, p, log)
+}
+
+// killedItself waits until a handler has.
+func killedItself(ctx context.Context, p *process.Process, log string) error {
+	select {
+	case <-p.Exited():
+	case <-time.After(settleTime):
+		return fmt.Errorf("the handler did not come to its crash point, see %s", log)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if !wasKilled(p) {
+		return fmt.Errorf("the handler ended (%w), see %s: %s", p.Err(), log, lastLine(log))
+	}
+	return nil
+}
+
+// published is how many answers and dead letters there are.
+type published struct{ answers, letters int }
+
+func publishedIn(e *audit.Evidence) published { return published{len(e.Answers), len(e.Letters)} }
+
+func (p published) has(least published) bool {
+	return p.answers >= least.answers && p.letters >= least.letters
+}
+
+// allows says whether as much is published as there should be: at least once, a crash has some of it come again.
+func (r *run) allows(is, want published) bool {
+	return is == want || is.has(want) && r.schedule.delivery == atLeastOnce && r.schedule.endCrash != nil
+}
+
+// works runs a handler until the evidence, as change makes it, has what is wanted of it and is right, and stops it. With a crash it
+// dies, unless all is done before it comes to that, and another one does the rest.
+func (r *run) works(ctx context.Context, crash *crashAt, change func(*audit.Evidence), want func(*audit.Evidence) published, options audit.Options, env ...string) (*audit.Report, error) {
+	armed := env
+	if crash != nil {
+		armed = append(slices.Clone(env), "CRASH_AT="+crash.String())
+	}
+	p, log, err := r.alone(armed...)
 	if err != nil {
 		return nil, err
 	}
-	defer p.Kill()
+	defer func() { p.Kill() }()
 	look := func() (*audit.Report, *audit.Evidence, error) {
 		e, err := r.read(ctx)
 		if err != nil {
@@ -96,14 +136,21 @@ func (r *run) works(ctx context.Context, change func(*audit.Evidence), answers f
 	}
 	for deadline := time.Now().Add(settleTime); ; {
 		report, evidence, err := look()
-		if err == nil && report.OK() && len(evidence.Answers) >= answers(evidence) {
+		if err == nil && report.OK() && publishedIn(evidence).has(want(evidence)) {
 			break
 		}
 		switch {
+		case !p.Running() && crash != nil && wasKilled(p):
+			crash = nil
+			next, nextLog, err := r.alone(env...)
+			if err != nil {
+				return nil, err
+			}
+			p, log = next, nextLog
 		case !p.Running():
 			return nil, fmt.Errorf("the handler ended (%w), see %s: %s", p.Err(), log, lastLine(log))
 		case time.Now().After(deadline) && err == nil:
-			return nil, fmt.Errorf("%d answers, there should be %d: %w", len(evidence.Answers), answers(evidence), r.keep(report, evidence))
+			return nil, fmt.Errorf("there are %+v, there should be %+v: %w", publishedIn(evidence), want(evidence), r.keep(report, evidence))
 		case time.Now().After(deadline):
 			return nil, err
 		}
@@ -122,8 +169,8 @@ func (r *run) works(ctx context.Context, change func(*audit.Evidence), answers f
 		return nil, err
 	case !report.OK():
 		return nil, fmt.Errorf("after the stop: %w", r.keep(report, evidence))
-	case len(evidence.Answers) != answers(evidence):
-		return nil, fmt.Errorf("%d answers, there should be %d: %w", len(evidence.Answers), answers(evidence), r.keep(report, evidence))
+	case !r.allows(publishedIn(evidence), want(evidence)):
+		return nil, fmt.Errorf("there are %+v, there should be %+v: %w", publishedIn(evidence), want(evidence), r.keep(report, evidence))
 	}
 	return report, nil
 }
@@ -163,16 +210,16 @@ func (r *run) setBack(ctx context.Context) (*audit.Report, error) {
 			again++
 		}
 	}
-	report, err := r.works(ctx, func(*audit.Evidence) {}, func(*audit.Evidence) int { return len(before.Answers) + again }, audit.Options{AllowRepeats: true})
+	all := func(*audit.Evidence) published {
+		return published{len(before.Answers) + again, len(before.Letters) + buried}
+	}
+	report, err := r.works(ctx, r.schedule.endCrash, func(*audit.Evidence) {}, all, audit.Options{AllowRepeats: true})
 	if err != nil {
 		return nil, err
 	}
 	after, err := r.read(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if len(after.Letters) != len(before.Letters)+buried {
-		return nil, fmt.Errorf("there were %d dead letters before the offsets were set back to before %d of their records, there are %d now", len(before.Letters), buried, len(after.Letters))
 	}
 	if len(after.Events) == len(before.Events) {
 		return report, nil
@@ -264,13 +311,16 @@ func (r *run) makeAnew(ctx context.Context) (*audit.Report, error) {
 			}
 		}
 	}
-	all := func(*audit.Evidence) int { return len(before.Answers) + 60 }
-	return r.works(ctx, merge, all, audit.Options{AllowRepeats: r.schedule.delivery == atLeastOnce}, "NEW_TOPICS=true")
+	all := func(*audit.Evidence) published {
+		return published{len(before.Answers) + 60, len(before.Letters)}
+	}
+	return r.works(ctx, r.schedule.endCrash, merge, all, audit.Options{AllowRepeats: r.schedule.delivery == atLeastOnce}, "NEW_TOPICS=true")
 }
 
 // restore takes a copy of the database, has more commands handled, and puts the copy in the database's place. The handler says so and
 // ends; told to execute again what Postgres has lost, it does, and the books are right once more. What it had published of that
-// meanwhile is out in the world, which nobody promises to mend: it is left out of the evidence.
+// meanwhile is out in the world, which nobody promises to mend: it is left out of the evidence. With a crash a handler dies with more in
+// hand before the copy takes the database's place, and another one while it executes again.
 func (r *run) restore(ctx context.Context) (*audit.Report, error) {
 	copied := r.database + "_copy"
 	if err := r.sql(ctx, "CREATE DATABASE "+copied+" TEMPLATE "+r.database); err != nil {
@@ -287,12 +337,16 @@ func (r *run) restore(ctx context.Context) (*audit.Report, error) {
 		return nil, err
 	}
 	options := audit.Options{AllowRepeats: r.schedule.delivery == atLeastOnce}
-	if _, err := r.works(ctx, func(*audit.Evidence) {}, func(e *audit.Evidence) int { return len(e.Answers) }, options); err != nil {
+	if _, err := r.works(ctx, nil, func(*audit.Evidence) {}, publishedIn, options); err != nil {
 		return nil, err
 	}
-	lost, err := r.read(ctx)
-	if err != nil {
-		return nil, err
+	if crash := r.schedule.endCrash; crash != nil {
+		if err := r.load.burst(ctx, 120); err != nil {
+			return nil, err
+		}
+		if err := errors.Join(r.load.flush(ctx), r.dies(ctx, *crash)); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.sql(ctx, "DROP DATABASE "+r.database+" WITH (FORCE)"); err != nil {
 		return nil, err
@@ -301,6 +355,10 @@ func (r *run) restore(ctx context.Context) (*audit.Report, error) {
 		return nil, err
 	}
 	if err := r.refuses(ctx, "restored to an earlier state"); err != nil {
+		return nil, err
+	}
+	lost, err := r.read(ctx)
+	if err != nil {
 		return nil, err
 	}
 	unknown := places(lost) // to the restored database
@@ -312,7 +370,7 @@ func (r *run) restore(ctx context.Context) (*audit.Report, error) {
 		e.Events = slices.DeleteFunc(e.Events, func(v audit.Event) bool { return unknown[v.Place] })
 		e.Letters = slices.DeleteFunc(e.Letters, func(l audit.Letter) bool { return unknown[l.Place] })
 	}
-	return r.works(ctx, forget, func(e *audit.Evidence) int { return len(e.Answers) }, options, "REWIND=true")
+	return r.works(ctx, r.schedule.endCrash, forget, publishedIn, options, "REWIND=true")
 }
 
 // places is where everything stands that handlers have published.

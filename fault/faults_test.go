@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	firstSeed = flag.Uint64("seed", 0, "seed of the first schedule; the others follow by one. Default: the time")
-	schedules = flag.Int("schedules", 24, "how many schedules to run, with -minutes 0")
+	firstSeed = flag.Uint64("seed", 0, "seed of the first schedule; the others follow by one. Default: the time, down to the first of a round")
+	schedules = flag.Int("schedules", round, "how many schedules to run, with -minutes 0")
 	minutes   = flag.Float64("minutes", 0, "run schedules for so long, however many that are")
 	kills     = flag.Int("kills", 0, "go on until each crash point has killed so often")
 	worlds    = flag.Int("worlds", 2, "how many banks run schedules beside each other")
@@ -56,22 +56,26 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// tally counts the kills of all schedules by point.
+// tally counts the kills of all schedules by point and mode.
 type tally struct {
 	mu        sync.Mutex
 	schedules int
+	inEndings int // kills
 	full      int // handlers that found Postgres' disk full
-	sum       map[string]*count
+	sum       map[spot]*count
 }
+
+// spot is a crash point in a mode.
+type spot struct{ delivery, point string }
 
 type count struct{ drawn, kills, redelivering, redelivered int }
 
 // of is the count of a point. The caller holds mu.
-func (t *tally) of(point string) *count {
-	c := t.sum[point]
+func (t *tally) of(s spot) *count {
+	c := t.sum[s]
 	if c == nil {
 		c = &count{}
-		t.sum[point] = c
+		t.sum[s] = c
 	}
 	return c
 }
@@ -82,10 +86,14 @@ func (t *tally) add(s schedule, kills []kill, full int) {
 	t.schedules++
 	t.full += full
 	for _, crash := range s.crashes {
-		t.of(crash.point).drawn++
+		t.of(spot{s.delivery, crash.point}).drawn++
 	}
 	for _, k := range kills {
-		c := t.of(k.Point)
+		if k.InEnding {
+			t.inEndings++
+			continue
+		}
+		c := t.of(spot{s.delivery, k.Point})
 		c.kills++
 		c.redelivered += k.Redelivered
 		if k.Redelivered > 0 {
@@ -94,19 +102,30 @@ func (t *tally) add(s schedule, kills []kill, full int) {
 	}
 }
 
-// unreached are the crash points that killed no handler, however often they were drawn.
-func (t *tally) unreached() (names []string) {
+// unreached are the crash points that were drawn and killed no handler.
+func (t *tally) unreached() (spots []spot) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, name := range pointNames() {
-		if c := t.of(name); c.drawn >= 5 && c.kills == 0 {
-			names = append(names, name)
+	for s, c := range t.sum {
+		if c.drawn > 0 && c.kills == 0 {
+			spots = append(spots, s)
 		}
 	}
-	return names
+	return spots
 }
 
-// pointNames are all crash points.
+// both is the count of a point in both modes. The caller holds mu.
+func (t *tally) both(point string) (all count) {
+	for _, delivery := range []string{exactlyOnce, atLeastOnce} {
+		c := t.of(spot{delivery, point})
+		all.kills += c.kills
+		all.redelivering += c.redelivering
+		all.redelivered += c.redelivered
+	}
+	return all
+}
+
+// pointNames are the crash points of schedules.
 func pointNames() []string {
 	var names []string
 	for _, of := range points {
@@ -124,7 +143,7 @@ func (t *tally) least() int {
 	defer t.mu.Unlock()
 	least := math.MaxInt
 	for _, name := range pointNames() {
-		least = min(least, t.of(name).kills)
+		least = min(least, t.both(name).kills)
 	}
 	return least
 }
@@ -135,9 +154,10 @@ func (t *tally) String() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d schedules\n%-28s %8s %26s %20s\n", t.schedules, "crash point", "kills", "of these with redelivery", "records redelivered")
 	for _, name := range pointNames() {
-		c := t.of(name)
+		c := t.both(name)
 		fmt.Fprintf(&text, "%-28s %8d %26d %20d\n", name, c.kills, c.redelivering, c.redelivered)
 	}
+	fmt.Fprintf(&text, "%-28s %8d\n", "in endings", t.inEndings)
 	return text.String()
 }
 
@@ -145,7 +165,8 @@ func seedOrTime() uint64 {
 	if *firstSeed != 0 {
 		return *firstSeed
 	}
-	return uint64(time.Now().Unix())
+	now := uint64(time.Now().Unix())
+	return now - now%round
 }
 
 // Whatever dies, stalls, is cut off or comes twice, at whatever moment: every command is answered, once or with equal answers,
@@ -154,7 +175,7 @@ func TestTheBooksAreRightAfterRandomFaults(t *testing.T) {
 	t.Parallel()
 	seed := seedOrTime()
 	seeds := make(chan uint64)
-	total := &tally{sum: map[string]*count{}}
+	total := &tally{sum: map[spot]*count{}}
 	var playing sync.WaitGroup
 	failed := make(chan struct{})
 	var once sync.Once
@@ -180,8 +201,8 @@ feeding:
 	close(seeds)
 	playing.Wait()
 	t.Logf("from seed %d on: %s", seed, total)
-	if names := total.unreached(); len(names) > 0 && !t.Failed() {
-		t.Errorf("crash points that no handler came to: %v", names)
+	if spots := total.unreached(); len(spots) > 0 && !t.Failed() {
+		t.Errorf("crash points that no handler came to: %v", spots)
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 type kill struct {
 	Point       string
 	Passage     int
-	Batch       int // what was in flight: commands, records or partitions
-	Redelivered int // records that another handler got after this one
+	Batch       int  // what was in flight: commands, records or partitions
+	Redelivered int  // records that another handler got after this one
+	InEnding    bool // after all was settled
 	at          int64
 }
 
@@ -29,6 +30,7 @@ type place struct {
 type marks struct {
 	kill      *kill
 	delivered map[place][]int64 // when
+	passed    []string          // crash points
 }
 
 // readAll reads the logs of a schedule's handlers.
@@ -60,6 +62,19 @@ func readAgain(logs string) (again int, err error) {
 	return again - len(different), err
 }
 
+// checkPassed holds the crash points that handlers have passed to the table of those of their mode.
+func checkPassed(logs, delivery string) error {
+	all, err := readAll(logs)
+	for _, m := range all {
+		for _, name := range m.passed {
+			if !slices.ContainsFunc(points[delivery], func(p point) bool { return p.name == name }) && !slices.Contains(passPoints, name) {
+				err = fmt.Errorf("a handler passes the crash point %s in %s, the table of points has it not there", name, delivery)
+			}
+		}
+	}
+	return err
+}
+
 // readKills are the crashes of a schedule's handlers. What was read again counts when it was before all was settled.
 func readKills(logs string, settled int64) ([]kill, error) {
 	all, err := readAll(logs)
@@ -80,6 +95,7 @@ func readKills(logs string, settled int64) ([]kill, error) {
 				}
 			}
 		}
+		k.InEnding = k.at > settled
 		kills = append(kills, *k)
 	}
 	return kills, nil
@@ -104,6 +120,8 @@ func readMarks(file string) (marks, error) {
 				return m, fmt.Errorf("%s: %q: %w", file, line, err)
 			}
 			m.delivered[p] = append(m.delivered[p], at)
+		case strings.HasPrefix(line, "passed point="):
+			m.passed = append(m.passed, strings.TrimPrefix(line, "passed point="))
 		case strings.HasPrefix(line, "crash "):
 			var k kill
 			if _, err := fmt.Sscanf(line, "crash point=%s passage=%d batch=%d at=%d", &k.Point, &k.Passage, &k.Batch, &k.at); err != nil {
@@ -131,7 +149,7 @@ func lastLine(file string) string {
 	text, _ := os.ReadFile(file)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
-		if !strings.HasPrefix(lines[i], "delivered ") {
+		if !strings.HasPrefix(lines[i], "delivered ") && !strings.HasPrefix(lines[i], "passed ") {
 			return lines[i]
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // nothing comes. Row locks, leases, group membership and transactions run into their limits meanwhile.
 func TestTheBooksAreRightAfterALongSilence(t *testing.T) {
 	t.Parallel()
-	total, seed := &tally{sum: map[string]*count{}}, seedOrTime()
+	total, seed := &tally{sum: map[spot]*count{}}, seedOrTime()
 	for i, where := range []string{postgres, oneBroker, brokers, registrar} {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
