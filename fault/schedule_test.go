@@ -70,7 +70,7 @@ const afterOffsetCommit = "after-offset-commit"
 
 // Both ways of delivery pass common points; those that only one of them passes are drawn twice as often. At least once, the client itself
 // commits every 0.1 s what was stored, on a thread of its own: no code of ours runs just before. Who dies at after-store-offsets at once
-// leaves the offsets stored and not committed; who stands still there first mostly leaves them committed without having been told.
+// mostly leaves the offsets stored and not committed, and who stands still there for long enough leaves them committed.
 var (
 	commonPoints = []point{
 		{"before-consume", perRecord},
