@@ -26,6 +26,7 @@ var kinds = slices.Concat(
 	often(3, kind{brokers, restart}),
 	often(6, kind{group, storm}),
 	often(6, kind{topic, poison}),
+	often(3, kind{theClock, timeBack}, kind{theClock, timeAhead}),
 )
 
 func often(n int, some ...kind) []kind { return slices.Repeat(some, n) }

@@ -119,31 +119,3 @@ func TestWhoTakesABankOverUnderAnotherGroupIsWarned(t *testing.T) {
 	s.checkMoney()
 	s.stop(h)
 }
-
-// Handlers of two groups know nothing of each other. The ids see to it that money moves once; all else is published by each.
-func TestHandlersOfTwoGroupsPublishEverythingTwiceAndMoveMoneyOnce(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.synchronize()
-	groups := []*handler{b.start("KAFKA_GROUP=one", serving), b.start("KAFKA_GROUP=another", serving)}
-	for _, h := range groups { // or it would be like the third
-		b.eventually("it has begun in all partitions", reasonableTimeout, b.caughtUp(h))
-	}
-	w := b.watch(creationAnswers, transferAnswers, events)
-	account := b.open(w, bank.ID{15: 1})
-	b.send(b.command(&bank.ConfirmMoneyTransfer{ID: bank.ID{15: 2}, Amount: 100, From: bank.Cash, To: account.IBAN}))
-	for _, topic := range []string{creationAnswers, transferAnswers, events} {
-		w.wait(topic, "", 2)
-	}
-	for _, h := range groups {
-		b.stop(h)
-	}
-	// Whoever comes now finds that all is published.
-	third := b.start("KAFKA_GROUP=third", serving)
-	b.eventually("it has begun in all partitions", reasonableTimeout, b.caughtUp(third))
-	b.stop(third)
-	// Without leave to repeat, each repeat is a violation.
-	if report := b.answered(reasonableTimeout, true); report.Repeats != 3 || report.Answers != 4 || report.Events != 1 {
-		t.Errorf("%d answers to 2 commands, %d different events, %d records more than needed", report.Answers, report.Events, report.Repeats)
-	}
-}
