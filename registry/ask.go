@@ -3,13 +3,10 @@ package registry
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,6 +14,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"openbank/certs"
 )
 
 // Question is one request of the registry's REST API that the other methods do not make.
@@ -70,7 +69,7 @@ func (c *Client) Ask(ctx context.Context, question Question, answer any) error {
 // worthAsking says whether the same question may be answered later. A 404 with one of the registry's codes was its decision.
 func worthAsking(err error) bool {
 	var e *Error
-	if !Transient(err) || IsCertificateFault(err) || IsRefusedCertificate(err) || IsOtherProtocol(err) || !errors.As(err, &e) {
+	if !Transient(err) || certs.IsCertificateFault(err) || certs.IsRefusedCertificate(err) || certs.IsOtherProtocol(err) || !errors.As(err, &e) {
 		return false
 	}
 	if errors.Is(err, ErrNoRegistry) && e.Status < http.StatusBadRequest { // a gateway's page with an error is about a registry that is not there yet
@@ -82,36 +81,6 @@ func worthAsking(err error) bool {
 func isMissing(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status == http.StatusNotFound
-}
-
-// IsCertificateFault tells the errors that are about a server's certificate or our own CA file.
-func IsCertificateFault(err error) bool {
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
-}
-
-// IsRefusedCertificate tells the errors by which a server ends TLS because of our certificate, or the lack of one. crypto/tls has
-// no type for what the other side says, but words of its own for each alert (RFC 8446, 6.2).
-func IsRefusedCertificate(err error) bool {
-	var failed *net.OpError
-	if !errors.As(err, &failed) || failed.Op != "remote error" {
-		return false
-	}
-	said := failed.Err.Error()
-	for _, alert := range []string{"certificate", "handshake failure", "access denied", "unknown ca"} {
-		if strings.Contains(said, alert) {
-			return true
-		}
-	}
-	return false
-}
-
-// IsOtherProtocol tells the errors of a client that speaks TLS to a server that does not.
-func IsOtherProtocol(err error) bool {
-	var header tls.RecordHeaderError
-	return errors.As(err, &header) || err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
 
 // putToAll asks each URL in turn until one answers, beginning with the one that did so last.

@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"openbank/certs"
 	"openbank/connect"
-	"openbank/registry"
 )
 
 // node is a broker that is there.
@@ -107,7 +107,7 @@ func (t *Target) listBrokers(ctx context.Context) ([]node, error) {
 
 // mendedByWaiting tells brokers that are not there yet from what is wrong with us or them.
 func mendedByWaiting(err error) bool {
-	return !registry.IsCertificateFault(err) && !registry.IsRefusedCertificate(err) && !registry.IsOtherProtocol(err) && !errors.Is(err, kerr.SaslAuthenticationFailed) && !errors.Is(err, kerr.UnsupportedSaslMechanism) &&
+	return !certs.IsCertificateFault(err) && !certs.IsRefusedCertificate(err) && !certs.IsOtherProtocol(err) && !errors.Is(err, kerr.SaslAuthenticationFailed) && !errors.Is(err, kerr.UnsupportedSaslMechanism) &&
 		!errors.Is(err, kerr.IllegalSaslState)
 }
 

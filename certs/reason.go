@@ -1,0 +1,39 @@
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"strings"
+)
+
+// IsCertificateFault tells the errors that are about a server's certificate or our own CA file.
+func IsCertificateFault(err error) bool {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// IsRefusedCertificate tells the errors by which a server ends TLS because of our certificate, or the lack of one. crypto/tls has
+// no type for what the other side says, but words of its own for each alert (RFC 8446, 6.2).
+func IsRefusedCertificate(err error) bool {
+	var failed *net.OpError
+	if !errors.As(err, &failed) || failed.Op != "remote error" {
+		return false
+	}
+	said := failed.Err.Error()
+	for _, alert := range []string{"certificate", "handshake failure", "access denied", "unknown ca"} {
+		if strings.Contains(said, alert) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsOtherProtocol tells the errors of a client that speaks TLS to a server that does not.
+func IsOtherProtocol(err error) bool {
+	var header tls.RecordHeaderError
+	return errors.As(err, &header) || err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+}
