@@ -30,24 +30,29 @@ func TestTheBooksAreRightAfterAKillWhileTheEndOfATransactionIsPassed(t *testing.
 			next++
 			t.Run(delivery+", "+point, func(t *testing.T) {
 				t.Parallel()
-				logs, err := os.MkdirTemp("", fmt.Sprintf("openbank-schedule-%d-", s.seed))
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, fail := context.WithCancelCause(t.Context())
-				defer fail(nil)
-				r, err := w.prepare(ctx, s, logs, fail)
-				if err == nil {
-					err = r.pass(ctx, crashAt{point: point, passage: 1})
-				}
-				if err != nil {
-					t.Fatalf("%v; its logs are in %s; again: go test ./fault -run '%s' %s-args -seed %d", err, logs, t.Name(), tags, seed)
-				}
-				if err := errors.Join(r.clear(ctx), os.RemoveAll(logs)); err != nil {
-					t.Error(err)
-				}
+				w.lead(t, s, seed, func(ctx context.Context, r *run) error { return r.pass(ctx, crashAt{point: point, passage: 1}) })
 			})
 		}
+	}
+}
+
+// lead has the handlers of a schedule come and go as the test leads them. When that fails, their logs stay; seed is the test's first.
+func (w *world) lead(t *testing.T, s schedule, seed uint64, through func(context.Context, *run) error) {
+	logs, err := os.MkdirTemp("", fmt.Sprintf("openbank-schedule-%d-", s.seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, fail := context.WithCancelCause(t.Context())
+	defer fail(nil)
+	r, err := w.prepare(ctx, s, logs, fail)
+	if err == nil {
+		err = through(ctx, r)
+	}
+	if err != nil {
+		t.Fatalf("%v; its logs are in %s; again: go test ./fault -run '%s' %s-args -seed %d", err, logs, t.Name(), tags, seed)
+	}
+	if err := errors.Join(r.clear(ctx), os.RemoveAll(logs)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -54,28 +54,15 @@ func TestAClockThatIsSetHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, embedded.PostgresConfig{})
 	seed := seedOrTime()
+	next := seed
+	t.Logf("from seed %d on", seed)
 	for _, delivery := range []string{exactlyOnce, atLeastOnce} {
 		for _, by := range []time.Duration{-time.Hour, time.Hour} {
-			seed++
-			s := schedule{seed: seed, delivery: delivery, maxBatch: 50, faults: []fault{{where: theClock}}}
+			s := schedule{seed: next, delivery: delivery, maxBatch: 50, faults: []fault{{where: theClock}}}
+			next++
 			t.Run(fmt.Sprintf("%s, by %s", delivery, by), func(t *testing.T) {
 				t.Parallel()
-				logs, err := os.MkdirTemp("", fmt.Sprintf("openbank-schedule-%d-", s.seed))
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, fail := context.WithCancelCause(t.Context())
-				defer fail(nil)
-				r, err := w.prepare(ctx, s, logs, fail)
-				if err == nil {
-					err = r.stepClock(ctx, by)
-				}
-				if err != nil {
-					t.Fatalf("%v; its logs are in %s", err, logs)
-				}
-				if err := errors.Join(r.clear(ctx), os.RemoveAll(logs)); err != nil {
-					t.Error(err)
-				}
+				w.lead(t, s, seed, func(ctx context.Context, r *run) error { return r.stepClock(ctx, by) })
 			})
 		}
 	}
