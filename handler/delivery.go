@@ -15,7 +15,8 @@ const (
 	// ExactlyOnce publishes answers, events, dead letters and offsets in one Kafka transaction: a reader of committed
 	// records sees each once.
 	ExactlyOnce Delivery = "exactly-once"
-	// AtLeastOnce publishes, then commits offsets: after a crash some are published again, byte for byte the same.
+	// AtLeastOnce publishes, then commits offsets: after a crash some are published again, byte for byte the same unless their schema has
+	// been replaced meanwhile.
 	AtLeastOnce Delivery = "at-least-once"
 )
 
