@@ -84,12 +84,12 @@ func (b *Bench) ready(ctx context.Context, client *load.Client) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, b.Patience)
 	defer cancel()
-	_, err := client.SchemaID(waiting, b.World.Topics.TransferAnswers, schemas.NameMoneyTransferConfirmed)
+	_, err := client.SchemaID(waiting, b.World.Topics.Transfers, schemas.NameConfirmMoneyTransfer)
 	switch {
 	case err != nil && waiting.Err() != nil:
 		return fmt.Errorf("no answer from the schema registry (SCHEMA_REGISTRY_URL) within %s (--patience): %w", b.Patience, err)
 	case err != nil:
-		return fmt.Errorf("asking the schema registry (SCHEMA_REGISTRY_URL) for the schema of answers: %w", err)
+		return fmt.Errorf("asking the schema registry (SCHEMA_REGISTRY_URL) for the schema of transfers: %w", err)
 	}
 	return nil
 }

@@ -17,7 +17,8 @@ import (
 // tell the key. The error doesn't repeat the value, unless it is the path of a file with white space around it.
 func CheckPath(setting, value string) error {
 	if path := strings.TrimSpace(value); path != value && path != "" {
-		if _, err := os.Stat(path); err == nil {
+		_, err := os.Stat(value)
+		if _, there := os.Stat(path); err != nil && there == nil {
 			return fmt.Errorf("%s: %q begins or ends with white space; set it to %s", setting, value, path)
 		}
 	}

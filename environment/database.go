@@ -15,8 +15,10 @@ import (
 // nothing is said about it, as the reference's URL says nothing and its server has none. What a password with unescaped characters turns a URL
 // into is refused, where lib/pq would look for another host. The error names the setting and holds no password.
 func DatabaseConfig(text, setting string) (pq.Config, error) {
-	if err := CheckEnds(setting, text); err != nil {
-		return pq.Config{}, err
+	if strings.Contains(text, "://") { // around key=value pairs it is read over
+		if err := CheckEnds(setting, text); err != nil {
+			return pq.Config{}, err
+		}
 	}
 	config, err := pq.NewConfig(text)
 	if err != nil && strings.HasPrefix(err.Error(), `pq: wrong value for "sslmode"`) {

@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// loadTime bounds the load: crashes that it has not brought about by then do not happen. Handlers with the race detector on a busy machine
-	// take more than 10 s for the 200th record in batches of one.
-	loadTime = 45 * time.Second
+	// loadTime bounds the load for one crash of each handler: crashes that it has not brought about by then do not happen. Handlers with the race
+	// detector on a busy machine take more than 10 s for the 200th record in batches of one.
+	loadTime = 25 * time.Second
 	// settleTime bounds the time in which everything must be answered once nothing goes wrong any more. A group may take
 	// two session time-outs of 6 s to notice who is gone, and brokers 20 s to end a transaction.
 	settleTime = 90 * time.Second
@@ -133,7 +133,7 @@ func (r *run) work(ctx context.Context) (*audit.Report, error) {
 	pests := make(chan int, 16)
 	faults := make(chan error, 1)
 	go func() { faults <- r.fault(ctx, pests) }()
-	crashes, over := r.fleet.idle, time.After(loadTime)
+	crashes, over := r.fleet.idle, time.After(loadTime*time.Duration(1+len(r.schedule.crashes)/r.schedule.handlers))
 	most := min(12, 2*r.schedule.maxBatch) // what one Postgres transaction for each record can keep up with
 	for crashes != nil || faults != nil {
 		if err := r.load.burst(ctx, 1+r.load.random.IntN(most)); err != nil {

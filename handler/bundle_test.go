@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,6 +41,11 @@ func TestMain(m *testing.M) {
 			os.Exit(m.Run()) // each worker comes by here, and needs no handler
 		}
 	}
+	if !given("test.parallel") { // its tests wait, most of the time
+		if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+			panic(err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "handler-test-")
 	if err != nil {
 		panic(err)
@@ -55,6 +61,12 @@ func TestMain(m *testing.M) {
 		_ = os.RemoveAll(dir)
 		os.Exit(code)
 	}))
+}
+
+// given says whether a flag stands on the command line.
+func given(name string) (is bool) {
+	flag.Visit(func(f *flag.Flag) { is = is || f.Name == name })
+	return is
 }
 
 // bundle is a bank of its own for one test.

@@ -22,7 +22,7 @@ func (b *bundle) lock(account string) *sql.Tx {
 // awaited says whether somebody waits for a lock.
 func (b *bundle) awaited(tx *sql.Tx) error {
 	waiting := false
-	err := tx.QueryRowContext(b.t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)`).Scan(&waiting)
+	err := tx.QueryRowContext(b.t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype <> 'advisory')`).Scan(&waiting)
 	if err == nil && !waiting {
 		err = errors.New("nobody waits")
 	}

@@ -222,7 +222,7 @@ func (r *reading) message() any {
 		}
 	case nameAccountCreationFailed:
 		return &bank.AccountCreationFailed{ID: r.uuid("id"), Reason: r.text("reason")}
-	case nameConfirmMoneyTransfer:
+	case NameConfirmMoneyTransfer:
 		return &bank.ConfirmMoneyTransfer{
 			ID: r.uuid("id"), Token: r.text("token"), Amount: r.long("amount"), From: r.text("from"), To: r.text("to"),
 			Description: r.text("description"),

@@ -177,7 +177,7 @@ func (v *values) fill(msg any) string {
 		v.set("from", m.From)
 		v.set("to", m.To)
 		v.set("description", m.Description)
-		return nameConfirmMoneyTransfer
+		return NameConfirmMoneyTransfer
 	case *bank.MoneyTransferConfirmed:
 		v.set("id", m.ID[:])
 		return NameMoneyTransferConfirmed

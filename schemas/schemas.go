@@ -35,7 +35,7 @@ const (
 	nameConfirmAccountCreation   = "ConfirmAccountCreation"
 	nameAccountCreationConfirmed = "AccountCreationConfirmed"
 	nameAccountCreationFailed    = "AccountCreationFailed"
-	nameConfirmMoneyTransfer     = "ConfirmMoneyTransfer"
+	NameConfirmMoneyTransfer     = "ConfirmMoneyTransfer"
 	NameMoneyTransferConfirmed   = "MoneyTransferConfirmed"
 	nameMoneyTransferFailed      = "MoneyTransferFailed"
 	NameBalanceChanged           = "BalanceChanged"
@@ -44,13 +44,13 @@ const (
 // Names are the records' short names.
 var Names = []string{
 	nameHeartbeat, nameConfirmAccountCreation, nameAccountCreationConfirmed, nameAccountCreationFailed,
-	nameConfirmMoneyTransfer, NameMoneyTransferConfirmed, nameMoneyTransferFailed, NameBalanceChanged,
+	NameConfirmMoneyTransfer, NameMoneyTransferConfirmed, nameMoneyTransferFailed, NameBalanceChanged,
 }
 
 // defaults names the text fields of a record that are "" when its writer leaves them out. No rule of the bank needs a
 // description, and a deposit needs no token; a debit without one is answered with `invalid token`.
 var defaults = map[string][]string{
-	nameConfirmMoneyTransfer: {"token", "description"},
+	NameConfirmMoneyTransfer: {"token", "description"},
 	NameBalanceChanged:       {"description"},
 }
 

@@ -190,7 +190,7 @@ func (s *Store) serve(ctx context.Context, conn driver.Conn) error {
 	}
 	since, _ := row[0].(int64)
 	s.since.Store(since)
-	return s.join(ctx, conn)
+	return s.join(ctx, conn.(driver.QueryerContext))
 }
 
 // check refuses a server that the bank cannot live on, and finds the layout.

@@ -52,13 +52,17 @@ func noneOf(t *testing.T, url, group string) {
 func TestOneGroupAtATimeExecutes(t *testing.T) {
 	t.Parallel()
 	url := database(t)
-	one, sibling, other := openFor(t, "one", Config{URL: url}), openFor(t, "one", Config{URL: url}), openFor(t, "other", Config{URL: url})
+	one, sibling, other := openFor(t, "one", Config{URL: url}), openFor(t, "one", Config{URL: url}), openFor(t, "other", Config{URL: url, Unguarded: true})
 	for _, s := range []*Store{one, sibling} {
 		if err := s.Migrate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	keptOff(t, other.Migrate(t.Context()), "one", "other")
+	guarded := false
+	if one.query(t, &guarded, `SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = CAST('refuse_others' AS regproc))`); !guarded {
+		t.Error("it has taken the guard off a database that is not its")
+	}
 	_, err := other.Execute(t.Context(), Batch{Commands: []Command{create(bank.Auto)}})
 	keptOff(t, err, "one", "other")
 	execute(t, one, create(bank.Auto))
@@ -91,9 +95,18 @@ func TestOneGroupAtATimeExecutes(t *testing.T) {
 	await(t, "hand-back", func() bool { return open(t, url).HandBack(t.Context()) == nil })
 }
 
-// Handlers of the two layouts keep two banks, though in one database.
-func TestEachLayoutHasAGroupOfItsOwn(t *testing.T) {
+// Handlers of the two layouts keep two banks, though in one database, and so do those of two schemas.
+func TestEachBankHasAGroupOfItsOwn(t *testing.T) {
 	t.Parallel()
+	url := database(t)
+	for _, schema := range []string{"one", "other"} {
+		open(t, url).exec(t, `CREATE SCHEMA `+schema)
+		s := openFor(t, schema, Config{URL: url + "&search_path=" + schema})
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+		execute(t, s, create(bank.Auto))
+	}
 	for i, o := range predecessorsBank(t, predecessor.Clojure, predecessor.Rust) {
 		s := openFor(t, []string{"one", "other"}[i], Config{URL: o.url, Layout: []string{"clojure", "rust"}[i]})
 		if err := s.Migrate(t.Context()); err != nil {
@@ -186,14 +199,14 @@ func TestWhoLooksForAnotherGroupWaitsForWhoDoesSo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	do(`SELECT pg_advisory_lock($1, 0)`, int32(one.deciding()))
+	do(one.layout.sql(`SELECT pg_advisory_lock($1, b.key) FROM `+bankKeySQL), deciding)
 	in := make(chan error, 1)
 	go func() { in <- other.lend(t.Context(), func(*session) error { return nil }) }()
 	await(t, "the other", func() (waits bool) {
 		one.query(t, &waits, `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`)
 		return waits
 	})
-	do(`SELECT pg_advisory_lock_shared($1, $2)`, int32(one.inCharge()), key("one"))
-	do(`SELECT pg_advisory_unlock($1, 0)`, int32(one.deciding()))
+	do(one.layout.sql(`SELECT pg_advisory_lock_shared(b.key, $1) FROM `+bankKeySQL), key("one"))
+	do(one.layout.sql(`SELECT pg_advisory_unlock($1, b.key) FROM `+bankKeySQL), deciding)
 	keptOff(t, <-in, "one", "other")
 }

@@ -48,6 +48,10 @@ const (
 // Errors: ctx's, or a *FatalError: privileges are lacking, two accounts have the same IBAN, tables that are no bank's.
 func (s *Store) Migrate(ctx context.Context) error {
 	return s.migrating(ctx, func(m *migration) error {
+		// Before anything is changed: it may be another group's.
+		if err := m.conn.Raw(func(conn any) error { return s.keptOff(ctx, conn.(driver.QueryerContext)) }); err != nil {
+			return err
+		}
 		if err := m.run(ctx); err != nil {
 			return err
 		}
@@ -259,13 +263,17 @@ func sessions(ctx context.Context, db querier, condition string, args ...any) ([
 	err := query(ctx, db, func(scan func(...any) error) error {
 		all = append(all, "")
 		return scan(&all[len(all)-1])
-	}, `
-		SELECT DISTINCT 'Postgres session ' || a.pid || coalesce(' of user ' || a.usename, '') || coalesce(', program ' || nullif(a.application_name, ''), '')
-			|| coalesce(', from ' || host(a.client_addr), '') || coalesce(', connected since ' || to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), '')
-			|| coalesce(', ' || a.state, '')
-		FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid WHERE `+condition+` ORDER BY 1`, args...)
+	}, sessionsSQL(condition), args...)
 	if err != nil {
 		return nil, fmt.Errorf("asking who is connected: %w", err)
 	}
 	return all, nil
+}
+
+func sessionsSQL(condition string) string {
+	return `
+		SELECT DISTINCT 'Postgres session ' || a.pid || coalesce(' of user ' || a.usename, '') || coalesce(', program ' || nullif(a.application_name, ''), '')
+			|| coalesce(', from ' || host(a.client_addr), '') || coalesce(', connected since ' || to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), '')
+			|| coalesce(', ' || a.state, '')
+		FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid WHERE ` + condition + ` ORDER BY 1`
 }

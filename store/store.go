@@ -60,8 +60,8 @@ type Config struct {
 	Grantee string
 	// Sessions is how many batches may be in Postgres at once. Default: 3, one for each of the two lanes and one more.
 	Sessions int
-	// Group is the consumer group whose commands are executed: no other group's sessions execute in this database meanwhile, and sessions
-	// bear its name. Default: none, and nobody is kept off.
+	// Group is the consumer group whose commands are executed: no other group's sessions execute in this bank meanwhile, and sessions
+	// bear its name unless the URL names them. Default: none, and nobody is kept off.
 	Group string
 	// Health is told what is waited for, and Metrics what is tried again. Default: boards that nobody sees.
 	Health  *health.Board

@@ -120,7 +120,7 @@ func (v *values) configure() (config, error) {
 		fault("schema-registry-bearer-token", "it stands in for user and password: set it or those")
 	}
 	ca, cert, key := v.value["schema-registry-ca-location"], v.value["schema-registry-cert-location"], v.value["schema-registry-key-location"]
-	faults = append(faults, v.checkEnds("schema-registry-username", "schema-registry-password", "db-password")...)
+	faults = append(faults, v.checkEnds("schema-registry-username", "schema-registry-password")...)
 	noPaths := v.checkEnds("schema-registry-key-password")
 	for _, n := range []string{"schema-registry-ca-location", "schema-registry-cert-location", "schema-registry-key-location"} {
 		if err := certs.CheckPath(named(n), v.value[n]); err != nil {
@@ -145,7 +145,7 @@ func (v *values) configure() (config, error) {
 		var faulty []error
 		c.store.Setting = environment.DatabaseSetting
 		c.store.URL, faulty = environment.Database{Hostname: v.value["db-hostname"], Port: v.value["db-port"], Password: v.value["db-password"]}.URL()
-		faults = append(faults, faulty...)
+		faults = append(faults, append(faulty, v.checkEnds("db-password")...)...)
 	} else if err := store.CheckURL(c.store.URL, named("database-url")); err != nil {
 		faults = append(faults, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,7 +105,16 @@ func write(path string, content func(io.Writer) error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if there, err := os.Stat(path); err == nil && !there.Mode().IsRegular() { // /dev/stdout, a pipe: nothing may take its place
+	mode := fs.FileMode(0o644)
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	there, err := os.Stat(path)
+	switch {
+	case err != nil:
+	case there.Mode().IsRegular():
+		mode = there.Mode().Perm()
+	default: // /dev/stdout, a pipe: nothing may take its place
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return err
@@ -115,7 +125,7 @@ func write(path string, content func(io.Writer) error) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(content(f), f.Chmod(0o644), f.Close()); err != nil {
+	if err := errors.Join(content(f), f.Chmod(mode), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
