@@ -51,9 +51,12 @@ func (l *lane) rebalance(work context.Context) kafka.RebalanceCb {
 // which that one has the time of revokeWait for: such partitions are not begun. Whoever joins without a claim gets them in the next one.
 func (l *lane) assigned(work context.Context, partitions []kafka.TopicPartition) error {
 	l.link.ok()
+	if l.closes() {
+		return l.consumer.IncrementalAssign(nil)
+	}
 	now := l.membership(l.consumer) // in which the client stays until it is answered
-	if err := l.consumer.IncrementalAssign(nil); err != nil || l.ctx.Err() != nil {
-		return err // or the consumer is closing
+	if err := l.consumer.IncrementalAssign(nil); err != nil {
+		return err
 	}
 	var ending []*epoch
 	interrupted := !now.continues(l.member.Load())
@@ -137,7 +140,7 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 			ending = append(ending, e)
 		}
 	}
-	if !lost {
+	if !lost && !l.closes() { // what was to be published is, when it closes
 		wait := revokeWait
 		now := l.membership(l.consumer)
 		if time.Since(l.unasked) < answeredAlready || !now.continues(l.member.Load()) {
@@ -159,6 +162,10 @@ func (l *lane) revoked(work context.Context, partitions []kafka.TopicPartition, 
 	}
 	return l.consumer.IncrementalUnassign(l.fetched(ending))
 }
+
+// closes says whether the consumer is being closed. It must not be asked for its membership then: librdkafka 2.15.1 may throw the question away
+// as the group's part of it ends, and whoever asks would wait for good.
+func (l *lane) closes() bool { return l.ctx.Err() != nil }
 
 // fetched are those of the epochs' partitions that the client fetches.
 func (l *lane) fetched(epochs []*epoch) (partitions []kafka.TopicPartition) {
