@@ -3,6 +3,7 @@ package audit
 import (
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,11 +73,13 @@ func readWhileItIsDeleted(t *testing.T, read, until int64) {
 		}
 	}
 	write(0, read)
-	deleted := make(chan struct{})
+	deleted, holding := make(chan struct{}), make(chan struct{})
+	hold := sync.OnceFunc(func() { close(holding) })
 	var held atomic.Bool
 	cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		if held.Load() {
+			hold()
 			cluster.SleepControl(func() { <-deleted })
 		}
 		return nil, nil, false
@@ -96,6 +99,11 @@ func readWhileItIsDeleted(t *testing.T, read, until int64) {
 		t.Fatal(err)
 	}
 	held.Store(true)
+	select {
+	case <-holding: // no fetch from before waits for what is written now
+	case <-time.After(time.Minute):
+		t.Fatal("nothing is fetched")
+	}
 	write(read, 10)
 	var before kadm.Offsets
 	before.AddOffset(topics.ConfirmMoneyTransfer, 0, until, -1)
