@@ -170,7 +170,7 @@ KAFKA_TEST = CGO_ENABLED=1 go test -tags realkafka -count 1 -timeout 20m -v
 test-kafka: tools ## the handler and its fault schedules on real Apache Kafkas, of one broker and of three, and a real registry (14 min; Java and Maven)
 	$(call install,java,openjdk-17-jre-headless)
 	$(call install,mvn,maven)
-	$(KAFKA_TEST) -skip RecoveryWithout -parallel 2 ./handler
+	$(KAFKA_TEST) -skip 'RecoveryWithout|ServersThatGoAwayAreWaitedFor/at-least-once' -parallel 2 ./handler
 	OPENBANK_TEST_BROKERS=3 $(KAFKA_TEST) -run 'Recover|ComeAndGo/exactly-once' -parallel 1 ./handler
 	$(KAFKA_TEST) -run RandomFaults ./fault -args -worlds 1 -schedules 8 $(if $(SEED),-seed $(SEED))
 
