@@ -8,6 +8,11 @@ import (
 	"strings"
 )
 
+// IsTLSFault tells the errors of a connection for which there is no TLS, whoever is at fault: waiting does not mend them.
+func IsTLSFault(err error) bool {
+	return IsCertificateFault(err) || IsRefusedCertificate(err) || IsOtherProtocol(err)
+}
+
 // IsCertificateFault tells the errors that are about a server's certificate or our own CA file.
 func IsCertificateFault(err error) bool {
 	var authority x509.UnknownAuthorityError

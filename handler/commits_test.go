@@ -85,6 +85,22 @@ func notCommitted(asked *kmsg.OffsetCommitRequest) kmsg.Response {
 	return response
 }
 
+// notInTransaction answers a request to take offsets into a transaction with an error for all of them.
+func notInTransaction(asked *kmsg.TxnOffsetCommitRequest, why *kerr.Error) kmsg.Response {
+	response := asked.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+	for _, at := range asked.Topics {
+		topic := kmsg.NewTxnOffsetCommitResponseTopic()
+		topic.Topic = at.Topic
+		for _, p := range at.Partitions {
+			partition := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+			partition.Partition, partition.ErrorCode = p.Partition, why.Code
+			topic.Partitions = append(topic.Partitions, partition)
+		}
+		response.Topics = append(response.Topics, topic)
+	}
+	return response
+}
+
 // Without transactions offsets are committed after the output is out. A crash in between, at idle, must not leave a published_to beyond the
 // committed offset: that is how offsets look that somebody has set back, and the events would be missing from what is sent again.
 func TestWhatIsPublishedIsNotWrittenDownBeforeItsOffsetsAreCommitted(t *testing.T) {

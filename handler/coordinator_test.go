@@ -59,18 +59,7 @@ func TestAClientThatHangsIsLeftBehind(t *testing.T) {
 		if !misled.Load() {
 			return nil, nil, false
 		}
-		answer := request.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
-		for _, t := range request.(*kmsg.TxnOffsetCommitRequest).Topics {
-			topic := kmsg.NewTxnOffsetCommitResponseTopic()
-			topic.Topic = t.Topic
-			for _, p := range t.Partitions {
-				partition := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, kerr.NotCoordinator.Code
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			answer.Topics = append(answer.Topics, topic)
-		}
-		return answer, nil, true
+		return notInTransaction(request.(*kmsg.TxnOffsetCommitRequest), kerr.NotCoordinator), nil, true
 	})
 	first := n.next()
 	b.send(b.command(&bank.ConfirmAccountCreation{ID: first, Type: bank.Auto}))

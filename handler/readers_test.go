@@ -236,18 +236,7 @@ func TestATransactionSendsItsOffsetsBeforeItsRecords(t *testing.T) {
 			return nil
 		}
 		refused.Add(1)
-		response := request.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
-		for _, at := range request.(*kmsg.TxnOffsetCommitRequest).Topics {
-			topic := kmsg.NewTxnOffsetCommitResponseTopic()
-			topic.Topic = at.Topic
-			for _, p := range at.Partitions {
-				partition := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, kerr.CoordinatorLoadInProgress.Code
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			response.Topics = append(response.Topics, topic)
-		}
-		return response
+		return notInTransaction(request.(*kmsg.TxnOffsetCommitRequest), kerr.CoordinatorLoadInProgress)
 	})
 	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
 		if !allowed.Load() && request.(*kmsg.ProduceRequest).TransactionID != nil {

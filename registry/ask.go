@@ -69,7 +69,7 @@ func (c *Client) Ask(ctx context.Context, question Question, answer any) error {
 // worthAsking says whether the same question may be answered later. A 404 with one of the registry's codes was its decision.
 func worthAsking(err error) bool {
 	var e *Error
-	if !Transient(err) || certs.IsCertificateFault(err) || certs.IsRefusedCertificate(err) || certs.IsOtherProtocol(err) || !errors.As(err, &e) {
+	if !Transient(err) || certs.IsTLSFault(err) || !errors.As(err, &e) {
 		return false
 	}
 	if errors.Is(err, ErrNoRegistry) && e.Status < http.StatusBadRequest { // a gateway's page with an error is about a registry that is not there yet

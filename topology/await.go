@@ -107,7 +107,7 @@ func (t *Target) listBrokers(ctx context.Context) ([]node, error) {
 
 // mendedByWaiting tells brokers that are not there yet from what is wrong with us or them.
 func mendedByWaiting(err error) bool {
-	return !certs.IsCertificateFault(err) && !certs.IsRefusedCertificate(err) && !certs.IsOtherProtocol(err) && !errors.Is(err, kerr.SaslAuthenticationFailed) && !errors.Is(err, kerr.UnsupportedSaslMechanism) &&
+	return !certs.IsTLSFault(err) && !errors.Is(err, kerr.SaslAuthenticationFailed) && !errors.Is(err, kerr.UnsupportedSaslMechanism) &&
 		!errors.Is(err, kerr.IllegalSaslState)
 }
 
