@@ -163,6 +163,7 @@ var (
 // addBroker writes the settings of a broker and returns where.
 func (c *Cluster) addBroker(id, port, told int, settings map[string]string) (string, error) {
 	name := "broker-" + strconv.Itoa(id)
+	maps.Copy(settings, c.config.Settings)
 	path, err := c.writeSettings(name, settings)
 	if err != nil {
 		return "", err

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,6 +81,8 @@ type Config struct {
 	// Advertised are the ports on Host that clients are told, for proxies that stand before the brokers, one for each; they
 	// reach each other past them. Default: their own.
 	Advertised []int
+	// Settings of all brokers, by their names in server.properties, in place of those that they have here.
+	Settings map[string]string
 	// Dir gets data, logs and certificates. Default: a temporary directory that goes at Close.
 	Dir string
 
@@ -168,7 +171,42 @@ func launch(ctx context.Context, config Config) (_ *Cluster, err error) {
 	if err := c.awaitBrokers(ctx); err != nil {
 		return nil, err
 	}
+	if err := c.knows(ctx, config.Settings); err != nil {
+		return nil, err
+	}
 	return c, c.awaitCoordinator(ctx)
+}
+
+// knows fails for a setting that the brokers do not have: they pass over what they do not know.
+func (c *Cluster) knows(ctx context.Context, settings map[string]string) error {
+	if len(settings) == 0 {
+		return nil
+	}
+	client, err := c.Client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	request, resource := kmsg.NewPtrDescribeConfigsRequest(), kmsg.NewDescribeConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeBroker, "1"
+	request.Resources = append(request.Resources, resource)
+	described, err := request.RequestWith(ctx, client)
+	if err == nil {
+		err = kerr.ErrorForCode(described.Resources[0].ErrorCode)
+	}
+	if err != nil {
+		return fmt.Errorf("asking which settings the brokers have: %w", err)
+	}
+	known := map[string]bool{}
+	for _, have := range described.Resources[0].Configs {
+		known[have.Name] = have.ConfigType != 0 // what they do not know is there as well, without a type
+	}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if !known[name] {
+			return fmt.Errorf("brokers have no setting %q: write one that server.properties takes, such as num.io.threads", name)
+		}
+	}
+	return nil
 }
 
 // Addresses are the brokers' as clients are told them, host:port.

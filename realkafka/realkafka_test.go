@@ -4,6 +4,7 @@ package realkafka
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,29 @@ func TestEveryVersionTakesRecordsFromClientsWithACertificate(t *testing.T) {
 				t.Error("a client without a certificate got an answer")
 			}
 		})
+	}
+}
+
+func TestABrokerHasTheSettingsThatItIsGiven(t *testing.T) {
+	const name = "transaction.partition.verification.enable"
+	cluster := start(t, Config{Brief: true, Settings: map[string]string{name: "false"}})
+	client, err := cluster.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	all, err := kadm.NewClient(client).DescribeBrokerConfigs(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range all[0].Configs {
+		if setting.Key == name && setting.MaybeValue() != "false" {
+			t.Errorf("%s is %s", name, setting.MaybeValue())
+		}
+	}
+	// Kafka itself passes over it, and whoever misspells a setting would measure without it.
+	if _, err := Start(t.Context(), Config{Brief: true, Settings: map[string]string{name + "d": "false"}}); err == nil || !strings.Contains(err.Error(), `no setting "`+name+`d"`) {
+		t.Errorf("a setting that there is not: %v", err)
 	}
 }
 

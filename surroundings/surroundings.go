@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,11 +59,16 @@ func Embedded(ctx context.Context, dir string, logger *slog.Logger) (*Surroundin
 }
 
 // Real starts an Apache Kafka of one broker with mutual TLS, a registry with Confluent's API, and an embedded Postgres, all of
-// them in temporary directories. It needs Java, and the first time Maven.
-func Real(ctx context.Context, logger *slog.Logger) (*Surroundings, error) {
-	s := &Surroundings{Versions: map[string]string{"kafka": "Apache Kafka " + string(realkafka.Current) + ", 1 broker, mutual TLS", "registry": "Apicurio 2.6.13, Confluent's API"}}
+// them in temporary directories. It needs Java, and the first time Maven. The settings, by their names in server.properties, are the
+// broker's besides its own.
+func Real(ctx context.Context, settings map[string]string, logger *slog.Logger) (*Surroundings, error) {
+	kafka := "Apache Kafka " + string(realkafka.Current) + ", 1 broker, mutual TLS"
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		kafka += ", " + name + "=" + settings[name]
+	}
+	s := &Surroundings{Versions: map[string]string{"kafka": kafka, "registry": "Apicurio 2.6.13, Confluent's API"}}
 	var err error
-	if s.real, err = realkafka.StartBank(ctx, realkafka.BankConfig{Postgres: embedded.PostgresConfig{Logger: logger}}); err != nil {
+	if s.real, err = realkafka.StartBank(ctx, realkafka.BankConfig{Kafka: realkafka.Config{Settings: settings}, Postgres: embedded.PostgresConfig{Logger: logger}}); err != nil {
 		return nil, err
 	}
 	s.Postgres, s.environment = s.real.Postgres, s.real.Environment()

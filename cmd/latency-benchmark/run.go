@@ -32,9 +32,10 @@ type runCommand struct {
 
 // common is what all scenarios take.
 type common struct {
-	Bank         surroundings.Connection `embed:""`
-	Topics       connect.Topics          `embed:""`
-	Surroundings string                  `enum:"auto,embedded,real,given" default:"auto" help:"embedded: brokers and registry in this process, and a Postgres. real: Apache Kafka, a registry and a Postgres that are started for it; needs Java and Maven. given: the stack that flags or environment name. auto: given when KAFKA_BROKERS or --kafka-brokers is there, else embedded."`
+	Bank          surroundings.Connection `embed:""`
+	Topics        connect.Topics          `embed:""`
+	Surroundings  string                  `enum:"auto,embedded,real,given" default:"auto" help:"embedded: brokers and registry in this process, and a Postgres. real: Apache Kafka, a registry and a Postgres that are started for it; needs Java and Maven. given: the stack that flags or environment name. auto: given when KAFKA_BROKERS or --kafka-brokers is there, else embedded."`
+	BrokerSetting map[string]string       `mapsep:"none" placeholder:"NAME=VALUE" help:"A setting of the broker with --surroundings real, as in server.properties; may be given several times."`
 
 	Handler      []string `sep:"none" placeholder:"NAME=COMMAND" help:"A handler to measure, with VARIABLE=value before its program if need be; several take turns. Without one: the command-handler beside this program, or on a given stack the handler that runs there."`
 	Rounds       int      `default:"1" help:"How often each takes its turn."`
@@ -82,6 +83,9 @@ func (c *common) check() error {
 	}
 	if c.WarmUpRounds != nil && *c.WarmUpRounds < 0 {
 		fault("--warm-up-rounds must be at least 0")
+	}
+	if len(c.BrokerSetting) > 0 && c.Surroundings != "real" {
+		fault("--broker-setting is for the Kafka of --surroundings real; others have their own settings")
 	}
 	if c.Accounts < 2 {
 		fault("--accounts must be at least 2: money goes from one to another")
@@ -264,7 +268,7 @@ func (c *common) given(s *session) bool {
 func (c *common) surround(s *session, shown *progress.Progress, logger *slog.Logger) (around *surroundings.Surroundings, err error) {
 	if c.Surroundings == "real" {
 		shown.Step("starting Apache Kafka, a registry and Postgres")
-		around, err = surroundings.Real(s.ctx, logger)
+		around, err = surroundings.Real(s.ctx, c.BrokerSetting, logger)
 	} else {
 		shown.Step("starting the embedded Kafka, registry and Postgres")
 		around, err = surroundings.Embedded(s.ctx, "", logger)

@@ -436,6 +436,8 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"growing":        {[]string{"grow", "--kafka-brokers=127.0.0.1:1"}, "only in surroundings of its own"},
 		"grown echo":     {[]string{"grow", "--beside=echo-exactly-once"}, "an echo handles no commands that grow could count"},
 		"cold":           {[]string{"drain", "--backlog=cold", "--kafka-brokers=127.0.0.1:1"}, "the one of this stack runs already"},
+		"broker":         {[]string{"drain", "--broker-setting=num.io.threads=2"}, "--broker-setting is for the Kafka of --surroundings real"},
+		"no value":       {[]string{"drain", "--broker-setting=num.io.threads"}, "num.io.threads"},
 		"floor":          {[]string{"floor", "--handler=a=true"}, "floor measures no handler"},
 		"no such stack":  {[]string{"latency", "--surroundings=given", "--kafka-brokers=127.0.0.1:1", "--rate=1"}, "127.0.0.1:1"},
 	} {
