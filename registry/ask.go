@@ -144,7 +144,7 @@ func (c *Client) put(ctx context.Context, to endpoint, question Question, answer
 		if errors.As(err, &failed) {
 			err = failed.Err // without the URL, which is said besides
 		}
-		return &Error{URL: to.url, Message: cut(err.Error()), cause: err}
+		return unanswered(to.url, err)
 	}
 	defer func() { _ = response.Body.Close() }() // it was read as far as it matters
 	text, err := io.ReadAll(http.MaxBytesReader(nil, response.Body, maxAnswer))
@@ -153,7 +153,7 @@ func (c *Client) put(ctx context.Context, to endpoint, question Question, answer
 		return fmt.Errorf("%s: %w", to.url, ErrTooLarge)
 	}
 	if err != nil {
-		return &Error{URL: to.url, Message: cut(err.Error()), cause: err}
+		return unanswered(to.url, err)
 	}
 	if response.StatusCode >= http.StatusMultipleChoices {
 		return decided(to.url, response.StatusCode, text)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
+	"openbank/health"
 	"openbank/registry"
 )
 
@@ -82,20 +83,20 @@ func TestARegistryOverMutualTLS(t *testing.T) { //nolint:tparallel // the subtes
 		}
 	})
 	t.Run("lets nobody in without a certificate, or with a server of another CA", func(t *testing.T) {
-		for _, config := range []*tls.Config{
-			{RootCAs: ca.pool()},
-			{RootCAs: newAuthority(t).pool(), Certificates: []tls.Certificate{ca.issue(t, "command-handler")}},
+		for says, config := range map[string]*tls.Config{
+			"set SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION": {RootCAs: ca.pool()},
+			"SCHEMA_REGISTRY_CA_LOCATION":                                        {RootCAs: newAuthority(t).pool(), Certificates: []tls.Certificate{ca.issue(t, "command-handler")}},
 		} {
 			ctx, lines := untilAway(t)
 			_, err := open(t, registry.Config{URLs: []string{server.URL}, TLS: config, Logger: lines.logger()}).SchemaByID(ctx, 7)
-			if !errors.Is(err, context.Canceled) || !strings.Contains(strings.Join(lines.lines(), ""), "certificate") {
+			if !errors.Is(err, context.Canceled) || !strings.Contains(strings.Join(lines.lines(), ""), says) {
 				t.Errorf("got %v, the log: %q", err, lines.lines())
 			}
 		}
 	})
 }
 
-// A registry that can't be trusted is not asked; the log says why.
+// A registry that can't be trusted is not asked; the log and the condition say why, and which setting it is about.
 func TestARegistryWhoseCertificateDoesNotFit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -114,9 +115,12 @@ func TestARegistryWhoseCertificateDoesNotFit(t *testing.T) {
 			server.StartTLS()
 			t.Cleanup(server.Close)
 			ctx, lines := untilAway(t)
-			_, err := open(t, registry.Config{URLs: []string{server.URL}, TLS: &tls.Config{RootCAs: ca.pool()}, Logger: lines.logger()}).SchemaByID(ctx, 7)
-			if text := strings.Join(lines.lines(), ""); !errors.Is(err, context.Canceled) || !strings.Contains(text, "certificate") || !strings.Contains(text, c.says) {
-				t.Errorf("got %v, the log: %q", err, lines.lines())
+			board := health.New()
+			_, err := open(t, registry.Config{URLs: []string{server.URL}, TLS: &tls.Config{RootCAs: ca.pool()}, Logger: lines.logger(), Health: board}).SchemaByID(ctx, 7)
+			for where, text := range map[string]string{"the log": strings.Join(lines.lines(), ""), "the conditions": strings.Join(board.Missing(), "")} {
+				if !errors.Is(err, context.Canceled) || !strings.Contains(text, c.says) || !strings.Contains(text, "set that to the PEM file of its authority") || !strings.Contains(text, "SCHEMA_REGISTRY_CA_LOCATION") {
+					t.Errorf("got %v, %s: %q", err, where, text)
+				}
 			}
 		})
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/riferrei/srclient"
+
+	"openbank/environment"
 )
 
 // What the registry says when it has nothing for us.
@@ -170,12 +172,21 @@ func classify(at string, status int, err error) error {
 	}
 	var failed *url.Error
 	if errors.As(err, &failed) {
-		return &Error{URL: at, Message: cut(failed.Err.Error()), cause: failed.Err}
+		return unanswered(at, failed.Err)
 	}
 	if status >= http.StatusMultipleChoices {
 		return &Error{URL: at, Status: status, Message: "the answer is no JSON"}
 	}
 	return &Error{URL: at, Status: status, Message: cut(err.Error()), cause: err}
+}
+
+// unanswered is a request that got no answer, and why, by the setting that it is about when it is about TLS.
+func unanswered(at string, cause error) *Error {
+	message := cut(cause.Error())
+	if reason := environment.RegistryTLSReason(cause); reason != "" {
+		message += ": " + reason
+	}
+	return &Error{URL: at, Message: message, cause: cause}
 }
 
 func cut(message string) string {

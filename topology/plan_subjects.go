@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"openbank/certs"
 	"openbank/registry"
 )
 
@@ -374,12 +373,6 @@ func sameAs(found version, schema Schema) bool {
 func explainRegistry(err error) error {
 	var refused *registry.Error
 	switch {
-	case certs.IsCertificateFault(err):
-		return fmt.Errorf("%w: the registry's certificate is not one that SCHEMA_REGISTRY_CA_LOCATION (or the system's authorities) vouches for, or is another host's", err)
-	case certs.IsRefusedCertificate(err):
-		return fmt.Errorf("%w: the registry wants another client certificate, one that it trusts: set SCHEMA_REGISTRY_CERT_LOCATION and SCHEMA_REGISTRY_KEY_LOCATION to it", err)
-	case certs.IsOtherProtocol(err):
-		return fmt.Errorf("%w: there is no TLS at this port: name another, or write http:// in SCHEMA_REGISTRY_URL", err)
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return fmt.Errorf("%w: the registry wants SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_BEARER_TOKEN, and others than these", err)
 	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
