@@ -11,6 +11,7 @@ import (
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
+	"openbank/environment"
 	"openbank/health"
 	_ "openbank/monotonic"
 )
@@ -21,6 +22,8 @@ type Kafka struct {
 	Brokers string
 	// TLS is used when CA is set.
 	TLS TLS
+	// Certificates says, for whoever is told that TLS fails, what was read for it: settings, files and until when they are valid.
+	Certificates string
 	// Dial opens a connection to a broker, of Brokers or as brokers tell of each other, for what the client library has no call for, or
 	// none that is safe; with TLS it must do the handshake. Default: plain TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -88,6 +91,17 @@ type link struct {
 	// condition is that the brokers answer, of a client that is asked for them from time to time; else nil.
 	condition *health.Condition
 	reason    string // the latest error, for the line that says that Kafka is away
+	tls       string // what is to be done about it when it is about TLS
+	said      string // tls as it was logged last
+}
+
+// tlsReason is environment.TLSReason with what this handler has read.
+func (k Kafka) tlsReason(err error) string {
+	reason := environment.TLSReason(err)
+	if reason != "" && k.Certificates != "" {
+		reason += ". " + k.Certificates
+	}
+	return reason
 }
 
 func newLink(log *slog.Logger, k Kafka) *link {
@@ -114,8 +128,17 @@ func (l *link) close() {
 
 func (l *link) note(reason string) {
 	l.mu.Lock()
-	l.reason = reason
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.because(reason)
+}
+
+// because takes a reason. That TLS fails shows when the client connects again, and that the brokers are away was said by then, without it.
+func (l *link) because(reason string) {
+	l.reason, l.tls = reason, l.kafka.tlsReason(errors.New(reason))
+	if l.away && l.tls != "" && l.tls != l.said {
+		l.said = l.tls
+		l.log.Warn("no TLS with Kafka: waiting for it", "reason", l.why())
+	}
 }
 
 // latest is why the brokers do not answer, as far as is known.
@@ -126,10 +149,13 @@ func (l *link) latest() string {
 }
 
 func (l *link) why() string {
-	if l.reason != "" {
-		return l.reason
+	switch {
+	case l.reason == "":
+		return l.unexplained
+	case l.tls != "":
+		return l.reason + ": " + l.tls
 	}
-	return l.unexplained
+	return l.reason
 }
 
 // lost takes an error event of the client. That all brokers are down is what one sees; the reason is an earlier error.
@@ -137,7 +163,7 @@ func (l *link) lost(err kafka.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err.Code() != kafka.ErrAllBrokersDown {
-		l.reason = err.Error()
+		l.because(err.Error())
 		return
 	}
 	l.goes()
@@ -175,7 +201,7 @@ func (l *link) goes() {
 		l.condition.Fails("no connection to the brokers: " + l.why())
 	}
 	if !l.away {
-		l.away, l.tried = true, time.Now()
+		l.away, l.tried, l.said = true, time.Now(), l.tls
 		l.log.Warn("no connection to Kafka: waiting for it", "reason", l.why())
 	}
 }
@@ -191,7 +217,7 @@ func (l *link) ok() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.away {
-		l.away, l.reason = false, ""
+		l.away, l.reason, l.tls = false, "", ""
 		l.log.Info("connected to Kafka again")
 	}
 }

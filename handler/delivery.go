@@ -80,7 +80,7 @@ func (k Kafka) ask(ctx context.Context) (versions, error) {
 		}
 	}
 	if common == nil {
-		return nil, inOneLine(silent)
+		return nil, k.silence(silent)
 	}
 	return common, nil
 }

@@ -44,9 +44,13 @@ func TestWhyTLSFailsIsSaidByItsSetting(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Kafka{Brokers: c.at, Dial: dial}.ask(t.Context())
+			const files = "This handler has read two files"
+			_, err = Kafka{Brokers: c.at + "," + c.at, Dial: dial, Certificates: files}.ask(t.Context())
 			if (err == nil) != (c.want == nil) {
 				t.Fatalf("error %v", err)
+			}
+			if err != nil && strings.Count(err.Error(), files) != 1 {
+				t.Errorf("the files are not told once: %v", err)
 			}
 			for _, want := range c.want {
 				if !strings.Contains(err.Error(), want) {

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -82,7 +83,21 @@ func (k Kafka) askAll(ctx context.Context, addresses []string, r request, body [
 		}
 		failed[got.from] = got.err
 	}
-	return inOneLine(failed)
+	return k.silence(failed)
+}
+
+// tlsReason is why there is no TLS with a broker.
+type tlsReason string
+
+func (r tlsReason) Error() string { return string(r) }
+
+// silence is why none of several brokers answers. What was read for TLS is the same for all of them, and told once.
+func (k Kafka) silence(failed []error) error {
+	err := inOneLine(failed)
+	if errors.As(err, new(tlsReason)) && k.Certificates != "" {
+		return fmt.Errorf("%w. %s", err, k.Certificates)
+	}
+	return err
 }
 
 // inOneLine is errors.Join for a log line.
@@ -103,7 +118,7 @@ func inOneLine(errs []error) (one error) {
 func (k Kafka) call(ctx context.Context, address string, r request, body []byte) (_ *fields, err error) {
 	defer func() {
 		if reason := environment.TLSReason(err); reason != "" {
-			err = fmt.Errorf("no answer from Kafka at %s: %w: %s", address, lasting(err), reason)
+			err = fmt.Errorf("no answer from Kafka at %s: %w: %w", address, lasting(err), tlsReason(reason))
 		} else if err != nil {
 			err = fmt.Errorf("no answer from Kafka at %s: %w", address, lasting(err))
 		}
@@ -243,11 +258,14 @@ func brokerError(code int16) error {
 // number is what a request is called by its answer: a connection carries one.
 const number = 1
 
-// lasting is what of a network's error is the same at the next try: the whole names our port, another one each time.
+// lasting is what of a network's error is the same at the next try: the whole names our port, another one each time, or says what time it is.
 func lasting(err error) error {
 	var lookup *net.DNSError
 	var op *net.OpError
+	var invalid x509.CertificateInvalidError
 	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Errorf("the certificate of %s is valid from %s until %s", invalid.Cert.Subject, invalid.Cert.NotBefore.Format(time.RFC3339), invalid.Cert.NotAfter.Format(time.RFC3339))
 	case errors.As(err, &lookup) && lookup.IsNotFound:
 		return fmt.Errorf("there is no host %s", lookup.Name)
 	case errors.As(err, &lookup):

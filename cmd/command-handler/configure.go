@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -237,6 +238,7 @@ func (v *values) kafkaTLS(c *config) (kafka handler.Kafka, faults []error) {
 		validity = "expired since " + own.NotAfter.Format(time.DateOnly)
 	}
 	c.encryption = fmt.Sprintf("TLS as %s (%s)", own.Subject, validity)
+	kafka.Certificates = wasRead(files, own)
 	if !verify {
 		c.encryption += ", host names not checked"
 	}
@@ -250,6 +252,15 @@ func (v *values) kafkaTLS(c *config) (kafka handler.Kafka, faults []error) {
 	}
 	kafka.TLS = handler.TLS{CA: text.CA, Cert: text.Cert, Key: text.Key, Text: true, SkipHostnameCheck: !verify}
 	return kafka, nil
+}
+
+// wasRead says what TLS with the brokers goes by, for when it fails.
+func wasRead(files certs.Files, own *x509.Certificate) string {
+	certificate, authority := "KAFKA_SSL_CERT_LOCATION, "+files.Cert, "KAFKA_SSL_CA_LOCATION, "+files.CA
+	if files.KeyStore != "" {
+		certificate, authority = "SSL_KEYSTORE_LOCATION, "+files.KeyStore, "SSL_TRUSTSTORE_LOCATION, "+files.TrustStore
+	}
+	return fmt.Sprintf("This handler has read %s, valid until %s, and %s: start it again when they are replaced", certificate, own.NotAfter.Format(time.RFC3339), authority)
 }
 
 // checkEnds are the faults of users and passwords with a line break around them.

@@ -56,6 +56,10 @@ func TestTheClojureEnvironmentIsUnderstood(t *testing.T) {
 	if !tls.Text || tls.KeyPassword != "" || tls.SkipHostnameCheck {
 		t.Errorf("text %t, a password %t, host names unchecked %t", tls.Text, tls.KeyPassword != "", tls.SkipHostnameCheck)
 	}
+	if said := c.handler.Kafka.Certificates; !strings.Contains(said, "SSL_KEYSTORE_LOCATION, ../../certs/testdata/jdk8.keystore.jks, valid until 2") ||
+		!strings.Contains(said, "SSL_TRUSTSTORE_LOCATION, ../../certs/testdata/jdk8.truststore.jks") || strings.Contains(said, "KAFKA_SSL") {
+		t.Errorf("of the certificates it says %q", said)
+	}
 	for _, text := range []string{tls.CA, tls.Cert, tls.Key} {
 		if block, _ := pem.Decode([]byte(text)); block == nil {
 			t.Errorf("no PEM but %q", text)
