@@ -2,10 +2,16 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	"openbank/connect"
 )
@@ -36,5 +42,23 @@ func TestWhereNothingListensIsSaid(t *testing.T) {
 	stop()
 	if _, err := openSoon(stopped, connect.Database{Location: "postgres://u:hush@127.0.0.1:1/d"}, slog.New(slog.DiscardHandler), time.Hour); err == nil || strings.Contains(err.Error(), "no answer") {
 		t.Errorf("stopped: error %v", err)
+	}
+}
+
+// Commands that speak to the registry wait for it as the handler does, and say what for.
+func TestARegistryThatIsNotTrustedIsSaidByItsSetting(t *testing.T) {
+	t.Parallel()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, creations, creationAnswers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	schemas := httptest.NewUnstartedServer(http.NotFoundHandler())
+	schemas.Config.ErrorLog = log.New(io.Discard, "", 0)
+	schemas.StartTLS()
+	t.Cleanup(schemas.Close)
+	got := execute(t, t.TempDir(), []string{"KAFKA_BROKERS=" + cluster.ListenAddrs()[0], "SCHEMA_REGISTRY_URL=" + schemas.URL}, "account", "--timeout=2s")
+	if want := "the registry's certificate is not one that SCHEMA_REGISTRY_CA_LOCATION"; got.code != 1 || !strings.Contains(got.stderr, want) {
+		t.Errorf("%q is not in %+v", want, got)
 	}
 }
