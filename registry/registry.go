@@ -64,6 +64,7 @@ type Client struct {
 	mutex     sync.Mutex
 	awaySince time.Time      // zero while the registry answers
 	refused   bool           // since then it has not let us in, and the log says so
+	untrusted string         // why there is no TLS with it, as the log says since then
 	kept      map[int]string // texts of schemas by id
 	keptBytes int
 	denied    map[int]struct{} // ids that were denied for good

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,6 +124,44 @@ func TestARegistryWhoseCertificateDoesNotFit(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A registry that comes back with a certificate that is not trusted was away before: the log says that too.
+func TestARegistryThatComesBackUntrustedIsSaid(t *testing.T) {
+	t.Parallel()
+	var up atomic.Bool
+	server := httptest.NewUnstartedServer(fake().Handler())
+	server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if !up.Load() {
+			return nil, errors.New("starting")
+		}
+		return nil, nil
+	}}
+	server.Config.ErrorLog = stdlog.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
+	lines := &log{}
+	client := open(t, registry.Config{URLs: []string{server.URL}, Logger: lines.logger()})
+	asked := make(chan error, 1)
+	go func() { _, err := client.SchemaByID(ctx, 7); asked <- err }()
+	says := func(what string) {
+		for !strings.Contains(strings.Join(lines.lines(), ""), what) {
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+				t.Fatalf("%q is not in the log: %q", what, lines.lines())
+			}
+		}
+	}
+	says("internal error")
+	up.Store(true)
+	says("SCHEMA_REGISTRY_CA_LOCATION")
+	cancel()
+	if err := <-asked; !errors.Is(err, context.Canceled) || len(lines.lines()) != 2 {
+		t.Errorf("error %v, the log: %q", err, lines.lines())
 	}
 }
 

@@ -236,8 +236,12 @@ func (c *Client) noteSilence(err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	c.answers.Fails("no answer: " + err.Error())
-	if c.awaySince.IsZero() {
-		c.awaySince = time.Now()
+	reason := environment.RegistryTLSReason(err) // that TLS fails may show only when what was away comes back
+	if c.awaySince.IsZero() || reason != "" && reason != c.untrusted {
+		c.untrusted = reason
+		if c.awaySince.IsZero() {
+			c.awaySince = time.Now()
+		}
 		if errors.Is(err, ErrNoRegistry) || isMissing(err) {
 			c.logger.Warn("schema registry does not answer, something else does, waiting for it: SCHEMA_REGISTRY_URL needs the path too where the registry has one, such as /apis/ccompat/v7", "error", err)
 			return
@@ -266,7 +270,7 @@ func (c *Client) noteAnswer() {
 	if !c.awaySince.IsZero() {
 		c.logger.Info("schema registry answers again", "url", c.endpoints[c.current.Load()].url,
 			"after", time.Since(c.awaySince).Round(time.Millisecond))
-		c.awaySince, c.refused = time.Time{}, false
+		c.awaySince, c.refused, c.untrusted = time.Time{}, false, ""
 		c.answers.Holds()
 	}
 }
