@@ -1,7 +1,15 @@
 package embedded_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -51,5 +59,28 @@ func TestADirectoryThatWasGivenIsNotSweptAway(t *testing.T) {
 		if err := temporary.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A file of ports can be cut short, by hand, by a disk, or by the machine that went down under an earlier version: a bank opens all the same, at others.
+func TestDamagedPortsAreToldAndReplaced(t *testing.T) {
+	t.Parallel()
+	dir := directory(t)
+	const cut = `{"kafka":[1,2,`
+	path, before := filepath.Join(dir, "ports.json"), filepath.Join(directory(t), "before")
+	if err := errors.Join(os.WriteFile(path, []byte(cut), 0o600), os.Link(path, before)); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	b := bank(t, embedded.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	if said := log.String(); !strings.Contains(said, "the ports of the last run can't be read") || !strings.Contains(said, path) {
+		t.Errorf("it says %q", said)
+	}
+	var noted struct{ Registry int }
+	if text, err := os.ReadFile(path); err != nil || json.Unmarshal(text, &noted) != nil || !strings.HasSuffix(b.Registry.URL(), fmt.Sprint(":", noted.Registry)) {
+		t.Errorf("%v: %s, and the registry is at %s", err, text, b.Registry.URL())
+	}
+	if text, err := os.ReadFile(before); err != nil || string(text) != cut {
+		t.Errorf("%v: the old file was written over, which a crash can cut short: %s", err, text)
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"openbank/certs"
+	"openbank/whole"
 )
 
 const (
@@ -216,7 +217,7 @@ func (b *Bank) notePorts() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(b.home.dir, portsName), text, 0o600)
+	return whole.WriteBytes(filepath.Join(b.home.dir, portsName), 0o600, text)
 }
 
 // Dir is the directory that everything is in.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -218,25 +217,6 @@ func TestAStoppedBankLeavesItsAddressesAndStateToTheNext(t *testing.T) {
 	}
 	if id := register(t, second.Registry.URL(), "b", `"string"`); id != 1 {
 		t.Errorf("the same schema has id %d under another subject", id)
-	}
-}
-
-// A machine that went down in the middle may leave a file of ports that is cut short: a bank opens all the same, at others.
-func TestDamagedPortsAreToldAndReplaced(t *testing.T) {
-	t.Parallel()
-	dir := directory(t)
-	path := filepath.Join(dir, "ports.json")
-	if err := os.WriteFile(path, []byte(`{"kafka":[1,2,`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	b := bank(t, embedded.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
-	if said := log.String(); !strings.Contains(said, "the ports of the last run can't be read") || !strings.Contains(said, path) {
-		t.Errorf("it says %q", said)
-	}
-	var noted struct{ Registry int }
-	if text, err := os.ReadFile(path); err != nil || json.Unmarshal(text, &noted) != nil || !strings.HasSuffix(b.Registry.URL(), fmt.Sprint(":", noted.Registry)) {
-		t.Errorf("%v: %s, and the registry is at %s", err, text, b.Registry.URL())
 	}
 }
 

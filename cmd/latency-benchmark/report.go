@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"openbank/report"
 	"openbank/result"
+	"openbank/whole"
 )
 
 type reportCommand struct {
@@ -96,40 +96,13 @@ func (c *reportCommand) chosen(charts []report.Chart) ([]report.Chart, error) {
 }
 
 // write makes a file, and the directory that it lies in. What was there before stays until the new one is whole.
-func write(path string, content func(io.Writer) error) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-	}()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+func write(path string, content func(io.Writer) error) error {
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = whole.Write(path, 0o644, content)
 	}
-	mode := fs.FileMode(0o644)
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	there, err := os.Stat(path)
-	switch {
-	case err != nil:
-	case there.Mode().IsRegular():
-		mode = there.Mode().Perm()
-	default: // /dev/stdout, a pipe: nothing may take its place
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(content(f), f.Close())
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
-		return err
-	}
-	if err := errors.Join(content(f), f.Chmod(mode), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
 }

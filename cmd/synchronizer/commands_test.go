@@ -175,6 +175,26 @@ func TestWhatACommandCantUseIsASentence(t *testing.T) {
 	}
 }
 
+// Who reads a file while it is exported anew, or after a crash, has the old one or the new one to its end.
+func TestAnExportReplacesFilesAsAWhole(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	s.create(t, "orders", 1, 1, nil)
+	dir := t.TempDir()
+	path, before := filepath.Join(dir, "topology.yaml"), filepath.Join(t.TempDir(), "before")
+	if err := errors.Join(os.WriteFile(path, []byte("old"), 0o600), os.Link(path, before)); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, "export", "--dir", dir, "--without-registry", "--without-acls", "--force").check(t, 0, "1 topic")
+	text, err := os.ReadFile(path)
+	if old, oldErr := os.ReadFile(before); err != nil || oldErr != nil || !strings.Contains(string(text), "orders") || string(old) != "old" {
+		t.Errorf("the file that was there has %q, the new one %q: %v, %v", old, text, oldErr, err)
+	}
+	if there, err := os.ReadDir(dir); err != nil || len(there) != 1 {
+		t.Errorf("there are %v, %v", there, err)
+	}
+}
+
 func TestWhatNeedsAWordIsNamedWithWhatWouldGiveIt(t *testing.T) {
 	t.Parallel()
 	s := startServers(t)

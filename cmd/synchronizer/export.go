@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"openbank/topology"
+	"openbank/whole"
 )
 
 type exportCommand struct {
@@ -65,7 +66,7 @@ func (e *exportCommand) checkDir() error {
 	}
 }
 
-// write writes all files, or none when one of them is there.
+// write writes all files, each as a whole, or none when one of them is there.
 func (e *exportCommand) write(files map[string][]byte) error {
 	names := slices.Sorted(maps.Keys(files))
 	if !e.Force {
@@ -84,7 +85,7 @@ func (e *exportCommand) write(files map[string][]byte) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, files[name], 0o644); err != nil {
+		if err := whole.WriteBytes(path, 0o644, files[name]); err != nil {
 			return err
 		}
 	}
