@@ -87,16 +87,6 @@ func (k Kafka) Check() error {
 	return errors.Join(append(faults, faulty...)...)
 }
 
-// checkEnds are the faults of users and passwords with a line break around them: name, value, name, value.
-func checkEnds(pairs ...string) (faults []error) {
-	for i := 0; i < len(pairs); i += 2 {
-		if err := environment.CheckEnds(pairs[i]+" (--"+strings.ToLower(strings.ReplaceAll(pairs[i], "_", "-"))+")", pairs[i+1]); err != nil {
-			faults = append(faults, err)
-		}
-	}
-	return faults
-}
-
 // files are the TLS identity, the zero value for plaintext, and what is wrong with the settings.
 func (k Kafka) files() (certs.Files, []error) {
 	settings := []struct{ name, flag, value string }{
@@ -125,7 +115,7 @@ func (k Kafka) files() (certs.Files, []error) {
 	default: // before the files: they may not be the ones that are meant
 		return certs.Files{}, []error{fmt.Errorf("%s missing: set all four KAFKA_SSL_* for TLS, or none of them for plaintext", strings.Join(missing, " and "))}
 	}
-	faults := checkEnds("KAFKA_SSL_KEY_PASSWORD", k.SSLKeyPassword)
+	faults := environment.CheckEnds("KAFKA_SSL_KEY_PASSWORD", k.SSLKeyPassword)
 	for _, s := range settings[:3] {
 		if err := certs.CheckFile(s.name+" ("+s.flag+")", s.value); err != nil {
 			faults = append(faults, err)
@@ -204,7 +194,7 @@ func (r Registry) Check() error {
 	} {
 		faults = append(faults, certs.CheckPath(s.setting, s.value))
 	}
-	faults = append(faults, checkEnds("SCHEMA_REGISTRY_USERNAME", r.Username, "SCHEMA_REGISTRY_PASSWORD", r.Password, "SCHEMA_REGISTRY_KEY_PASSWORD", r.KeyPassword)...)
+	faults = append(faults, environment.CheckEnds("SCHEMA_REGISTRY_USERNAME", r.Username, "SCHEMA_REGISTRY_PASSWORD", r.Password, "SCHEMA_REGISTRY_KEY_PASSWORD", r.KeyPassword)...)
 	return errors.Join(faults...)
 }
 
@@ -233,7 +223,7 @@ func (d Database) Check() error {
 	}
 	if d.Hostname+d.Port+d.Password != "" {
 		_, faults := d.parts().URL()
-		return errors.Join(append(faults, checkEnds("DB_PASSWORD", d.Password)...)...)
+		return errors.Join(append(faults, environment.CheckEnds("DB_PASSWORD", d.Password)...)...)
 	}
 	if d.Location == "" {
 		return errors.New("DATABASE_URL (--database-url) is not set: set it to postgres://USER:PASSWORD@HOST:PORT/balancedb")

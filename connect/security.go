@@ -45,7 +45,7 @@ func (k Kafka) security() ([]kgo.Opt, []error) {
 	default:
 		return nil, []error{fmt.Errorf("KAFKA_SECURITY_PROTOCOL (--kafka-security-protocol): %q is none of %s, %s, %s, %s", k.SecurityProtocol, plaintext, ssl, saslPlaintext, saslSSL)}
 	}
-	faults = append(faults, checkEnds("KAFKA_SASL_USERNAME", k.SASLUsername, "KAFKA_SASL_PASSWORD", k.SASLPassword)...)
+	faults = append(faults, environment.CheckEnds("KAFKA_SASL_USERNAME", k.SASLUsername, "KAFKA_SASL_PASSWORD", k.SASLPassword)...)
 	mechanism, fault := k.mechanism(protocol)
 	if fault != nil {
 		faults = append(faults, fault)
@@ -89,7 +89,7 @@ func (k Kafka) chosenFiles() (certs.Files, []error) {
 		files.SkipHostname = !k.SSLVerifyHostname
 		return files, faults
 	}
-	faults := checkEnds("KAFKA_SSL_KEY_PASSWORD", k.SSLKeyPassword)
+	faults := environment.CheckEnds("KAFKA_SSL_KEY_PASSWORD", k.SSLKeyPassword)
 	if (k.SSLCert == "") != (k.SSLKey == "") {
 		faults = append(faults, errors.New("KAFKA_SSL_CERT_LOCATION and KAFKA_SSL_KEY_LOCATION belong together: set both or none"))
 	}

@@ -16,7 +16,7 @@ import (
 // into is refused, where lib/pq would look for another host. The error names the setting and holds no password.
 func DatabaseConfig(text, setting string) (pq.Config, error) {
 	if strings.Contains(text, "://") { // around key=value pairs it is read over
-		if err := CheckEnds(setting, text); err != nil {
+		if err := checkEnds(setting, text); err != nil {
 			return pq.Config{}, err
 		}
 	}

@@ -236,9 +236,7 @@ func (s Stores) Files() (certs.Files, []error) {
 			faults = append(faults, err)
 		}
 	}
-	if err := CheckEnds("SSL_PASSWORD (--ssl-password)", s.Password); err != nil {
-		faults = append(faults, err)
-	}
+	faults = append(faults, CheckEnds("SSL_PASSWORD", s.Password)...)
 	if len(faults) > 0 {
 		return certs.Files{}, faults
 	}

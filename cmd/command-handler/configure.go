@@ -121,8 +121,8 @@ func (v *values) configure() (config, error) {
 		fault("schema-registry-bearer-token", "it stands in for user and password: set it or those")
 	}
 	ca, cert, key := v.value["schema-registry-ca-location"], v.value["schema-registry-cert-location"], v.value["schema-registry-key-location"]
-	faults = append(faults, v.checkEnds("schema-registry-username", "schema-registry-password")...)
-	noPaths := v.checkEnds("schema-registry-key-password")
+	faults = append(faults, environment.CheckEnds("SCHEMA_REGISTRY_USERNAME", c.registry.Username, "SCHEMA_REGISTRY_PASSWORD", c.registry.Password)...)
+	noPaths := environment.CheckEnds("SCHEMA_REGISTRY_KEY_PASSWORD", v.value["schema-registry-key-password"])
 	for _, n := range []string{"schema-registry-ca-location", "schema-registry-cert-location", "schema-registry-key-location"} {
 		if err := certs.CheckPath(named(n), v.value[n]); err != nil {
 			noPaths = append(noPaths, err)
@@ -146,7 +146,7 @@ func (v *values) configure() (config, error) {
 		var faulty []error
 		c.store.Setting = environment.DatabaseSetting
 		c.store.URL, faulty = environment.Database{Hostname: v.value["db-hostname"], Port: v.value["db-port"], Password: v.value["db-password"]}.URL()
-		faults = append(faults, append(faulty, v.checkEnds("db-password")...)...)
+		faults = append(faults, append(faulty, environment.CheckEnds("DB_PASSWORD", v.value["db-password"])...)...)
 	} else if err := store.CheckURL(c.store.URL, named("database-url")); err != nil {
 		faults = append(faults, err)
 	}
@@ -263,16 +263,6 @@ func wasRead(files certs.Files, own *x509.Certificate) string {
 	return fmt.Sprintf("This handler has read %s, valid until %s, and %s: start it again when they are replaced", certificate, own.NotAfter.Format(time.RFC3339), authority)
 }
 
-// checkEnds are the faults of users and passwords with a line break around them.
-func (v *values) checkEnds(names ...string) (faults []error) {
-	for _, n := range names {
-		if err := environment.CheckEnds(named(n), v.value[n]); err != nil {
-			faults = append(faults, err)
-		}
-	}
-	return faults
-}
-
 // kafkaFiles takes all four KAFKA_SSL_*, or all three SSL_*, or none: some of them are a mistake, and plaintext would be a
 // worse one.
 func (v *values) kafkaFiles() (certs.Files, []error) {
@@ -293,7 +283,7 @@ func (v *values) kafkaFiles() (certs.Files, []error) {
 	if len(missing) > 0 {
 		return files, []error{fmt.Errorf("%s missing: set all four KAFKA_SSL_* for TLS, or none of them for plaintext", strings.Join(missing, " and "))}
 	}
-	faults := v.checkEnds(names[3])
+	faults := environment.CheckEnds(envOf(names[3]), files.Password)
 	for _, n := range names[:3] {
 		if err := certs.CheckFile(named(n), v.value[n]); err != nil {
 			faults = append(faults, err)
