@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"openbank/environment"
 )
 
 // The headers.
@@ -33,7 +35,7 @@ const (
 )
 
 // TopicOf is the name of a command topic's dead letter topic.
-func TopicOf(topic string) string { return topic + ".dead-letter" }
+func TopicOf(topic string) string { return topic + environment.DeadLetterSuffix }
 
 // Letter is what a letter's own headers say.
 type Letter struct {

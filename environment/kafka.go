@@ -37,10 +37,13 @@ func CheckBrokers(brokers []string) error {
 // Topics are the names of the bank's five topics.
 type Topics struct{ ConfirmAccountCreation, AccountCreationFeedback, ConfirmMoneyTransfer, MoneyTransferFeedback, BalanceChanged string }
 
+// DeadLetterSuffix makes the name of a command topic's dead letter topic of its own.
+const DeadLetterSuffix = ".dead-letter"
+
 // What Kafka takes as a topic's name (org.apache.kafka.common.internals.Topic), and as that of one whose dead letter topic has a name, too.
 const (
 	longestName    = 249
-	longestCommand = longestName - len(".dead-letter")
+	longestCommand = longestName - len(DeadLetterSuffix)
 )
 
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)

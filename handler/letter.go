@@ -16,6 +16,7 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"openbank/bank"
+	"openbank/environment"
 	"openbank/health"
 )
 
@@ -46,7 +47,7 @@ type letters struct {
 }
 
 func newLetters(h *Handler, source topic) *letters {
-	return &letters{h: h, source: source, topic: source.name + ".dead-letter", takes: h.cfg.Health.Condition(health.Kafka), refused: map[int32]int64{}}
+	return &letters{h: h, source: source, topic: source.name + environment.DeadLetterSuffix, takes: h.cfg.Health.Condition(health.Kafka), refused: map[int32]int64{}}
 }
 
 func (d *letters) ready() bool { return d.partitions.Load() > 0 }
