@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"time"
 
@@ -251,19 +250,5 @@ func (d Database) URL() string {
 	if text == "" {
 		text, _ = d.parts().URL() // Check tells of its faults
 	}
-	if environment.NamesTLS(text) {
-		return text
-	}
-	if !strings.HasPrefix(text, "postgres") { // key=value pairs
-		return text + " sslmode=prefer"
-	}
-	parsed, err := url.Parse(text)
-	if err != nil {
-		return text
-	}
-	if parsed.RawQuery != "" {
-		parsed.RawQuery += "&"
-	}
-	parsed.RawQuery += "sslmode=prefer"
-	return parsed.String()
+	return environment.DatabaseURL(text)
 }

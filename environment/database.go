@@ -36,15 +36,39 @@ func DatabaseConfig(text, setting string) (pq.Config, error) {
 			}
 		}
 	}
-	if config.SSLMode == "" || !NamesTLS(text) {
-		config.SSLMode = pq.SSLModePrefer
+	if config.SSLMode == "" || !namesTLS(text) {
+		config.SSLMode = defaultTLS
 	}
 	return config, nil
 }
 
-// NamesTLS tells whether a database's URL, or the environment, says how far TLS is wanted. Whoever names the system's authorities wants the
+// defaultTLS is how far TLS is wanted where nothing is said about it.
+const defaultTLS = pq.SSLModePrefer
+
+// DatabaseURL is a URL (or key=value pairs) that DatabaseConfig takes, with what it makes of nothing said about TLS, for those who read it
+// without DatabaseConfig.
+func DatabaseURL(text string) string {
+	if namesTLS(text) {
+		return text
+	}
+	mode := "sslmode=" + string(defaultTLS)
+	if !strings.HasPrefix(text, "postgres") { // key=value pairs
+		return text + " " + mode
+	}
+	parsed, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	if parsed.RawQuery != "" {
+		parsed.RawQuery += "&"
+	}
+	parsed.RawQuery += mode
+	return parsed.String()
+}
+
+// namesTLS tells whether a database's URL, or the environment, says how far TLS is wanted. Whoever names the system's authorities wants the
 // server checked by them, as libpq takes it.
-func NamesTLS(text string) bool {
+func namesTLS(text string) bool {
 	return strings.Contains(text, "sslmode") || os.Getenv("PGSSLMODE") != "" || strings.Contains(text, "sslrootcert=system") || os.Getenv("PGSSLROOTCERT") == "system"
 }
 
