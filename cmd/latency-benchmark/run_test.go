@@ -1,112 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"openbank/fleet"
 	"openbank/result"
-	"openbank/surroundings"
 )
-
-// handlerVariable makes this test binary a handler, of the kind that it names.
-const handlerVariable = "LATENCY_BENCHMARK_TEST_HANDLER"
-
-// binaries is where TestMain builds latency-benchmark and command-handler: these tests run what users run.
-var binaries string
-
-func TestMain(m *testing.M) {
-	if kind := os.Getenv(handlerVariable); kind != "" {
-		if err := beHandler(kind); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	dir, err := os.MkdirTemp("", "latency-benchmark-test-*")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", dir+"/", "openbank/cmd/latency-benchmark", "openbank/cmd/command-handler")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the commands: %v\n%s", err, out)
-		os.Exit(1)
-	}
-	binaries = dir
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// outcome is how a run ended.
-type outcome struct {
-	code           int
-	stdout, stderr string
-	result         *result.Run // nil when it left none
-	logs           string      // directory
-}
-
-// measure runs a scenario and reads what it left. signal, when it is set, is called with the running command.
-func measure(t *testing.T, signal func(*exec.Cmd), args ...string) outcome {
-	t.Helper()
-	return measureOn(t, nil, signal, args...)
-}
-
-// measureOn is measure with variables that lead to a bank.
-func measureOn(t *testing.T, bank []string, signal func(*exec.Cmd), args ...string) outcome {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	dir := t.TempDir()
-	out, logs := filepath.Join(dir, "run.json"), filepath.Join(dir, "logs")
-	cmd := exec.CommandContext(ctx, filepath.Join(binaries, "latency-benchmark"), append(append([]string{"run"}, args...), "--out", out, "--logs", logs)...)
-	cmd.Dir = dir
-	cmd.Env = append(fleet.Environment(), bank...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it has children to stop
-	cmd.WaitDelay = 30 * time.Second
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if signal != nil {
-		signal(cmd)
-	}
-	_ = cmd.Wait() // the status is looked at below
-	o := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), logs: logs}
-	if _, err := os.Stat(out); err == nil {
-		if o.result, err = result.Read(out); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return o
-}
-
-// fake is a --handler flag for this test binary as a handler of a kind.
-func fake(t *testing.T, kind string) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "--handler=" + kind + "=" + handlerVariable + "=" + kind + " '" + self + "'"
-}
-
-// small keeps a run short.
-var small = []string{"--surroundings=embedded", "--accounts=50", "--sample-every=50ms"}
 
 func TestEachScenarioMeasuresTheHandlerAndLeavesAResult(t *testing.T) {
 	t.Parallel()
@@ -283,25 +190,6 @@ func TestAnInterruptLeavesAMarkedResultAndNoChildren(t *testing.T) {
 	}
 }
 
-func argument(args []string, flag string) string {
-	for i, arg := range args[:len(args)-1] {
-		if arg == flag {
-			return args[i+1]
-		}
-	}
-	return ""
-}
-
-func await(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	for tick := time.Tick(20 * time.Millisecond); !is(); <-tick {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within two minutes", what)
-		}
-	}
-}
-
 func TestThePredecessorsHandlerTakesTurnsWithOurs(t *testing.T) {
 	t.Parallel()
 	got := measure(t, nil, append(append([]string{"drain"}, small...), "--commands=400", "--warm-up-commands=40", "--rounds=2",
@@ -320,83 +208,6 @@ func TestThePredecessorsHandlerTakesTurnsWithOurs(t *testing.T) {
 		if !old.Rounds[i].Started.Before(ours.Rounds[i].Started) || i == 1 && !ours.Rounds[0].Started.Before(old.Rounds[1].Started) {
 			t.Error("they did not take turns")
 		}
-	}
-}
-
-func TestAHandlerThatRunsOnSomebodysStackIsMeasuredThere(t *testing.T) {
-	t.Parallel()
-	stack, err := surroundings.Embedded(t.Context(), "", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stack.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	running, err := fleet.Start(fleet.Command{Name: "well", Path: self, Environment: []string{handlerVariable + "=well"}}, 1, t.TempDir(), stack.Environment())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := running.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	for range 2 { // a bank that others have used, this program among them
-		got := measureOn(t, stack.Environment(), nil, "latency", "--accounts=50", "--rate=200", "--warm-up=200ms", "--duration=1s", "--beside=echo-at-least-once",
-			fmt.Sprintf("--sample=pid:%s=%d", result.Own, running.PIDs()[0]))
-		if got.code != 0 || got.result == nil {
-			t.Fatalf("status %d: %s", got.code, got.stderr)
-		}
-		if len(got.result.Subjects) != 2 || got.result.Subjects[0].Name != "the handler that runs" || got.result.Subjects[0].Delivery != "at-least-once" || got.result.Subjects[0].Command != "" {
-			t.Errorf("%+v", got.result.Subjects)
-		}
-		for _, s := range got.result.Subjects {
-			checkRound(t, s, s.Rounds[0])
-		}
-		if got.result.Versions["kafka"] != surroundings.EmbeddedKafka || got.result.Postgres["fsync"] != "on" {
-			t.Errorf("%v %v", got.result.Versions, got.result.Postgres)
-		}
-	}
-	if got := measureOn(t, stack.Environment(), nil, "drain", "--accounts=50", "--commands=100", fake(t, "well")); got.code != 1 || got.result != nil || !strings.Contains(got.stderr, "is handled already, by ") {
-		t.Errorf("another one beside it: %+v", got)
-	}
-	checkWhatIsMissingIsSaid(t, stack.Environment())
-	client, err := stack.Connection.Kafka.Client("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	topics, err := kadm.NewClient(client).ListTopics(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range topics.Names() {
-		if strings.Contains(name, "echo") {
-			t.Errorf("topic %s is left", name)
-		}
-	}
-}
-
-// checkWhatIsMissingIsSaid measures the handler of a stack of which one thing does not answer: without the registry nothing can be measured,
-// without the database all but what it tells of itself.
-func checkWhatIsMissingIsSaid(t *testing.T, stack []string) {
-	t.Helper()
-	args := []string{"latency", "--accounts=50", "--rate=200", "--warm-up=200ms", "--duration=500ms"}
-	got := measureOn(t, append(slices.Clone(stack), "SCHEMA_REGISTRY_URL=http://127.0.0.1:1"), nil, append(args, "--patience=1s")...)
-	if got.code != 1 || !strings.Contains(got.stderr, "no answer from the schema registry (SCHEMA_REGISTRY_URL) within 1s (--patience): ") || !strings.Contains(got.stderr, "connection refused") {
-		t.Errorf("without the registry: %+v", got)
-	}
-	got = measureOn(t, append(slices.Clone(stack), "DATABASE_URL=postgres://u:hush@127.0.0.1:1/d"), nil, args...)
-	const says = "the database could not be asked (DATABASE_URL): "
-	if got.code != 0 || got.result == nil || !strings.Contains(got.result.Postgres["unknown"], says) || !strings.Contains(got.stdout, "Postgres unknown: "+says) ||
-		!strings.Contains(got.stderr, "will be missing from the result") || !strings.Contains(got.stderr, "connection refused") || strings.Contains(got.stderr, "hush") {
-		t.Errorf("without the database: %+v", got)
 	}
 }
 

@@ -6,11 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -283,23 +281,6 @@ func TestABankThatIsInterruptedWhileItStartsEndsInOrder(t *testing.T) {
 	}
 }
 
-func TestABankThatWasKilledIsKnownToBeGone(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, defaultDirectory), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	variables := []string{"KAFKA_BROKERS=127.0.0.1:1", "SCHEMA_REGISTRY_URL=http://127.0.0.1:1", "DATABASE_URL=postgres://u:p@127.0.0.1:1/d"}
-	if err := writeBankFile(filepath.Join(dir, defaultDirectory, bankFileName), variables); err != nil {
-		t.Fatal(err)
-	}
-	for _, args := range [][]string{{"account"}, {"transfer", "--from=cash", "--to=x", "--amount=1"}, {"balance", "x"}, {"verify"}, {"tail", "x"}} {
-		if got := execute(t, dir, nil, args...); got.code != 1 || !strings.Contains(got.stderr, "is not running any more: start open-bank run again") {
-			t.Errorf("%q: %+v", args, got)
-		}
-	}
-}
-
 func TestVersionAndHelpExitWith0(t *testing.T) {
 	t.Parallel()
 	for flag, want := range map[string]string{"--version": "open-bank ", "--help": "surroundings"} {
@@ -309,79 +290,6 @@ func TestVersionAndHelpExitWith0(t *testing.T) {
 		}
 		if got := execute(t, t.TempDir(), nil, args...); got.code != 0 || !strings.Contains(got.stdout, want) || got.stderr != "" {
 			t.Errorf("%s: %+v", flag, got)
-		}
-	}
-}
-
-func TestCertsAreMade(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	got := execute(t, dir, nil, "certs", "--dir=made", "--server=broker", "--client=me", "--host=broker.example", "--valid-for=24h")
-	if got.code != 0 {
-		t.Fatalf("%+v", got)
-	}
-	wrote, _, _ := strings.Cut(got.stdout, "\n\n")
-	entries, err := os.ReadDir(filepath.Join(dir, "made"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var there []string
-	for _, entry := range entries {
-		there = append(there, filepath.Join("made", entry.Name()))
-	}
-	said := strings.Split(wrote, "\n")
-	slices.Sort(said)
-	if !slices.Equal(said, there) || !slices.Contains(there, "made/kafka.broker.truststore.jks") {
-		t.Errorf("it says that it wrote %q, and there is %q", said, there)
-	}
-	told := values(got.stdout)
-	if path := told["KAFKA_SSL_KEY_LOCATION"]; !filepath.IsAbs(path) || filepath.Base(path) != "me.key" || told["KAFKA_SSL_KEY_PASSWORD"] != "openbanksafe" {
-		t.Errorf("%q", told)
-	}
-	if path := told["SSL_KEYSTORE_LOCATION"]; !filepath.IsAbs(path) || filepath.Base(path) != "kafka.me.keystore.jks" || told["SSL_PASSWORD"] != "openbanksafe" {
-		t.Errorf("%q", told)
-	}
-	if got := execute(t, dir, nil, "certs", "--dir=made", "--server=another"); got.code != 1 || !strings.Contains(got.stderr, "ca-root.crt is there already") || got.stdout != "" {
-		t.Errorf("over an old set: %+v", got)
-	}
-	if got := execute(t, dir, nil, "certs", "--dir=other", "--password=hush"); got.code != 0 || strings.Contains(got.stdout, "hush") || !strings.Contains(got.stdout, "command-handler.key") {
-		t.Errorf("%+v", got)
-	}
-	for _, host := range []string{"bad host", "http://broker", "broker:9092", "broker."} {
-		if got := execute(t, dir, nil, "certs", "--dir=fourth", "--host="+host); got.code != 1 || !strings.Contains(got.stderr, fmt.Sprintf("%q is neither a host name nor an IP address", host)) {
-			t.Errorf("host %q: %+v", host, got)
-		}
-	}
-	for _, command := range []string{"certs", "run"} {
-		if got := execute(t, dir, nil, command, "--dir="); got.code != 1 || !strings.Contains(got.stderr, `--dir is "": name a directory`) {
-			t.Errorf("%s without a directory: %+v", command, got)
-		}
-	}
-	for fault, flag := range map[string]string{"--valid-for must be more than nothing": "--valid-for=0s", "no further names such as x": "--host=x", "--password is empty, and keys are written encrypted": "--password="} {
-		if got := execute(t, dir, nil, "certs", "--dir=third", "--cn-only", flag); got.code != 1 || !strings.Contains(got.stderr, fault) {
-			t.Errorf("%s: %+v", flag, got)
-		}
-	}
-}
-
-func TestABankFileIsReadAsItWasWritten(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "bank.env")
-	want := map[string]string{"A": "plain:1,2", "B": "it's $5 & more", "C": "postgres://u:p@h/d?sslmode=disable&x=%20"}
-	if err := writeBankFile(path, []string{"A=" + want["A"], "B=" + want["B"], "C=" + want["C"]}); err != nil {
-		t.Fatal(err)
-	}
-	got, err := readBankFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for key, value := range want {
-		if got[key] != value {
-			t.Errorf("%s: %q", key, got[key])
-		}
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", `. "$1"; printf %s "$`+key+`"`, "sh", path).Output()
-		if err != nil || string(out) != value {
-			t.Errorf("a shell reads %s as %q (%v)", key, out, err)
 		}
 	}
 }
