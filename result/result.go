@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"openbank/whole"
 )
 
 // Format is the version of the file's layout. A reader refuses files of another one.
@@ -187,6 +189,9 @@ func Read(path string) (*Run, error) {
 
 // CanWrite says why no run's file can be written at path; before a measurement rather than after it.
 func CanWrite(path string) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // as Write does
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	var why *fs.PathError
 	if errors.As(err, &why) {
@@ -199,22 +204,9 @@ func CanWrite(path string) error {
 }
 
 // Write writes a run's file, whole or not at all.
-func (r *Run) Write(path string) (err error) {
+func (r *Run) Write(path string) error {
 	r.Format = Format
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("writing the result: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	err = errors.Join(r.encode(f), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err := whole.Write(path, 0o644, r.encode); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	return nil

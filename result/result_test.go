@@ -1,6 +1,7 @@
 package result
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -39,6 +40,24 @@ func TestARunIsReadAsItWasWritten(t *testing.T) {
 	got.Subjects[0].Rounds[0].Latency, run.Subjects[0].Rounds[0].Latency = nil, nil
 	if !reflect.DeepEqual(got, run) {
 		t.Errorf("read %+v, wrote %+v", got, run)
+	}
+}
+
+func TestALinkIsWrittenWhereItLeads(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, link, nowhere := filepath.Join(dir, "run.json"), filepath.Join(dir, "latest.json"), filepath.Join(dir, "nowhere.json")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Symlink(path, link), os.Symlink("/proc/version", nowhere)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(CanWrite(link), (&Run{Tool: "v1"}).Write(link)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(path); err != nil || got.Tool != "v1" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := CanWrite(nowhere); err == nil || !strings.Contains(err.Error(), "no file can be made in /proc") {
+		t.Errorf("a link to where nothing can be made: %v", err)
 	}
 }
 

@@ -33,6 +33,10 @@ func Write(path string, mode fs.FileMode, content func(io.Writer) error) error {
 	}
 	f, err := os.OpenFile(fmt.Sprintf("%s.%d", path, rand.Uint64()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
+		var why *fs.PathError
+		if errors.As(err, &why) {
+			why.Path = path // the one that is known to who asked
+		}
 		return err
 	}
 	if replaces {

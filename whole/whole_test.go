@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -58,7 +59,7 @@ func TestANewFileHasTheModeThatIsAskedFor(t *testing.T) {
 		t.Errorf("its mode is %v", got)
 	}
 	missing := filepath.Join(filepath.Dir(path), "nowhere", "file")
-	if err := whole.WriteBytes(missing, 0o600, nil); !errors.Is(err, fs.ErrNotExist) {
+	if err := whole.WriteBytes(missing, 0o600, nil); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing+":") {
 		t.Errorf("in a directory that is not there: %v", err)
 	}
 }

@@ -175,22 +175,27 @@ func TestWhatACommandCantUseIsASentence(t *testing.T) {
 	}
 }
 
-// Who reads a file while it is exported anew, or after a crash, has the old one or the new one to its end.
-func TestAnExportReplacesFilesAsAWhole(t *testing.T) {
+// Who reads a file while it is written anew, or after a crash, has the old one or the new one to its end.
+func TestFilesAreReplacedAsAWhole(t *testing.T) {
 	t.Parallel()
 	s := startServers(t)
 	s.create(t, "orders", 1, 1, nil)
 	dir := t.TempDir()
-	path, before := filepath.Join(dir, "topology.yaml"), filepath.Join(t.TempDir(), "before")
-	if err := errors.Join(os.WriteFile(path, []byte("old"), 0o600), os.Link(path, before)); err != nil {
-		t.Fatal(err)
+	for name, args := range map[string][]string{
+		"topology.yaml": {"export", "--dir", dir, "--without-registry", "--without-acls", "--force"},
+		"plan.json":     {"plan", "--topology", write(t, "topics: [{name: orders, partitions: 1, replicas: 1}]", nil), "--out", filepath.Join(dir, "plan.json")},
+	} {
+		path, before := filepath.Join(dir, name), filepath.Join(t.TempDir(), "before")
+		if err := errors.Join(os.WriteFile(path, []byte("old"), 0o600), os.Link(path, before)); err != nil {
+			t.Fatal(err)
+		}
+		s.run(t, args...).check(t, 0)
+		text, err := os.ReadFile(path)
+		if old, oldErr := os.ReadFile(before); err != nil || oldErr != nil || !strings.Contains(string(text), "orders") || string(old) != "old" {
+			t.Errorf("%s: the file that was there has %q, the new one %q: %v, %v", name, old, text, oldErr, err)
+		}
 	}
-	s.run(t, "export", "--dir", dir, "--without-registry", "--without-acls", "--force").check(t, 0, "1 topic")
-	text, err := os.ReadFile(path)
-	if old, oldErr := os.ReadFile(before); err != nil || oldErr != nil || !strings.Contains(string(text), "orders") || string(old) != "old" {
-		t.Errorf("the file that was there has %q, the new one %q: %v, %v", old, text, oldErr, err)
-	}
-	if there, err := os.ReadDir(dir); err != nil || len(there) != 1 {
+	if there, err := os.ReadDir(dir); err != nil || len(there) != 2 {
 		t.Errorf("there are %v, %v", there, err)
 	}
 }

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"openbank/topology"
+	"openbank/whole"
 )
 
 type planCommand struct {
@@ -49,16 +49,8 @@ func (p *planCommand) run(ctx context.Context, c console) error {
 	return nil
 }
 
-func save(plan *topology.Plan, path string) (err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("saving the plan: %w", err)
-	}
-	if err = plan.Save(file); err != nil {
-		_ = file.Close() // the first error is the one that matters
-		return fmt.Errorf("saving the plan: %w", err)
-	}
-	if err = file.Close(); err != nil {
+func save(plan *topology.Plan, path string) error {
+	if err := whole.Write(path, 0o600, plan.Save); err != nil {
 		return fmt.Errorf("saving the plan: %w", err)
 	}
 	return nil
