@@ -19,6 +19,55 @@ import (
 	handlers "openbank/handler"
 )
 
+// holdUp has the brokers wait with the first records for a topic until they are released. Other connections are served meanwhile.
+func (b *bundle) holdUp(topic string) (reached <-chan struct{}, release func()) {
+	var held atomic.Bool
+	waits, goesOn := make(chan struct{}), make(chan struct{})
+	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
+		isOf := slices.ContainsFunc(request.(*kmsg.ProduceRequest).Topics, func(at kmsg.ProduceRequestTopic) bool { return at.Topic == topic })
+		if isOf && held.CompareAndSwap(false, true) {
+			b.bank.Kafka.Cluster().SleepControl(func() {
+				close(waits)
+				select {
+				case <-goesOn:
+				case <-b.t.Context().Done():
+				}
+			})
+		}
+		return nil
+	})
+	return waits, func() { close(goesOn) }
+}
+
+// Without transactions, the answers to few commands have a connection of their own: the brokers are slow with the events of one command, and
+// the next one is answered.
+func TestTheAnswersToFewCommandsWaitForNoEvents(t *testing.T) {
+	t.Parallel()
+	b := setupWith(t, embedded.Config{Kafka: embedded.KafkaConfig{Brokers: 1}})
+	b.synchronize()
+	h := b.start("DELIVERY=at-least-once")
+	w := b.watch(creationAnswers, transferAnswers, events)
+	var n ids
+	account := b.open(w, n.next())
+
+	reached, release := b.holdUp(events)
+	deposit := func() *bank.ConfirmMoneyTransfer {
+		return &bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 1, From: bank.Cash, To: account.IBAN}
+	}
+	b.send(b.command(deposit()))
+	<-reached
+	next := deposit()
+	b.send(b.command(next))
+	w.wait(transferAnswers, next.ID.String(), 1)
+	if early := w.of(events, ""); len(early) > 0 {
+		t.Errorf("%d events are there, which are held", len(early))
+	}
+	release()
+	w.wait(events, "", 2)
+	b.answered(reasonableTimeout, false)
+	b.stop(h)
+}
+
 // Without transactions, the answers to few commands have a connection of their own. When the brokers are slow with one of them, those of a
 // burst that begins meanwhile do not overtake it.
 func TestTheAnswersOfABurstComeBehindTheOneBefore(t *testing.T) {
@@ -30,18 +79,7 @@ func TestTheAnswersOfABurstComeBehindTheOneBefore(t *testing.T) {
 	var n ids
 	account := b.open(w, n.next())
 
-	var held atomic.Bool
-	reached, release := make(chan struct{}), make(chan struct{})
-	b.refuse(kmsg.Produce, func(request kmsg.Request) kmsg.Response {
-		isAnswer := slices.ContainsFunc(request.(*kmsg.ProduceRequest).Topics, func(at kmsg.ProduceRequestTopic) bool { return at.Topic == transferAnswers })
-		if isAnswer && held.CompareAndSwap(false, true) {
-			b.bank.Kafka.Cluster().SleepControl(func() { // other connections are served meanwhile
-				close(reached)
-				<-release
-			})
-		}
-		return nil
-	})
+	reached, release := b.holdUp(transferAnswers)
 	deposit := func() *bank.ConfirmMoneyTransfer {
 		return &bank.ConfirmMoneyTransfer{ID: n.next(), Amount: 1, From: bank.Cash, To: account.IBAN}
 	}
@@ -61,7 +99,7 @@ func TestTheAnswersOfABurstComeBehindTheOneBefore(t *testing.T) {
 	if overtaken := w.of(transferAnswers, ""); len(overtaken) > 0 {
 		t.Errorf("%d answers have overtaken the one that is held", len(overtaken))
 	}
-	close(release)
+	release()
 	w.wait(transferAnswers, "", 1+len(burst))
 	if n := strings.Count(h.text(), full); n != 1 {
 		t.Errorf("%d times a batch is full for the first time", n)
