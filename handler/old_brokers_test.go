@@ -62,3 +62,31 @@ func TestTheBrokersOf2019AreEnough(t *testing.T) {
 		t.Errorf("the topics' ids are %s, where brokers have none", ids)
 	}
 }
+
+// Without topic ids nothing tells a topic that was made anew from the former one: it is read on from where that was.
+func TestATopicThatWasMadeAnewIsNotNoticedWithoutTopicIDs(t *testing.T) {
+	t.Parallel()
+	b := setupWith(t, embedded.Config{Kafka: embedded.KafkaConfig{MaxVersions: kversion.V2_3_0()}})
+	b.synchronize()
+	w := b.watch(creationAnswers)
+	h := b.start()
+	var n ids
+	const handled = 5
+	for range handled {
+		b.open(w, n.next())
+	}
+	b.stop(h)
+	b.makeAnew(creations)
+	sent := b.creations(&n, 20)
+	b.send(sent...)
+	h = b.start()
+	for _, r := range sent[handled:] {
+		w.wait(creationAnswers, string(r.Key), 1)
+	}
+	for _, r := range sent[:handled] {
+		if len(w.of(creationAnswers, string(r.Key))) > 0 {
+			t.Errorf("offset %d is below what was handled of the former topic, and is answered", r.Offset)
+		}
+	}
+	b.stop(h)
+}
