@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -250,7 +251,7 @@ func (b *bundle) halfway(cfg handlers.Config) *handlers.Halfway {
 	if cfg.Kafka.Dial, err = certs.Dialer(files, 0); err != nil {
 		b.t.Fatal(err)
 	}
-	db, err := store.Open(b.t.Context(), store.Config{URL: b.bank.Postgres.URL(""), Logger: cfg.Logger})
+	db, err := store.Open(b.t.Context(), store.Config{URL: b.bank.Postgres.URL(""), Group: cmp.Or(cfg.Group, "command-handler"), Logger: cfg.Logger})
 	if err != nil {
 		b.t.Fatal(err)
 	}
