@@ -247,6 +247,9 @@ func (l *lane) starts(ctx context.Context, epochs []*epoch) ([]int64, error) {
 			return nil, err
 		}
 		offsets[i] = s.offset
+		if p := l.unnamed(e.partition, next, progress); p != nil {
+			e.beforeIDs = p.ExecutedTo
+		}
 		if next < 0 && s.published < 0 {
 			unknown = append(unknown, e)
 		}

@@ -41,6 +41,9 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 			former = p
 		}
 	}
+	if row == nil && former == nil {
+		row = l.unnamed(partition, committed, progress)
+	}
 	where := fmt.Sprintf("partition %d of %s", partition, l.topic.name)
 	switch {
 	case row == nil && former != nil && !l.h.cfg.NewTopics:
@@ -82,4 +85,19 @@ func (l *lane) compare(partition int32, committed int64, progress []store.Progre
 			"committed", committed, "published", row.PublishedTo)
 	}
 	return start{committed, max(committed, row.PublishedTo), committed}, nil
+}
+
+// unnamed is what Postgres knows of a partition from when the brokers had no topic ids. It is taken for the topic of today when the group's offset
+// has come along, or nothing was published yet, and the topic was not made anew since; else nil.
+func (l *lane) unnamed(partition int32, committed int64, progress []store.Progress) (found *store.Progress) {
+	for i := range progress {
+		switch p := &progress[i]; {
+		case p.Partition != partition || p.TopicID == l.topic.id || l.topic.id == [16]byte{}:
+		case l.topic.differsFrom(p.TopicID):
+			return nil
+		case 0 <= committed && committed <= p.ExecutedTo, committed < 0 && p.PublishedTo <= 0:
+			found = p
+		}
+	}
+	return found
 }

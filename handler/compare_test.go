@@ -46,7 +46,12 @@ func TestTheCommittedOffsetIsHeldAgainstWhatPostgresKnows(t *testing.T) {
 		"the topic was made anew, and that is known":    {now, Config{NewTopics: true}, none64, []store.Progress{row(before, 90, 90)}, start{beginning, none64, none64}, "", false},
 		"the topic was made anew while it was read":     {now, Config{NewTopics: true}, 5, []store.Progress{row(before, 90, 90)}, start{0, none64, none64}, "", false},
 		"the topic was made anew long ago":              {now, Config{}, 7, []store.Progress{row(before, 90, 90), row(now, 9, 7)}, start{7, 7, 7}, "", false},
-		"the brokers have learned topic ids since":      {now, Config{}, 70, []store.Progress{row(none, 90, 90)}, start{70, 70, 70}, "", false},
+		"the brokers have learned topic ids since":      {now, Config{}, 70, []store.Progress{row(none, 90, 60)}, start{70, 70, 70}, "", false},
+		"ids since, and the offset was set back":        {now, Config{}, 70, []store.Progress{row(none, 90, 90)}, start{70, 90, 70}, "", false},
+		"ids since, and nothing was ever published":     {now, Config{}, none64, []store.Progress{row(none, 90, 0)}, start{beginning, none64, none64}, "", false},
+		"ids since, on brokers that have no offset":     {now, Config{}, none64, []store.Progress{row(none, 90, 60)}, start{beginning, none64, none64}, "", false},
+		"ids since, and an offset of other brokers":     {now, Config{}, 91, []store.Progress{row(none, 90, 90)}, start{91, 91, 91}, "", false},
+		"ids since, and the topic was made anew":        {now, Config{}, 70, []store.Progress{row(none, 90, 60), row(before, 95, 95)}, start{}, "--new-topics", false},
 		"the brokers know no topic ids":                 {none, Config{}, 70, []store.Progress{row(none, 90, 60)}, start{70, 70, 70}, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {

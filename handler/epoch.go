@@ -26,6 +26,7 @@ type epoch struct {
 	// These belong to the lane's execute goroutine: the next offset after the records that it has executed, and the
 	// published_to that Postgres holds by it.
 	executed, saved int64
+	beforeIDs       int64 // below it records may have been executed when the brokers had no topic ids
 
 	// The rest belongs to the Poll goroutine.
 	beginning bool  // it starts at the log's beginning, wherever that is, and nothing was read yet

@@ -98,6 +98,7 @@ func (l *lane) batch(records []record) store.Batch {
 		c := store.Command{
 			Origin:    store.Origin{Topic: l.topic.name, TopicID: l.topic.id, Partition: r.epoch.partition, Offset: r.offset},
 			Published: r.offset < r.epoch.published.Load(),
+			BeforeIDs: r.offset < r.epoch.beforeIDs,
 		}
 		switch command := r.command.(type) {
 		case *bank.ConfirmAccountCreation:

@@ -110,7 +110,7 @@ func (l *lane) reopen(old *epoch, offset int64, wait func(context.Context) error
 		return // lost meanwhile
 	}
 	e := l.newEpoch(old.partition)
-	e.assigned = old.assigned
+	e.assigned, e.beforeIDs = old.assigned, old.beforeIDs
 	e.published.Store(old.published.Load())
 	e.finished.Store(old.finished.Load())
 	l.epochs[e.partition] = e

@@ -13,6 +13,7 @@ type batch struct {
 	commands []Command
 	outcomes []Outcome
 	topics   []int32    // of each command; 0: no origin
+	unnamed  []int32    // the same topic without its id, of each command that may have been executed before topics had ids; 0: it was not
 	fit      []bool     // whether a command's texts may be stored; false of creations
 	fresh    []identity // of each creation, in the order of the commands
 
@@ -61,6 +62,12 @@ func (o origin) is(other origin) bool {
 	return o == other
 }
 
+// in is the same place of another topic.
+func (o origin) in(topic int32) origin {
+	o.topic = topic
+	return o
+}
+
 // column is origin_partition: -1 and below, counted down from partition 0, where it is late.
 func (o origin) column() int32 {
 	if o.late {
@@ -104,6 +111,7 @@ func newBatch(commands []Command, outcomes []Outcome) *batch {
 	b := &batch{
 		commands: commands, outcomes: outcomes,
 		topics:    make([]int32, len(commands)),
+		unnamed:   make([]int32, len(commands)),
 		fit:       make([]bool, len(commands)),
 		accounts:  make(bank.Accounts, 2*len(commands)),
 		transfers: make(map[bank.ID]*transfer, len(commands)),

@@ -23,6 +23,9 @@ type Command struct {
 	// published, so that it is a duplicate even when its row has this very origin. Where there is no row, as below an offset that
 	// was set ahead once, the row that is made keeps that its events may never have been published: it is no duplicate there.
 	Published bool
+	// BeforeIDs says that the record may have been executed when the brokers had no topic ids: a row whose origin has the zero id
+	// instead of Origin's is this record's too.
+	BeforeIDs bool
 }
 
 // Progress is how far a partition's records are handled. Both fields are next offsets: the first one not yet handled.

@@ -17,15 +17,15 @@ func (b *batch) decide() {
 		at := origin{topic: b.topics[i], partition: c.Origin.Partition, offset: c.Origin.Offset}
 		seq := b.seq + int64(i)
 		if c.Transfer != nil {
-			b.outcomes[i] = b.transfer(c, at, seq, b.fit[i])
+			b.outcomes[i] = b.transfer(c, at, b.unnamed[i], seq, b.fit[i])
 			continue
 		}
-		b.outcomes[i] = b.create(c, at, seq, &fresh[0])
+		b.outcomes[i] = b.create(c, at, b.unnamed[i], seq, &fresh[0])
 		fresh = fresh[1:]
 	}
 }
 
-func (b *batch) transfer(c *Command, at origin, seq int64, fit bool) Outcome {
+func (b *batch) transfer(c *Command, at origin, unnamed int32, seq int64, fit bool) Outcome {
 	cmd := c.Transfer
 	print := fingerprint(cmd)
 	row, handled := b.transfers[cmd.ID]
@@ -48,7 +48,7 @@ func (b *batch) transfer(c *Command, at origin, seq int64, fit bool) Outcome {
 		b.transfers[cmd.ID] = row
 		b.newTransfers = append(b.newTransfers, row)
 	}
-	out := Outcome{Disposition: b.disposition(handled, row.seq, row.origin, at, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
+	out := Outcome{Disposition: b.disposition(handled, row.seq, row.origin, at, unnamed, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
 	if out.Reason == "" && out.Disposition != Duplicate {
 		// From the row, not from the command at hand: the row is what happened.
 		happened := bank.ConfirmMoneyTransfer{From: row.from, To: row.to, Amount: row.amount, Description: row.text}
@@ -59,7 +59,7 @@ func (b *batch) transfer(c *Command, at origin, seq int64, fit bool) Outcome {
 	return out
 }
 
-func (b *batch) create(c *Command, at origin, seq int64, drawn *identity) Outcome {
+func (b *batch) create(c *Command, at origin, unnamed int32, seq int64, drawn *identity) Outcome {
 	cmd := c.Creation
 	row, handled := b.creations[cmd.ID]
 	if !handled {
@@ -70,7 +70,7 @@ func (b *batch) create(c *Command, at origin, seq int64, drawn *identity) Outcom
 		b.creations[cmd.ID] = row
 		b.newCreations = append(b.newCreations, row)
 	}
-	out := Outcome{Disposition: b.disposition(handled, row.seq, row.origin, at, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
+	out := Outcome{Disposition: b.disposition(handled, row.seq, row.origin, at, unnamed, c.Published), Seq: row.seq, Reason: row.outcome.Reason}
 	if out.Reason == "" {
 		out.IBAN, out.Token, out.Type = row.outcome.IBAN, row.outcome.Token, row.kind
 		if !out.Type.Valid() { // an older handler's row, which would have no answer: there is no such symbol
@@ -83,11 +83,11 @@ func (b *batch) create(c *Command, at origin, seq int64, drawn *identity) Outcom
 // disposition tells a record that is delivered again before its events were surely published from a second record with
 // the same id, which gets the answer alone. Of a row that is late nobody knows whether they were. A row of unknown origin, or from before the
 // database was taken over, is always a duplicate's.
-func (b *batch) disposition(handled bool, seq int64, stored, at origin, published bool) Disposition {
+func (b *batch) disposition(handled bool, seq int64, stored, at origin, unnamed int32, published bool) Disposition {
 	switch {
 	case !handled:
 		return Executed
-	case at.topic != 0 && stored.is(at) && seq > b.since && (!published || stored.late):
+	case at.topic != 0 && (stored.is(at) || unnamed != 0 && stored.is(at.in(unnamed))) && seq > b.since && (!published || stored.late):
 		return Unfinished
 	}
 	return Duplicate

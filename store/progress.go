@@ -72,6 +72,12 @@ func (s *Store) numberTopics(ctx context.Context, b *batch) error {
 			last = t
 		}
 		b.topics[i] = number
+		if b.commands[i].BeforeIDs {
+			var err error
+			if b.unnamed[i], err = s.numberTopic(ctx, topic{name: o.Topic}); err != nil {
+				return fmt.Errorf("numbering topic %s without an id: %w", o.Topic, err)
+			}
+		}
 	}
 	return nil
 }
